@@ -1,0 +1,1 @@
+"""Sessions: what the workbench saw, written as it happens and read back."""

@@ -1,0 +1,1 @@
+"""The workbench: the application around a shim under development."""
