@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 """The checkout, or site-packages of an installed shimbench: the folder that holds the rooms."""
 
 ROOMS = ("shim", "host", "sessions", "workbench")
-SOURCE_ENDINGS = frozenset({".c", ".h", ".cpp", ".hpp", ".S", ".s", ".py", ".toml", ".txt", ".in", ".map", ".ptx"})
+SOURCE_ENDINGS = frozenset(
+    {".c", ".h", ".cpp", ".hpp", ".S", ".s", ".py", ".toml", ".txt", ".in", ".map", ".ptx"}
+)
 
 
 @dataclass(frozen=True)
@@ -134,10 +136,19 @@ def _copy_sources(top: Path, target: Path) -> None:
 def _configure_and_build(source: Path, build: Path) -> None:
     scripts = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{scripts}:{os.environ.get('PATH', os.defpath)}"}
-    configure = ["cmake", "-S", str(source), "-B", str(build), "-G", "Ninja", f"-DSHIMBENCH_PYTHON={sys.executable}"]
+    configure = [
+        "cmake",
+        "-S",
+        str(source),
+        "-B",
+        str(build),
+        "-G",
+        "Ninja",
+        f"-DSHIMBENCH_PYTHON={sys.executable}",
+    ]
     for command in (configure, ["cmake", "--build", str(build)]):
         done = subprocess.run(command, env=environment, stdout=sys.stderr, check=False)
         if done.returncode:
             raise ShimbenchError(
-                f"`{' '.join(command)}` failed ({done.returncode}); a C and C++ compiler and libzstd-dev are needed"
+                f"`{command[0]} {command[1]}` failed ({done.returncode}): it needs a C and C++ compiler, libzstd-dev"
             )

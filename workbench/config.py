@@ -1,0 +1,248 @@
+"""shimbench.toml: which sources are watched, what builds them, which libraries are the shim, what runs.
+
+Every part is optional. Without [shim.libraries] our own shim and forwarder are used; without a
+[target] the command line says what runs, or it is `ollama serve`. What has no meaning is an error
+that names its line and what was probably meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import UsageError
+
+FILE_NAME = "shimbench.toml"
+
+DRIVER_SONAMES = ("libcuda.so.1", "libnvidia-ml.so.1")
+"""What the tap stands in front of."""
+
+OWN_SONAMES = (
+    *DRIVER_SONAMES,
+    "libcublas.so.12",
+    "libcublasLt.so.12",
+    "libcublas.so.13",
+    "libcublasLt.so.13",
+)
+"""What our own shim consists of, as far as its build made them."""
+
+
+@dataclass(frozen=True)
+class ShimConfig:
+    """The shim under development."""
+
+    watch: tuple[str, ...] = ()
+    """globs relative to the directory, as .gitignore writes them"""
+    build: str | None = None
+    """a shell command, run in the directory"""
+    logs: tuple[str, ...] = ()
+    """globs of files the shim writes its log to"""
+    libraries: Mapping[str, Path] = field(default_factory=dict)
+    """soname -> absolute path of what the build makes"""
+
+
+@dataclass(frozen=True)
+class HostConfig:
+    """The forwarder, if the shim has one."""
+
+    watch: tuple[str, ...] = ()
+    run: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One request made after each launch, so that every edit is tried on the same road."""
+
+    http: str
+    json: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    command: tuple[str, ...] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    exercise: Exercise | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of it, for one directory."""
+
+    directory: Path
+    path: Path | None = None
+    """the shimbench.toml that was read"""
+    shim: ShimConfig = ShimConfig()
+    host: HostConfig = HostConfig()
+    target: TargetConfig = TargetConfig()
+    own_shim: bool = False
+    """the libraries are those of our own native build"""
+
+    @property
+    def watch(self) -> tuple[str, ...]:
+        """Every glob whose change asks for a build."""
+        return (*self.shim.watch, *self.host.watch)
+
+
+class ConfigError(UsageError):
+    """A line of shimbench.toml that has no meaning."""
+
+
+def load_config(directory: Path, own_libraries: Callable[[], Mapping[str, Path]] | None = None) -> Config:
+    """Read DIR/shimbench.toml if there is one and fill in the defaults.
+
+    `own_libraries` answers what our own shim consists of; it is only asked when the configuration
+    names no libraries, since asking may build them. Raises ConfigError, UsageError.
+    """
+    directory = directory.resolve()
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is not a directory")
+    path = directory / FILE_NAME
+    config = _parse(path.read_text(), directory, path) if path.is_file() else Config(directory)
+    if config.shim.libraries:
+        return config
+    libraries = (own_libraries or _own_libraries)()
+    host = config.host
+    if host.run is None:
+        host = HostConfig(host.watch, ("shimbench-host", "--device", "count-only"))
+    shim = ShimConfig(config.shim.watch, config.shim.build, config.shim.logs, libraries)
+    return Config(directory, config.path, shim, host, config.target, own_shim=True)
+
+
+def _own_libraries() -> Mapping[str, Path]:
+    from workbench import native
+
+    lib = native.paths().lib
+    return {soname: lib / soname for soname in OWN_SONAMES if (lib / soname).exists()}
+
+
+# What may be written. A reader takes a value and answers it in our types, or says what it wants.
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("wants a string")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("wants a list of strings")
+    return tuple(value)
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    """A command: a list of words, or one string split as a shell would."""
+    words = tuple(shlex.split(value)) if isinstance(value, str) else _texts(value)
+    if not words:
+        raise ValueError("wants a command")
+    return words
+
+
+def _environment(value: Any) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError("wants a table of strings")
+    for name, text in value.items():
+        if not isinstance(text, str):
+            raise ValueError(f'wants a string for {name}: write {name} = "{text}"')
+    return dict(value)
+
+
+def _exercise(value: Any) -> Exercise:
+    if not isinstance(value, dict) or not isinstance(value.get("http"), str):
+        raise ValueError('wants { http = "/api/generate", json = { ... } }')
+    unknown = set(value) - {"http", "json"}
+    if unknown:
+        raise ValueError(f"knows http and json, not {', '.join(sorted(unknown))}")
+    return Exercise(value["http"], value.get("json"))
+
+
+def _libraries(value: Any) -> Mapping[str, str]:
+    return _environment(value)
+
+
+Reader = Callable[[Any], Any]
+TABLES: Mapping[str, Mapping[str, Reader]] = {
+    "shim": {"watch": _texts, "build": _text, "logs": _texts, "libraries": _libraries},
+    "host": {"watch": _texts, "run": _words},
+    "target": {"command": _words, "env": _environment, "exercise": _exercise},
+}
+
+
+def _parse(text: str, directory: Path, path: Path) -> Config:
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"\(at (?:line (\d+), column (\d+)|end of document)\)", str(error))
+        line = place.group(1) if place and place.group(1) else len(text.splitlines())
+        what = str(error).split(" (at ")[0]
+        raise ConfigError(f"{path}:{line}: {what}") from None
+    read: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
+    for table, content in document.items():
+        if table not in TABLES:
+            raise ConfigError(f"{path}:{_line_of(text, (table,))}: {_unknown(table, TABLES, 'table')}")
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path}:{_line_of(text, (table,))}: {table} is a table: write [{table}]")
+        for key, value in content.items():
+            line = _line_of(text, (table, key))
+            if key not in TABLES[table]:
+                raise ConfigError(f"{path}:{line}: {_unknown(key, TABLES[table], f'key of [{table}]')}")
+            try:
+                read[table][key] = TABLES[table][key](value)
+            except ValueError as error:
+                raise ConfigError(f"{path}:{line}: {key} {error}") from None
+    libraries: Mapping[str, str] = read["shim"].pop("libraries", {})
+    for soname in libraries:
+        if "/" in soname or ".so" not in soname:
+            line = _line_of(text, ("shim", "libraries", soname))
+            raise ConfigError(
+                f'{path}:{line}: "{soname}" is no soname; write "libcuda.so.1" = "path/of/your/library.so"'
+            )
+    absolute = {soname: (directory / name).absolute() for soname, name in libraries.items()}
+    return Config(
+        directory,
+        path,
+        ShimConfig(libraries=absolute, **read["shim"]),
+        HostConfig(**read["host"]),
+        TargetConfig(**read["target"]),
+    )
+
+
+def _unknown(name: str, known: Mapping[str, object], what: str) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+    return f"{name} is no {what}; {hint}"
+
+
+def _line_of(text: str, keys: tuple[str, ...]) -> int:
+    """The line on which a table or a key of it is written, from 1; 1 when it can't be told.
+
+    tomllib drops positions. A document that parsed is regular enough to find headers and keys by
+    their first word; dotted keys and inline tables fall back on the line of their first part.
+    """
+    current: tuple[str, ...] = ()
+    best, matched = 1, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\[?([^\]]+)\]", line)
+        if header:
+            current = _dotted(header.group(1))
+            here = current
+        elif assignment := re.match(r"""\s*((?:[\w.-]|"[^"]*"|'[^']*')+)\s*=""", line):
+            here = (*current, *_dotted(assignment.group(1)))
+        else:
+            continue
+        common = 0
+        while common < min(len(here), len(keys)) and here[common] == keys[common]:
+            common += 1
+        if common == min(len(here), len(keys)) and common > matched:
+            best, matched = number, common
+    return best
+
+
+def _dotted(name: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in re.findall(r'"[^"]*"|\'[^\']*\'|[^.]+', name))
