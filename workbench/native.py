@@ -150,5 +150,6 @@ def _configure_and_build(source: Path, build: Path) -> None:
         done = subprocess.run(command, env=environment, stdout=sys.stderr, check=False)
         if done.returncode:
             raise ShimbenchError(
-                f"`{command[0]} {command[1]}` failed ({done.returncode}): it needs a C and C++ compiler, libzstd-dev"
+                f"`{' '.join(command[:2])}` failed ({done.returncode}); "
+                "a C and a C++ compiler and libzstd-dev are needed"
             )
