@@ -1,0 +1,131 @@
+"""Starting programs: through the collector, which tees and records them, or, without one, directly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from workbench.errors import ShimbenchError
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a program ended: by its own status or by a signal."""
+
+    pid: int
+    exit_code: int | None
+    signal: int | None
+
+    @property
+    def status(self) -> int:
+        """As a shell tells it: the exit status, or 128 + the signal's number."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return self.exit_code if self.exit_code is not None else 1
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"killed by {signal.Signals(self.signal).name}"
+        return f"exit status {self.exit_code}"
+
+
+class Spawner(Protocol):
+    """Who starts programs, each in a session and process group of its own."""
+
+    def spawn(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, role: str, run: int) -> int: ...
+
+    def signal(self, pid: int, sig: int, group: bool = True) -> None: ...
+
+    async def wait(self, pid: int) -> Exit: ...
+
+
+class LocalSpawner:
+    """Starts programs as our own children, with our own output. For `shimbench build` and tests."""
+
+    def __init__(self) -> None:
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    def spawn(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, role: str, run: int) -> int:
+        """-> pid. Raises ShimbenchError when there is no such program."""
+        try:
+            child = subprocess.Popen(
+                argv, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        except OSError as error:
+            raise ShimbenchError(f"{argv[0]}: {error.strerror}") from error
+        self._children[child.pid] = child
+        return child.pid
+
+    def signal(self, pid: int, sig: int, group: bool = True) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if group else os.kill)(pid, sig)
+
+    async def wait(self, pid: int) -> Exit:
+        code = await asyncio.to_thread(self._children[pid].wait)
+        return Exit(pid, code if code >= 0 else None, -code if code < 0 else None)
+
+
+class CollectorSpawner:
+    """Starts programs through the collector and hears from it how they ended."""
+
+    def __init__(self, collector: Any) -> None:
+        self._collector = collector
+        self._ended: dict[int, Exit] = {}
+        self._waiting: dict[int, asyncio.Future[Exit]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Listen to the collector on the running asyncio loop."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._collector.fileno(), self._poll)
+
+    def stop(self) -> None:
+        """Listen no more; who still waits is told that nobody will answer."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._collector.fileno())
+            self._loop = None
+        for future in self._waiting.values():
+            future.cancel()
+        self._waiting.clear()
+
+    def spawn(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, role: str, run: int) -> int:
+        pid: int = self._collector.spawn(list(argv), dict(env), cwd, role, run)
+        return pid
+
+    def signal(self, pid: int, sig: int, group: bool = True) -> None:
+        self._collector.signal(pid, sig, group)
+
+    async def wait(self, pid: int) -> Exit:
+        if pid in self._ended:
+            return self._ended[pid]
+        future = self._waiting.setdefault(pid, asyncio.get_running_loop().create_future())
+        self._poll()
+        return await asyncio.shield(future)
+
+    def _poll(self) -> None:
+        for ended in self._collector.poll():
+            exit_ = Exit(ended.pid, ended.exit_code, ended.signal)
+            self._ended[exit_.pid] = exit_
+            future = self._waiting.pop(exit_.pid, None)
+            if future is not None and not future.done():
+                future.set_result(exit_)
+
+
+async def stop_group(spawner: Spawner, pid: int, patience: float = 5.0) -> Exit:
+    """End a program and its group: SIGTERM, then SIGKILL after `patience` seconds."""
+    ending = asyncio.ensure_future(spawner.wait(pid))
+    if not ending.done():
+        spawner.signal(pid, signal.SIGTERM)
+        await asyncio.wait([ending], timeout=patience)
+    if not ending.done():
+        spawner.signal(pid, signal.SIGKILL)
+    exit_ = await ending
+    spawner.signal(pid, signal.SIGKILL)  # children of the group that outlived their parent
+    return exit_
