@@ -61,6 +61,7 @@ class Absence:
     error: int | None  #: the cudaError the consumer sees
     source: str
     version: int | None = None  #: counts only for requests of this version
+    per_thread: bool | None = None  #: counts only for the per-thread entry point, or only for the other
     how: str | None = None  #: counts only for lookups of this kind: "dlsym", "proc-address"
 
 
