@@ -1,0 +1,206 @@
+/* The request ring and the reply slots, from the client's side. */
+#include "wire/call.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "wire/barrier.h"
+#include "wire/state.h"
+
+/* Spins are for a worker on another core that is about to answer; with a busy one, yielding early
+ * lets it run. */
+enum { SPIN_ROUNDS = 400, YIELD_ROUNDS = 600, SLEEP_NS_MIN = 20000, SLEEP_NS_MAX = 500000 };
+
+static _Thread_local uint32_t thread_number;
+static _Thread_local uint64_t thread_context;
+
+static uint32_t this_thread(void) {
+    if (!thread_number)
+        thread_number = (uint32_t)syscall(SYS_gettid);
+    return thread_number;
+}
+
+void wire_set_context(CUcontext context) { thread_context = (uint64_t)(uintptr_t)context; }
+
+void wire_lock(uint32_t *lock) {
+    for (uint32_t rounds = 0; __atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE);) {
+        while (__atomic_load_n(lock, __ATOMIC_RELAXED)) {
+            if (++rounds < 100)
+                relax();
+            else
+                sched_yield();
+        }
+    }
+}
+
+void wire_unlock(uint32_t *lock) { store_release32(lock, 0); }
+
+static bool worker_is_gone(struct wire_state *state) {
+    struct pollfd connection = {.fd = state->socket, .events = 0};
+    int ready = poll(&connection, 1, 0);
+    return ready > 0 && (connection.revents & (POLLHUP | POLLERR | POLLNVAL));
+}
+
+static void break_connection(struct wire_state *state) {
+    if (state->phase == WIRE_BROKEN)
+        return;
+    snprintf(state->error, sizeof(state->error),
+             "the host's worker for this process has ended: see the host's log (shimbench-host)");
+    store_release32(&state->phase, WIRE_BROKEN);
+}
+
+bool wire_wait(struct wire_state *state, struct wire_patience *patience) {
+    uint32_t round = patience->rounds++;
+    if (round < SPIN_ROUNDS) {
+        relax();
+        return true;
+    }
+    if (round < YIELD_ROUNDS) {
+        sched_yield();
+        return true;
+    }
+    int saved = errno;
+    uint32_t doublings = (round - YIELD_ROUNDS) / 32;
+    long pause = doublings > 4 ? SLEEP_NS_MAX : (long)SLEEP_NS_MIN << doublings;
+    nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
+    bool gone = worker_is_gone(state);
+    if (gone)
+        break_connection(state);
+    errno = saved;
+    return !gone;
+}
+
+/* A sleeping worker set `asleep` before it looked at `head` a last time; we published `head` before
+ * we look at `asleep`. The fences on both sides make one of the two see the other. */
+static void ring_doorbell(struct wire_state *state) {
+    full_fence();
+    if (!__atomic_load_n(&state->region->asleep, __ATOMIC_RELAXED))
+        return;
+    int saved = errno;
+    char bell = 0;
+    (void)!send(state->socket, &bell, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    errno = saved;
+}
+
+static bool room_in_ring(struct wire_state *state, uint64_t bytes) {
+    struct wire_patience patience = {0};
+    while (state->head + bytes - state->tail_seen > WIRE_RING_BYTES) {
+        state->tail_seen = load_acquire(&state->region->tail);
+        if (state->head + bytes - state->tail_seen <= WIRE_RING_BYTES)
+            break;
+        if (!wire_wait(state, &patience))
+            return false;
+    }
+    return true;
+}
+
+static void publish(struct wire_state *state, uint32_t bytes) {
+    state->head += bytes;
+    store_release(&state->region->head, state->head);
+    ring_doorbell(state);
+}
+
+/* Messages never wrap: what is left up to the ring's end is filled by one that says nothing. */
+static bool pad_to_end(struct wire_state *state, uint32_t bytes) {
+    uint32_t left = WIRE_RING_BYTES - (uint32_t)(state->head % WIRE_RING_BYTES);
+    if (bytes <= left)
+        return true;
+    if (!room_in_ring(state, left))
+        return false;
+    struct wire_message *pad = (struct wire_message *)(state->ring + state->head % WIRE_RING_BYTES);
+    pad->function = WIRE_FN_PAD;
+    pad->bytes = left;
+    publish(state, left);
+    return true;
+}
+
+CUresult wire_begin(struct wire_call *call, uint16_t function, enum wire_manner manner, size_t payload_bytes) {
+    struct wire_state *state = wire_connection();
+    if (!state)
+        return wire_state() && wire_state()->phase == WIRE_BROKEN ? CUDA_ERROR_LAUNCH_FAILED
+                                                                  : CUDA_ERROR_NOT_INITIALIZED;
+    size_t wanted = sizeof(struct wire_message) + payload_bytes;
+    if (payload_bytes > WIRE_MESSAGE_MAX || wanted > WIRE_MESSAGE_MAX - WIRE_ALIGNMENT)
+        return CUDA_ERROR_INVALID_VALUE;
+    uint32_t bytes = (uint32_t)(wanted + WIRE_ALIGNMENT - 1) & ~(WIRE_ALIGNMENT - 1u);
+    uint32_t thread = this_thread();
+    call->slot = manner == WIRE_BLOCKING ? thread % WIRE_SLOT_COUNT : WIRE_NO_SLOT;
+    if (call->slot != WIRE_NO_SLOT)
+        wire_lock(&state->slot_locks[call->slot]);
+    wire_lock(&state->ring_lock);
+    if (!pad_to_end(state, bytes) || !room_in_ring(state, bytes)) {
+        wire_unlock(&state->ring_lock);
+        wire_end(call);
+        return CUDA_ERROR_LAUNCH_FAILED;
+    }
+    call->message = (struct wire_message *)(state->ring + state->head % WIRE_RING_BYTES);
+    call->sequence = ++state->sequence;
+    *call->message = (struct wire_message){.function = function,
+                                           .bytes = bytes,
+                                           .slot = call->slot,
+                                           .thread = thread,
+                                           .context = thread_context,
+                                           .sequence = call->sequence};
+    call->at = (unsigned char *)(call->message + 1);
+    return CUDA_SUCCESS;
+}
+
+CUresult wire_post(struct wire_call *call) {
+    struct wire_state *state = wire_state();
+    publish(state, call->message->bytes);
+    wire_unlock(&state->ring_lock);
+    return CUDA_SUCCESS;
+}
+
+void wire_abandon(struct wire_call *call) {
+    call->message->function = WIRE_FN_PAD;
+    wire_post(call);
+    wire_end(call);
+}
+
+CUresult wire_ask(struct wire_call *call) {
+    struct wire_state *state = wire_state();
+    struct wire_slot *slot = &state->slots[call->slot];
+    struct wire_patience patience = {0};
+    wire_post(call);
+    call->answer = call->answer_end = slot->payload;
+    while (load_acquire(&slot->sequence) != call->sequence)
+        if (!wire_wait(state, &patience))
+            return CUDA_ERROR_LAUNCH_FAILED;
+    call->answer_end += slot->bytes < WIRE_REPLY_MAX ? slot->bytes : WIRE_REPLY_MAX;
+    return (CUresult)slot->result;
+}
+
+void wire_end(struct wire_call *call) {
+    if (call->slot != WIRE_NO_SLOT)
+        wire_unlock(&wire_state()->slot_locks[call->slot]);
+}
+
+uint64_t wire_new_handle(void) {
+    struct wire_state *state = wire_connection();
+    return state ? WIRE_FIRST_HANDLE + 16 * __atomic_add_fetch(&state->next_handle, 1, __ATOMIC_RELAXED) : 0;
+}
+
+CUresult wire_drain(struct wire_state *state, uint64_t head) {
+    struct wire_patience patience = {0};
+    while ((int64_t)(load_acquire(&state->region->tail) - head) < 0)
+        if (!wire_wait(state, &patience))
+            return CUDA_ERROR_LAUNCH_FAILED;
+    return CUDA_SUCCESS;
+}
+
+CUresult wire_ping(void) {
+    struct wire_call call;
+    CUresult result = wire_begin(&call, WIRE_FN_PING, WIRE_BLOCKING, 0);
+    if (result != CUDA_SUCCESS)
+        return result;
+    result = wire_ask(&call);
+    wire_end(&call);
+    return result;
+}

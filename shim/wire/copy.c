@@ -1,0 +1,275 @@
+/* Copies. Addresses of device and pinned memory mean the same in the host, so only pageable memory
+ * travels: small pieces inside the message or the reply, large ones in chunks, so that this process
+ * fills (or empties) one chunk while the worker does the same with another. */
+#include <forward.h>
+
+#include "wire/barrier.h"
+#include "wire/call.h"
+#include "wire/state.h"
+
+/* Takes `bytes` of the upload area, contiguous; the ring's lock is held. Its offset, UINT64_MAX when
+ * the worker died. `*end` is what wire_copy.upload_end must say. */
+static uint64_t take_upload(struct wire_state *state, uint64_t bytes, uint64_t *end) {
+    struct wire_patience patience = {0};
+    uint64_t start = state->upload_head;
+    if (start % WIRE_UPLOAD_BYTES + bytes > WIRE_UPLOAD_BYTES)
+        start += WIRE_UPLOAD_BYTES - start % WIRE_UPLOAD_BYTES;
+    while (start + bytes - load_acquire(&state->region->upload_tail) > WIRE_UPLOAD_BYTES)
+        if (!wire_wait(state, &patience))
+            return UINT64_MAX;
+    state->upload_head = *end = start + bytes;
+    return start % WIRE_UPLOAD_BYTES;
+}
+
+CUresult wire_upload(uint16_t function, uint64_t target, const void *bytes, size_t length, CUstream stream) {
+    const unsigned char *from = bytes;
+    while (length) {
+        size_t part = length < WIRE_CHUNK_BYTES ? length : WIRE_CHUNK_BYTES;
+        struct wire_copy copy = {.target = target,
+                                 .bytes = part,
+                                 .stream = (uint64_t)(uintptr_t)stream,
+                                 .from = WIRE_FROM_UPLOAD,
+                                 .to = WIRE_TO_ADDRESS};
+        struct wire_call call;
+        CUresult result = wire_begin(&call, function, WIRE_POSTED, sizeof(copy));
+        if (result != CUDA_SUCCESS)
+            return result;
+        struct wire_state *state = wire_state();
+        copy.source = take_upload(state, part, &copy.upload_end);
+        if (copy.source == UINT64_MAX) {
+            wire_abandon(&call);
+            return CUDA_ERROR_LAUNCH_FAILED;
+        }
+        memcpy(state->upload + copy.source, from, part);
+        wire_put_struct(&call, &copy, sizeof(copy));
+        wire_post(&call);
+        target += part;
+        from += part;
+        length -= part;
+    }
+    return CUDA_SUCCESS;
+}
+
+static CUresult copy_inline(uint64_t target, const void *bytes, size_t length, CUstream stream) {
+    struct wire_copy copy = {.target = target,
+                             .bytes = length,
+                             .stream = (uint64_t)(uintptr_t)stream,
+                             .from = WIRE_FROM_MESSAGE,
+                             .to = WIRE_TO_ADDRESS};
+    struct wire_call call;
+    CUresult result = wire_begin(&call, WIRE_FN_COPY, WIRE_POSTED, sizeof(copy) + length);
+    if (result != CUDA_SUCCESS)
+        return result;
+    wire_put_struct(&call, &copy, sizeof(copy));
+    wire_put_struct(&call, bytes, length);
+    return wire_post(&call);
+}
+
+/* Between two addresses that the host knows as well. */
+static CUresult copy_addresses(uint64_t target, uint64_t source, size_t length, CUstream stream,
+                               enum wire_manner manner) {
+    struct wire_copy copy = {.target = target,
+                             .source = source,
+                             .bytes = length,
+                             .stream = (uint64_t)(uintptr_t)stream,
+                             .from = WIRE_FROM_ADDRESS,
+                             .to = WIRE_TO_ADDRESS};
+    struct wire_call call;
+    CUresult result = wire_begin(&call, WIRE_FN_COPY, manner, sizeof(copy));
+    if (result != CUDA_SUCCESS)
+        return result;
+    wire_put_struct(&call, &copy, sizeof(copy));
+    if (manner == WIRE_POSTED)
+        return wire_post(&call);
+    result = wire_ask(&call);
+    wire_end(&call);
+    return result;
+}
+
+static CUresult copy_to_device(CUdeviceptr target, const void *source, size_t length, CUstream stream,
+                               enum wire_manner manner) {
+    if (!length)
+        return CUDA_SUCCESS;
+    if (!source)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (wire_is_pinned(source))
+        return copy_addresses(target, (uint64_t)(uintptr_t)source, length, stream, manner);
+    if (length <= WIRE_INLINE_MAX)
+        return copy_inline(target, source, length, stream);
+    return wire_upload(WIRE_FN_COPY, target, source, length, stream);
+}
+
+static CUresult copy_by_reply(void *target, uint64_t source, size_t length, CUstream stream) {
+    struct wire_copy copy = {.source = source,
+                             .bytes = length,
+                             .stream = (uint64_t)(uintptr_t)stream,
+                             .from = WIRE_FROM_ADDRESS,
+                             .to = WIRE_TO_REPLY};
+    struct wire_call call;
+    CUresult result = wire_begin(&call, WIRE_FN_COPY, WIRE_BLOCKING, sizeof(copy));
+    if (result != CUDA_SUCCESS)
+        return result;
+    wire_put_struct(&call, &copy, sizeof(copy));
+    result = wire_ask(&call);
+    wire_take(&call, target, length);
+    wire_end(&call);
+    return result;
+}
+
+static CUresult ask_chunk(uint64_t source, size_t length, uint64_t chunk, CUstream stream) {
+    struct wire_copy copy = {.target = chunk % WIRE_DOWNLOAD_CHUNKS * WIRE_CHUNK_BYTES,
+                             .source = source,
+                             .bytes = length,
+                             .stream = (uint64_t)(uintptr_t)stream,
+                             .from = WIRE_FROM_ADDRESS,
+                             .to = WIRE_TO_DOWNLOAD};
+    struct wire_call call;
+    CUresult result = wire_begin(&call, WIRE_FN_COPY, WIRE_POSTED, sizeof(copy));
+    if (result != CUDA_SUCCESS)
+        return result;
+    wire_put_struct(&call, &copy, sizeof(copy));
+    return wire_post(&call);
+}
+
+static size_t chunk_length(size_t length, uint64_t chunk) {
+    size_t left = length - chunk * WIRE_CHUNK_BYTES;
+    return left < WIRE_CHUNK_BYTES ? left : WIRE_CHUNK_BYTES;
+}
+
+/* The download area belongs to one thread at a time. Chunks are asked for ahead, as many as the area
+ * holds; each is asked for anew once it was emptied. */
+static CUresult copy_by_download(struct wire_state *state, unsigned char *target, uint64_t source, size_t length,
+                                 CUstream stream) {
+    uint64_t chunks = (length + WIRE_CHUNK_BYTES - 1) / WIRE_CHUNK_BYTES;
+    uint64_t asked = 0;
+    CUresult result = CUDA_SUCCESS;
+    wire_lock(&state->download_lock);
+    uint64_t before = load_acquire(&state->region->download_done);
+    for (uint64_t done = 0; done < chunks && result == CUDA_SUCCESS; done++) {
+        struct wire_patience patience = {0};
+        for (; asked < chunks && asked < done + WIRE_DOWNLOAD_CHUNKS && result == CUDA_SUCCESS; asked++)
+            result = ask_chunk(source + asked * WIRE_CHUNK_BYTES, chunk_length(length, asked), before + asked, stream);
+        while (result == CUDA_SUCCESS && load_acquire(&state->region->download_done) - before <= done)
+            if (!wire_wait(state, &patience))
+                result = CUDA_ERROR_LAUNCH_FAILED;
+        if (result != CUDA_SUCCESS)
+            break;
+        uint64_t index = (before + done) % WIRE_DOWNLOAD_CHUNKS;
+        result = (CUresult)state->region->download_errors[index];
+        if (result == CUDA_SUCCESS)
+            memcpy(target + done * WIRE_CHUNK_BYTES, state->download + index * WIRE_CHUNK_BYTES,
+                   chunk_length(length, done));
+    }
+    /* What was asked for and is no longer wanted must not arrive in the next one's chunks. */
+    struct wire_patience patience = {0};
+    while (load_acquire(&state->region->download_done) - before < asked && wire_wait(state, &patience))
+        ;
+    wire_unlock(&state->download_lock);
+    return result == CUDA_SUCCESS ? wire_synchronize(WIRE_STREAM, (uint64_t)(uintptr_t)stream) : result;
+}
+
+static CUresult copy_from_device(void *target, CUdeviceptr source, size_t length, CUstream stream,
+                                 enum wire_manner manner) {
+    if (!length)
+        return CUDA_SUCCESS;
+    if (!target)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (wire_is_pinned(target))
+        return copy_addresses((uint64_t)(uintptr_t)target, source, length, stream, manner);
+    if (length <= WIRE_REPLY_MAX)
+        return copy_by_reply(target, source, length, stream);
+    struct wire_state *state = wire_connection();
+    if (!state)
+        return CUDA_ERROR_NOT_INITIALIZED;
+    return copy_by_download(state, target, source, length, stream);
+}
+
+static bool is_ours(uint64_t address) {
+    return wire_is_device(address) || wire_is_pinned((const void *)(uintptr_t)address);
+}
+
+/* Where neither side is named as host or device, the address says it. */
+static CUresult copy_unified(uint64_t target, uint64_t source, size_t length, CUstream stream,
+                             enum wire_manner manner) {
+    void *host_target = (void *)(uintptr_t)target;
+    const void *host_source = (const void *)(uintptr_t)source;
+    if (is_ours(target))
+        return is_ours(source) ? copy_addresses(target, source, length, stream, manner)
+                               : copy_to_device(target, host_source, length, stream, manner);
+    if (is_ours(source))
+        return copy_from_device(host_target, source, length, stream, manner);
+    CUresult result = wire_synchronize(WIRE_STREAM, (uint64_t)(uintptr_t)stream);
+    if (result == CUDA_SUCCESS)
+        memmove(host_target, host_source, length);
+    return result;
+}
+
+static bool row_address(CUmemorytype type, const void *host, CUdeviceptr device, uint64_t *address) {
+    *address = type == CU_MEMORYTYPE_HOST ? (uint64_t)(uintptr_t)host : device;
+    return type == CU_MEMORYTYPE_HOST || type == CU_MEMORYTYPE_DEVICE || type == CU_MEMORYTYPE_UNIFIED;
+}
+
+/* A rectangle is copied row by row; arrays are not performed. */
+static CUresult copy_rectangle(const CUDA_MEMCPY2D *rectangle, CUstream stream, enum wire_manner manner) {
+    uint64_t source, target;
+    if (!rectangle)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (!row_address(rectangle->srcMemoryType, rectangle->srcHost, rectangle->srcDevice, &source) ||
+        !row_address(rectangle->dstMemoryType, rectangle->dstHost, rectangle->dstDevice, &target))
+        return CUDA_ERROR_NOT_SUPPORTED;
+    size_t source_pitch = rectangle->srcPitch ? rectangle->srcPitch : rectangle->WidthInBytes;
+    size_t target_pitch = rectangle->dstPitch ? rectangle->dstPitch : rectangle->WidthInBytes;
+    source += rectangle->srcY * source_pitch + rectangle->srcXInBytes;
+    target += rectangle->dstY * target_pitch + rectangle->dstXInBytes;
+    if (source_pitch == rectangle->WidthInBytes && target_pitch == rectangle->WidthInBytes)
+        return copy_unified(target, source, rectangle->WidthInBytes * rectangle->Height, stream, manner);
+    CUresult result = CUDA_SUCCESS;
+    for (size_t row = 0; row < rectangle->Height && result == CUDA_SUCCESS; row++)
+        result = copy_unified(target + row * target_pitch, source + row * source_pitch, rectangle->WidthInBytes,
+                              stream, manner);
+    return result;
+}
+
+CUresult forward_cuMemcpyHtoD_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount) {
+    return copy_to_device(dstDevice, srcHost, ByteCount, NULL, WIRE_BLOCKING);
+}
+
+CUresult forward_cuMemcpyHtoDAsync_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount,
+                                      CUstream hStream) {
+    return copy_to_device(dstDevice, srcHost, ByteCount, hStream, WIRE_POSTED);
+}
+
+CUresult forward_cuMemcpyDtoH_v2(void *dstHost, CUdeviceptr srcDevice, size_t ByteCount) {
+    return copy_from_device(dstHost, srcDevice, ByteCount, NULL, WIRE_BLOCKING);
+}
+
+CUresult forward_cuMemcpyDtoHAsync_v2(void *dstHost, CUdeviceptr srcDevice, size_t ByteCount, CUstream hStream) {
+    return copy_from_device(dstHost, srcDevice, ByteCount, hStream, WIRE_POSTED);
+}
+
+CUresult forward_cuMemcpyDtoD_v2(CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount) {
+    return copy_addresses(dstDevice, srcDevice, ByteCount, NULL, WIRE_POSTED);
+}
+
+CUresult forward_cuMemcpyDtoDAsync_v2(CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount,
+                                      CUstream hStream) {
+    return copy_addresses(dstDevice, srcDevice, ByteCount, hStream, WIRE_POSTED);
+}
+
+CUresult forward_cuMemcpy(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount) {
+    return copy_unified(dst, src, ByteCount, NULL, WIRE_BLOCKING);
+}
+
+CUresult forward_cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, CUstream hStream) {
+    return copy_unified(dst, src, ByteCount, hStream, WIRE_POSTED);
+}
+
+CUresult forward_cuMemcpy2D_v2(const CUDA_MEMCPY2D *pCopy) { return copy_rectangle(pCopy, NULL, WIRE_BLOCKING); }
+
+CUresult forward_cuMemcpy2DUnaligned_v2(const CUDA_MEMCPY2D *pCopy) {
+    return copy_rectangle(pCopy, NULL, WIRE_BLOCKING);
+}
+
+CUresult forward_cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D *pCopy, CUstream hStream) {
+    return copy_rectangle(pCopy, hStream, WIRE_POSTED);
+}
