@@ -20,12 +20,14 @@ class PointerRule:
     """One [[rule]] of pointers.toml."""
 
     functions: list[str]
-    param: str
+    params: list[str]
     effects: dict[str, Any]
     used: bool = False
 
     def matches(self, function: str, param: str) -> bool:
-        return fnmatchcase(param, self.param) and any(fnmatchcase(function, glob) for glob in self.functions)
+        return any(fnmatchcase(param, glob) for glob in self.params) and any(
+            fnmatchcase(function, glob) for glob in self.functions
+        )
 
 
 @dataclass
@@ -61,13 +63,13 @@ def load_annotations(directory: Path = ANNOTATIONS) -> Annotations:
 
     rules = []
     for number, entry in enumerate(read("pointers.toml").get("rule", []), 1):
-        unknown = set(entry) - {"functions", "param", "direction", "length", "opaque"}
-        if unknown or not {"functions", "param"} <= set(entry):
+        unknown = set(entry) - {"functions", "params", "direction", "length", "opaque"}
+        if unknown or not {"functions", "params"} <= set(entry):
             raise AnnotationError(f"pointers.toml: rule {number} has keys {sorted(entry)}")
         if entry.get("direction", "in") not in ("in", "out", "inout"):
             raise AnnotationError(f"pointers.toml: rule {number}: direction {entry['direction']!r}")
         effects = {key: entry[key] for key in ("direction", "length", "opaque") if key in entry}
-        rules.append(PointerRule(entry["functions"], entry["param"], effects))
+        rules.append(PointerRule(entry["functions"], entry["params"], effects))
     performed = read("performed.toml").get("performed", [])
     repeated = sorted({name for name in performed if performed.count(name) > 1})
     if repeated:

@@ -44,10 +44,10 @@ def build(out: Path, compiler: str = "cc") -> Json:
 
 
 def read_declared(header_sets: list[HeaderSet], cache: Path, compiler: str) -> list[Json]:
-    """What each header set declares, parsed anew only when its text or this package changed."""
+    """What each header set declares, parsed anew only when its text or its readers changed."""
     own = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        own.update(source.read_bytes())
+    for source in ("build.py", "headers.py", "layout.py", "types.py"):
+        own.update((Path(__file__).parent / source).read_bytes())
     texts = [preprocess(headers, compiler) for headers in header_sets]
     keys = [hashlib.sha256(own.digest() + text.encode()).hexdigest() for text in texts]
     try:
@@ -72,7 +72,7 @@ def declared_json(declarations: Declarations, compiler: str) -> Json:
     functions = {}
     for name, decl in declarations.functions.items():
         arguments = decl.type.args.params if decl.type.args else []
-        params = []
+        params: list[Json] = []
         for argument in arguments:
             kind = describe(argument, declarations)
             if kind.kind == "void":
@@ -212,7 +212,7 @@ def join(declared: list[Json], header_sets: list[HeaderSet], annotations: Annota
         )
     unused = [rule for rule in annotations.rules if not rule.used]
     if unused:
-        raise AnnotationError(f"pointers.toml: no parameter matches {unused[0].functions} {unused[0].param}")
+        raise AnnotationError(f"pointers.toml: no parameter matches {unused[0].functions} {unused[0].params}")
     unknown = sorted(set(annotations.performed) - set(functions))
     if unknown:
         raise AnnotationError(f"performed.toml: no such function: {', '.join(unknown)}")

@@ -129,57 +129,43 @@ def preprocess(headers: HeaderSet, compiler: str = "cc") -> str:
 def parse(headers: HeaderSet, text: str) -> Declarations:
     """Every function, type and PFN_ typedef of preprocessed headers."""
     found = Declarations(headers)
-    tags = _TagCollector(found.tags)
-    prefix = {"cuda": "cu", "nvml": "nvml"}[headers.library]
     for node in CParser().parse(text).ext:
-        tags.visit(node)
+        _collect_tags(node, found.tags)
         if isinstance(node, c_ast.Typedef):
             found.typedefs[node.name] = node.type
             if node.name.startswith("PFN_"):
                 found.pointers.add(node.name)
         elif isinstance(node, c_ast.Decl) and isinstance(node.type, c_ast.FuncDecl):
-            if node.name.startswith(prefix):
-                found.functions[node.name] = node
+            found.functions[node.name] = node
     return found
 
 
-class _TagCollector(c_ast.NodeVisitor):
-    """Structs, unions and enums with a body, by "struct tag"."""
-
-    def __init__(self, tags: dict[str, c_ast.Node]) -> None:
-        self.tags = tags
-
-    def _keep(self, kind: str, node: c_ast.Struct | c_ast.Union | c_ast.Enum, body: object) -> None:
-        if node.name and body:
-            self.tags[f"{kind} {node.name}"] = node
-        self.generic_visit(node)
-
-    def visit_Struct(self, node: c_ast.Struct) -> None:
-        self._keep("struct", node, node.decls)
-
-    def visit_Union(self, node: c_ast.Union) -> None:
-        self._keep("union", node, node.decls)
-
-    def visit_Enum(self, node: c_ast.Enum) -> None:
-        self._keep("enum", node, node.values)
+def _collect_tags(node: c_ast.Node, tags: dict[str, c_ast.Node]) -> None:
+    """Structs, unions and enums with a body, by "struct tag", wherever they are declared."""
+    if isinstance(node, c_ast.Struct) and node.name and node.decls:
+        tags[f"struct {node.name}"] = node
+    elif isinstance(node, c_ast.Union) and node.name and node.decls:
+        tags[f"union {node.name}"] = node
+    elif isinstance(node, c_ast.Enum) and node.name and node.values:
+        tags[f"enum {node.name}"] = node
+    for _, child in node.children():
+        _collect_tags(child, tags)
 
 
 def spelling(node: c_ast.Node) -> str:
     """A type as C writes it, on one line, without a declared name."""
-    text = CGenerator().visit(_Nameless().copy(node))
+    text = CGenerator().visit(_nameless(node))
     return re.sub(r"\s+", " ", text).strip()
 
 
-class _Nameless:
-    """Copies of type nodes without the names of what they declare."""
-
-    def copy(self, node: c_ast.Node) -> c_ast.Node:
-        if isinstance(node, c_ast.TypeDecl):
-            return c_ast.TypeDecl(None, node.quals, node.align, node.type)
-        if isinstance(node, c_ast.PtrDecl):
-            return c_ast.PtrDecl(node.quals, self.copy(node.type))
-        if isinstance(node, c_ast.ArrayDecl):
-            return c_ast.ArrayDecl(self.copy(node.type), node.dim, node.dim_quals)
-        if isinstance(node, c_ast.FuncDecl):
-            return c_ast.FuncDecl(node.args, self.copy(node.type))
-        return node
+def _nameless(node: c_ast.Node) -> c_ast.Node:
+    """A copy of a type node without the name of what it declares."""
+    if isinstance(node, c_ast.TypeDecl):
+        return c_ast.TypeDecl(None, node.quals, node.align, node.type)
+    if isinstance(node, c_ast.PtrDecl):
+        return c_ast.PtrDecl(node.quals, _nameless(node.type))
+    if isinstance(node, c_ast.ArrayDecl):
+        return c_ast.ArrayDecl(_nameless(node.type), node.dim, node.dim_quals)
+    if isinstance(node, c_ast.FuncDecl):
+        return c_ast.FuncDecl(node.args, _nameless(node.type))
+    return node
