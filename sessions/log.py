@@ -1,0 +1,173 @@
+"""The log: every line of every process in full, with what it came from."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sessions import format
+from sessions.errors import SessionError
+from sessions.files import IndexFile, StreamFile
+
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line. `text` has no newline, `length` counts it; `torn` when it ended without one.
+
+    `process` is an index into Session.processes or -1, `after_call` the number of the last call
+    recorded before it (0: none), `stream` one of stdout, stderr, build, host, shim.
+    """
+
+    time_ns: int
+    process: int
+    pid: int
+    stream: str
+    role: str
+    text: bytes
+    length: int
+    torn: bool
+    after_call: int
+
+
+class Log:
+    """Lines by index, from 0."""
+
+    def __init__(self, directory: Path, live: Callable[[], bool]) -> None:
+        self._directory = directory
+        self._live = live
+        self._index = IndexFile(directory / "log.index", format.LOG_INDEX_MAGIC, format.LOG_ENTRY)
+        self._text = StreamFile(directory / "log.bytes")
+        self._count = 0
+        self._left: list[Line] = []
+        self._blocks: dict[int, npt.NDArray[np.void]] = {}
+        self.damage: list[str] = []
+        self.refresh()
+
+    def __len__(self) -> int:
+        return self._count + len(self._left)
+
+    def refresh(self) -> bool:
+        """Pick up lines written since; True when there are more."""
+        before = len(self)
+        live = self._live()
+        self._count = len(self._index)
+        if not live:
+            if self._index.torn() and not self.damage:
+                self.damage.append(f"{self._index.path.name}: its last line is torn")
+            self._cut()
+            self._left = self._partial()
+        return len(self) != before
+
+    def line(self, number: int) -> Line:
+        """Line `number` (from 0, negative ones from the end); SessionError when it is damaged."""
+        if number < 0:
+            number += len(self)
+        return self.lines(number, number + 1)[0]
+
+    def lines(self, start: int, stop: int) -> list[Line]:
+        """Lines start..stop; IndexError outside of what is known since refresh()."""
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"lines {start}..{stop} of {len(self)}")
+        result = []
+        for number in range(start, min(stop, self._count)):
+            entry = self._entry(number)
+            text = self._text.read(int(entry["offset"]), self._checked_length(entry, number))
+            result.append(self._line(entry, text, number))
+        result += self._left[max(0, start - self._count) : max(0, stop - self._count)]
+        return result
+
+    def search(self, pattern: str | bytes | re.Pattern[bytes], start: int = 0) -> Iterator[int]:
+        """Numbers of the lines from `start` on in which the regular expression is found."""
+        if isinstance(pattern, str):
+            pattern = pattern.encode()
+        compiled = re.compile(pattern)
+        for number in range(start, len(self)):
+            if compiled.search(self.line(number).text):
+                yield number
+
+    def _entry(self, number: int) -> np.void:
+        block = number // _BLOCK
+        entries = self._blocks.get(block)
+        if entries is None or number - block * _BLOCK >= len(entries):
+            stop = min((block + 1) * _BLOCK, self._count)
+            entries = self._index.entries(block * _BLOCK, stop)
+            self._blocks[block] = entries
+            while len(self._blocks) > 64:
+                self._blocks.pop(next(iter(self._blocks)))
+        entry: np.void = entries[number - block * _BLOCK]
+        return entry
+
+    def _checked_length(self, entry: np.void, number: int) -> int:
+        length = int(entry["length"])
+        if length > self._text.size():
+            raise SessionError(f"{self._text.path}: line {number} is missing")
+        return length
+
+    def _line(self, entry: np.void, text: bytes, number: int, torn: bool = False) -> Line:
+        if len(text) != int(entry["length"]) or zlib.crc32(text) != int(entry["text_crc"]):
+            raise SessionError(f"{self._text.path}: line {number} is damaged")
+        if int(entry["stream"]) >= len(format.STREAMS) or int(entry["role"]) >= len(format.ROLES):
+            raise SessionError(f"{self._index.path}: line {number} is of an unknown kind")
+        return Line(
+            time_ns=int(entry["time"]),
+            process=int(entry["process"]),
+            pid=int(entry["pid"]),
+            stream=format.STREAMS[int(entry["stream"])],
+            role=format.ROLES[int(entry["role"])],
+            text=text[:-1] if text.endswith(b"\n") else text,
+            length=len(text),
+            torn=torn or bool(int(entry["flags"]) & format.LINE_TORN),
+            after_call=int(entry["after_call"]),
+        )
+
+    def _cut(self) -> None:
+        """Of a log nobody writes any more: drop entries whose text is not in the file."""
+        size = self._text.size()
+        missing = 0
+        while self._count:
+            entry = self._entry(self._count - 1)
+            if int(entry["offset"]) + int(entry["length"]) <= size:
+                break
+            self._count -= 1
+            missing += 1
+        if missing:
+            self.damage.append(f"{self._text.path.name}: cut, its last {missing} lines are missing")
+
+    def _partial(self) -> list[Line]:
+        """Lines that had no end yet when the writer was killed."""
+        path = self._directory / "log.partial"
+        if not path.exists():
+            return []
+        data = path.read_bytes()
+        lines, at, size = [], 0, format.LOG_ENTRY.itemsize
+        while at < len(data):
+            head = data[at : at + size]
+            if len(head) < size:
+                self.damage.append(f"{path.name}: cut")
+                break
+            entry = np.frombuffer(head, dtype=format.LOG_ENTRY)[0]
+            if zlib.crc32(head[:-4]) != int(entry["crc"]):
+                raise SessionError(f"{path}: damaged at byte {at}")
+            end = at + size + int(entry["length"])
+            if end > len(data):
+                self.damage.append(f"{path.name}: cut")
+                break
+            line = self._line(entry, data[at + size : end], self._count + len(lines), torn=True)
+            # Here `offset` is how many lines there were: the line may have been ended since.
+            since = self.lines(min(int(entry["offset"]), self._count), self._count)
+            if not any(
+                (whole.pid, whole.process, whole.stream) == (line.pid, line.process, line.stream)
+                and whole.text.startswith(line.text)
+                for whole in since
+            ):
+                lines.append(line)
+            at = end
+        return lines

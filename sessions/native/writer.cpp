@@ -1,0 +1,395 @@
+#include "writer.hpp"
+
+#include "checks.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+#include <zstd.h>
+
+namespace shimbench::session {
+
+namespace {
+
+constexpr size_t kKnownBlobs = 1 << 17;
+
+int64_t clock_ns(clockid_t clock) {
+    timespec time;
+    clock_gettime(clock, &time);
+    return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+    return std::as_bytes(std::span(text));
+}
+
+std::filesystem::path made(const std::filesystem::path &directory) {
+    std::filesystem::create_directories(directory);
+    if (std::filesystem::exists(directory / "session.json")) {
+        errno = EEXIST;
+        throw_errno((directory / "session.json").string());
+    }
+    return directory;
+}
+
+Descriptor locked(const std::filesystem::path &path) {
+    Descriptor fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!fd || flock(fd.get(), LOCK_EX) != 0)
+        throw_errno(path.string());
+    return fd;
+}
+
+StreamHead stream_head(const char (&magic)[8], size_t entry_size) {
+    StreamHead head{};
+    std::memcpy(head.magic, magic, sizeof head.magic);
+    head.format = kFormat;
+    head.entry_size = static_cast<uint32_t>(entry_size);
+    return head;
+}
+
+// Two lanes of multiply and fold; equal contents are all it must recognise.
+std::pair<uint64_t, uint64_t> content_hash(std::span<const std::byte> data) {
+    uint64_t low = data.size() * 0x9e3779b97f4a7c15ull, high = 0xc2b2ae3d27d4eb4full ^ data.size();
+    auto mix = [&](uint64_t word) {
+        low = (low ^ word) * 0x9fb21c651e98df25ull;
+        low ^= low >> 35;
+        high = (high + word) * 0xd6e8feb86659fd93ull;
+        high ^= high >> 32;
+    };
+    for (; data.size() >= 8; data = data.subspan(8)) {
+        uint64_t word;
+        std::memcpy(&word, data.data(), 8);
+        mix(word);
+    }
+    uint64_t word = 0;
+    if (!data.empty())
+        std::memcpy(&word, data.data(), data.size());
+    mix(word);
+    mix(low >> 29);
+    return {low, high};
+}
+
+std::string machine_json() {
+    utsname name{};
+    uname(&name);
+    return std::string("{\"kernel\":") + json_string(name.release) +
+           ",\"host\":" + json_string(name.nodename) +
+           ",\"cpus\":" + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + "}";
+}
+
+// Both halves of a value that is published without a lock.
+void store_release(uint64_t &place, uint64_t value) {
+    std::atomic_ref(place).store(value, std::memory_order_release);
+}
+
+} // namespace
+
+Writer::Writer(const std::filesystem::path &directory, std::string_view tool_version, std::string_view model,
+               uint64_t ticks_per_second)
+    : directory_(made(directory)), lock_(locked(directory_ / "writer.lock")),
+      start_mono_ns_(clock_ns(CLOCK_MONOTONIC)), start_unix_ns_(clock_ns(CLOCK_REALTIME)),
+      tail_(directory_ / "calls.tail", kTailHeaderSize + size_t{kTailRows} * sizeof(CallRow)),
+      in_flight_(directory_ / "inflight", sizeof(InFlightHead) + kInFlightRows * sizeof(InFlightRow)),
+      chunks_(directory_ / "calls.dat"), chunk_index_(directory_ / "calls.index"),
+      blobs_(directory_ / "blobs.dat"), blob_index_(directory_ / "blobs.index"),
+      log_(directory_ / "log.bytes"), log_index_(directory_ / "log.index"),
+      events_(directory_ / "events.jsonl"), known_(kKnownBlobs) {
+    if (!tail_.reserve(kTailHeaderSize) ||
+        !in_flight_.reserve(sizeof(InFlightHead) + kInFlightRows * sizeof(InFlightRow)))
+        throw_errno("no space for the session " + directory_.string());
+    TailHead tail{stream_head(kTailMagic, sizeof(CallRow)), kTailRows, kTailHeaderSize, 0, kRowsKey};
+    std::memcpy(tail_.data(), &tail, sizeof tail);
+    InFlightHead flying{stream_head(kInFlightMagic, sizeof(InFlightRow)), 0, 0, 0, kInFlightRows};
+    std::memcpy(in_flight_.data(), &flying, sizeof flying);
+    chunk_index_.append_record(stream_head(kChunkIndexMagic, sizeof(ChunkEntry)));
+    blob_index_.append_record(stream_head(kBlobIndexMagic, sizeof(BlobEntry)));
+    log_index_.append_record(stream_head(kLogIndexMagic, sizeof(LogEntry)));
+
+    std::string_view schema = model.empty() ? "{\"format\":1,\"hash\":\"\",\"functions\":[]}" : model;
+    std::string packed(ZSTD_compressBound(schema.size()), '\0');
+    size_t size = ZSTD_compress(packed.data(), packed.size(), schema.data(), schema.size(), 3);
+    if (ZSTD_isError(size))
+        throw std::bad_alloc();
+    packed.resize(size);
+    manifest_ = "\"format\":" + std::to_string(kFormat) + ",\"tool\":" + json_string(tool_version) +
+                ",\"start_unix_ns\":" + std::to_string(start_unix_ns_) +
+                ",\"start_mono_ns\":" + std::to_string(start_mono_ns_) +
+                ",\"ticks_per_second\":" + std::to_string(ticks_per_second) +
+                ",\"machine\":" + machine_json() +
+                ",\"schema_crc32\":" + std::to_string(crc32(bytes_of(packed)));
+    if (!replace_file(directory_ / "schema.json.zst", packed) || !chunk_index_.flush() ||
+        !blob_index_.flush() || !log_index_.flush())
+        throw_errno(directory_.string());
+    write_manifest(false);
+    sealer_ = std::thread(&Writer::seal_loop, this);
+}
+
+Writer::~Writer() {
+    {
+        std::lock_guard guard(mutex_);
+        stopping_ = true;
+    }
+    changed_.notify_all();
+    if (sealer_.joinable())
+        sealer_.join();
+}
+
+int64_t Writer::now() const {
+    return clock_ns(CLOCK_MONOTONIC) - start_mono_ns_;
+}
+
+void Writer::write_manifest(bool finished) {
+    std::string text = "{" + manifest_ + ",\"finished\":";
+    if (finished)
+        text += "{\"time\":" + std::to_string(now()) + ",\"calls\":" + std::to_string(rows_) +
+                ",\"blobs\":" + std::to_string(blob_count_) + ",\"lines\":" + std::to_string(line_count_) +
+                ",\"events\":" + std::to_string(event_count_) + "}";
+    else
+        text += "null";
+    text += "}";
+    std::string whole =
+        "{\"session\":" + text + ",\"crc32\":" + std::to_string(crc32(bytes_of(text))) + "}\n";
+    if (!replace_file(directory_ / "session.json", whole) && !finished)
+        throw_errno((directory_ / "session.json").string());
+}
+
+uint32_t Writer::blob(std::span<const std::byte> data) {
+    auto [low, high] = content_hash(data);
+    Known &known = known_[low % kKnownBlobs];
+    if (known.blob && known.low == low && known.high == high)
+        return known.blob;
+    BlobEntry entry{blobs_.end(), static_cast<uint32_t>(data.size()), 0};
+    seal_record(entry);
+    entry.crc = crc32(data, entry.crc);
+    blobs_.append(data);
+    blob_index_.append_record(entry);
+    known = {low, high, ++blob_count_};
+    return blob_count_;
+}
+
+LogEntry Writer::entry_of(const Line &line, std::string_view text, uint64_t offset) const {
+    LogEntry entry{};
+    entry.offset = offset;
+    entry.time = line.time;
+    entry.after_call = rows_ + batch_.size();
+    entry.length = static_cast<uint32_t>(text.size());
+    entry.pid = line.pid;
+    entry.process = line.process;
+    entry.stream = line.stream;
+    entry.role = line.role;
+    entry.flags = line.torn ? kLineTorn : 0;
+    entry.text_crc = crc32(bytes_of(text));
+    seal_record(entry);
+    return entry;
+}
+
+void Writer::line(const Line &line, std::string_view text) {
+    log_index_.append_record(entry_of(line, text, log_.end()));
+    log_.append(bytes_of(text));
+    pending_lines_++;
+}
+
+void Writer::event(int64_t time, std::string_view kind, std::string_view body) {
+    std::string json = "{\"time\":" + std::to_string(time) + ",\"kind\":" + json_string(kind);
+    if (!body.empty())
+        json += "," + std::string(body);
+    json += "}";
+    char crc[16];
+    std::snprintf(crc, sizeof crc, "%08x ", crc32(bytes_of(json)));
+    unwritten_events_.push_back(crc + json + "\n");
+}
+
+void Writer::in_flight(int64_t time, std::span<InFlightRow> rows) {
+    auto *head = reinterpret_cast<InFlightHead *>(in_flight_.data());
+    auto count = static_cast<uint32_t>(std::min<size_t>(rows.size(), kInFlightRows));
+    if (count == 0 && head->count == 0) {
+        head->time = time;
+        return;
+    }
+    uint64_t generation = head->generation | 1;
+    store_release(head->generation, generation);
+    std::atomic_thread_fence(std::memory_order_release);
+    for (uint32_t i = 0; i < count; i++)
+        rows[i].check = row_check(rows[i], i);
+    if (count)
+        std::memcpy(in_flight_.data() + sizeof(InFlightHead), rows.data(), count * sizeof(InFlightRow));
+    head->time = time;
+    head->count = count;
+    store_release(head->generation, generation + 1);
+}
+
+void Writer::partial_lines(std::span<const std::pair<Line, std::string_view>> lines) {
+    if (lines.empty()) {
+        if (partial_exists_)
+            unlink((directory_ / "log.partial").c_str());
+        partial_exists_ = false;
+        return;
+    }
+    std::vector<std::byte> data;
+    for (const auto &[line, text] : lines) {
+        LogEntry entry = entry_of(line, text, line_count_ + pending_lines_);
+        auto head = std::as_bytes(std::span(&entry, 1));
+        data.insert(data.end(), head.begin(), head.end());
+        auto body = bytes_of(text);
+        data.insert(data.end(), body.begin(), body.end());
+    }
+    partial_exists_ = replace_file(directory_ / "log.partial", data);
+}
+
+CallRow *Writer::tail_row(uint64_t row) {
+    return reinterpret_cast<CallRow *>(tail_.data() + kTailHeaderSize) + row % kTailRows;
+}
+
+bool Writer::publish_rows() {
+    bool whole = true;
+    // Data before the entries that name it: a reader never finds an entry without its bytes.
+    if (blobs_.buffered() && (!blobs_.flush() || !blob_index_.flush())) {
+        blob_index_.discard();
+        blob_count_ = published_blobs_;
+        std::fill(known_.begin(), known_.end(), Known{});
+        lost_ += batch_.size();
+        batch_.clear();
+        whole = false;
+    }
+    published_blobs_ = blob_count_;
+    auto *head = reinterpret_cast<TailHead *>(tail_.data());
+    for (size_t done = 0; done < batch_.size();) {
+        uint64_t room;
+        {
+            std::unique_lock guard(mutex_);
+            if (rows_ - sealed_ >= kTailRows)
+                changed_.wait_for(guard, std::chrono::seconds(1),
+                                  [&] { return rows_ - sealed_ < kTailRows; });
+            room = kTailRows - (rows_ - sealed_);
+        }
+        size_t count = std::min<size_t>(room, batch_.size() - done);
+        uint64_t last = std::min<uint64_t>(rows_ + count, kTailRows);
+        if (count == 0 || !tail_.reserve(kTailHeaderSize + last * sizeof(CallRow))) {
+            lost_ += batch_.size() - done;
+            whole = false;
+            break;
+        }
+        for (size_t i = 0; i < count; i++) {
+            CallRow row = batch_[done + i];
+            row.reserved = 0;
+            row.check = row_check(row, rows_ + i);
+            std::memcpy(tail_row(rows_ + i), &row, sizeof row);
+        }
+        done += count;
+        rows_ += count;
+        store_release(head->rows, rows_);
+        store_release(head->rows_copy, rows_ ^ kRowsKey);
+        bool full;
+        {
+            std::lock_guard guard(mutex_);
+            published_ = rows_;
+            full = published_ - sealed_ >= kChunkRows;
+        }
+        if (full)
+            changed_.notify_all();
+    }
+    batch_.clear();
+    return whole;
+}
+
+bool Writer::publish_events() {
+    for (const std::string &line : unwritten_events_)
+        events_.append(bytes_of(line));
+    if (!events_.flush())
+        return false; // kept, and tried again with the next
+    event_count_ += unwritten_events_.size();
+    unwritten_events_.clear();
+    return true;
+}
+
+bool Writer::publish() {
+    bool whole = batch_.empty() && !blobs_.buffered() ? true : publish_rows();
+    if (pending_lines_) {
+        if (log_.flush() && log_index_.flush()) {
+            line_count_ += pending_lines_;
+        } else {
+            log_index_.discard();
+            whole = false;
+        }
+        pending_lines_ = 0;
+    }
+    if (!unwritten_events_.empty())
+        whole = publish_events() && whole;
+    return whole;
+}
+
+bool Writer::seal(uint64_t first, uint32_t count) {
+    sealing_.resize(count);
+    for (uint32_t i = 0; i < count; i++)
+        std::memcpy(&sealing_[i], tail_row(first + i), sizeof(CallRow));
+    auto chunk = encoder_.encode(sealing_, first);
+    ChunkEntry entry{};
+    entry.first_row = first;
+    entry.offset = chunks_.end();
+    entry.length = static_cast<uint32_t>(chunk.size());
+    entry.rows = count;
+    auto [earliest, latest] = std::minmax_element(
+        sealing_.begin(), sealing_.end(), [](const CallRow &a, const CallRow &b) { return a.time < b.time; });
+    entry.time_min = earliest->time;
+    entry.time_max = latest->time;
+    seal_record(entry);
+    chunks_.append(chunk);
+    if (!chunks_.flush())
+        return false;
+    chunk_index_.append_record(entry);
+    return chunk_index_.flush();
+}
+
+void Writer::seal_loop() {
+    std::unique_lock guard(mutex_);
+    for (;;) {
+        changed_.wait(guard, [&] { return stopping_ || published_ - sealed_ >= kChunkRows; });
+        if (published_ - sealed_ < kChunkRows)
+            return;
+        uint64_t first = sealed_;
+        guard.unlock();
+        bool sealed = seal(first, kChunkRows);
+        guard.lock();
+        if (sealed) {
+            sealed_ = first + kChunkRows;
+            changed_.notify_all();
+        } else if (stopping_) {
+            return;
+        } else {
+            changed_.wait_for(guard, std::chrono::milliseconds(200));
+        }
+    }
+}
+
+void Writer::finish() {
+    publish();
+    {
+        std::lock_guard guard(mutex_);
+        stopping_ = true;
+    }
+    changed_.notify_all();
+    if (!sealer_.joinable())
+        return;
+    sealer_.join();
+    bool whole = unwritten_events_.empty();
+    while (whole && sealed_ < rows_) {
+        auto count = static_cast<uint32_t>(std::min<uint64_t>(rows_ - sealed_, kChunkRows));
+        whole = seal(sealed_, count);
+        if (whole)
+            sealed_ += count;
+    }
+    partial_lines({});
+    if (!whole)
+        return; // a full disk: the tail stays, and the session is one that was not finished
+    write_manifest(true);
+    tail_.truncate(kTailHeaderSize);
+}
+
+} // namespace shimbench::session

@@ -1,0 +1,107 @@
+// The session's writer: knows records and their order on disk, nothing of rings or sockets. One thread
+// uses it; sealing runs on a thread of its own.
+//
+// What is written becomes visible with publish(): payloads first, then the rows that name them, then
+// lines and events. A kill at any moment leaves what was published.
+#pragma once
+
+#include "columns.hpp"
+#include "files.hpp"
+#include "format.h"
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace shimbench::session {
+
+struct Line {
+    int64_t time = 0;
+    uint32_t pid = 0;
+    int32_t process = -1;
+    LogStream stream = LogStream::Stdout;
+    LogRole role = LogRole::Target;
+    bool torn = false;
+};
+
+// Text as a JSON string, quotes included; bytes that are no UTF-8 become U+FFFD.
+std::string json_string(std::string_view text);
+
+class Writer {
+  public:
+    // Makes the directory and its streams; throws std::system_error when it can't or when there is a
+    // session already. `model` is the API model as JSON, may be empty.
+    Writer(const std::filesystem::path &directory, std::string_view tool_version, std::string_view model,
+           uint64_t ticks_per_second = 0);
+    ~Writer();
+    Writer(const Writer &) = delete;
+    Writer &operator=(const Writer &) = delete;
+
+    // CLOCK_MONOTONIC when time 0 was, and what it is since.
+    int64_t start_mono_ns() const { return start_mono_ns_; }
+    int64_t now() const;
+
+    uint32_t blob(std::span<const std::byte> data);
+    void call(const CallRow &row) { batch_.push_back(row); }
+    void line(const Line &line, std::string_view text);
+    // `body` is what follows "time" and "kind" in the event's object: `"a":1,"b":2`, or empty.
+    void event(int64_t time, std::string_view kind, std::string_view body);
+    void in_flight(int64_t time, std::span<InFlightRow> rows);
+    // Lines that have no end yet, so that a kill of the writer does not lose them.
+    void partial_lines(std::span<const std::pair<Line, std::string_view>> lines);
+    // False when something was lost because the file system would not take it.
+    bool publish();
+    // Seals what is left and marks the session finished.
+    void finish();
+
+    uint64_t calls() const { return rows_; }
+    uint64_t lost() const { return lost_; }
+
+  private:
+    // Remembers the contents of the last blobs, so that equal ones are stored once.
+    struct Known {
+        uint64_t low = 0, high = 0;
+        uint32_t blob = 0;
+    };
+
+    void write_manifest(bool finished);
+    bool publish_rows();
+    bool publish_events();
+    LogEntry entry_of(const Line &line, std::string_view text, uint64_t offset) const;
+    CallRow *tail_row(uint64_t row);
+    void seal_loop();
+    bool seal(uint64_t first, uint32_t count);
+
+    std::filesystem::path directory_;
+    Descriptor lock_;
+    int64_t start_mono_ns_ = 0, start_unix_ns_ = 0;
+    std::string manifest_;
+    MappedFile tail_, in_flight_;
+    AppendFile chunks_, chunk_index_, blobs_, blob_index_, log_, log_index_, events_;
+    std::vector<CallRow> batch_;
+    std::vector<Known> known_;
+    uint64_t rows_ = 0, lost_ = 0;
+    uint64_t line_count_ = 0, event_count_ = 0;
+    uint64_t pending_lines_ = 0;
+    std::vector<std::string> unwritten_events_;
+    uint32_t blob_count_ = 0, published_blobs_ = 0;
+    bool partial_exists_ = false;
+
+    ChunkEncoder encoder_;
+    std::vector<CallRow> sealing_;
+    uint64_t sealed_bytes_ = 0;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    uint64_t published_ = 0, sealed_ = 0; // both under mutex_
+    bool stopping_ = false;
+    std::thread sealer_;
+};
+
+} // namespace shimbench::session
