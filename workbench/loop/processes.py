@@ -47,16 +47,25 @@ class Spawner(Protocol):
 
 
 class LocalSpawner:
-    """Starts programs as our own children, with our own output. For `shimbench build` and tests."""
+    """Starts programs as our own children. For `shimbench build` and tests.
 
-    def __init__(self) -> None:
+    `output` is the descriptor their stdout goes to; by default our own.
+    """
+
+    def __init__(self, output: int | None = None) -> None:
+        self._output = output
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def spawn(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, role: str, run: int) -> int:
         """-> pid. Raises ShimbenchError when there is no such program."""
         try:
             child = subprocess.Popen(
-                argv, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, start_new_session=True
+                argv,
+                env=dict(env),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                start_new_session=True,
             )
         except OSError as error:
             raise ShimbenchError(f"{argv[0]}: {error.strerror}") from error

@@ -35,10 +35,8 @@ class Saved:
 
     paths: tuple[Path, ...]
     """absolute, sorted; a deleted file is named as well"""
-    at: float
-    """time.monotonic() of the burst's first event"""
     at_ns: int
-    """time.time_ns() of the same moment"""
+    """time.monotonic_ns() of the burst's first event"""
 
 
 class SourceFiles:
@@ -96,7 +94,7 @@ class SourceWatcher:
         self._debounce = debounce
         self._digests: dict[Path, bytes] = {}
         self._touched: set[Path] = set()
-        self._first: tuple[float, int] | None = None
+        self._first: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._observer = Observer()
         self._watched: set[Path] = set()
@@ -129,7 +127,7 @@ class SourceWatcher:
         """On the observer's thread."""
         if event.event_type not in _TELLING_EVENTS or self._loop is None:
             return
-        moment = (time.monotonic(), time.time_ns())
+        moment = time.monotonic_ns()
         paths = [Path(os.fsdecode(name)) for name in (event.src_path, event.dest_path) if name]
         if event.is_directory:
             if event.event_type != "modified":  # "modified" only repeats what its entries say
@@ -137,12 +135,12 @@ class SourceWatcher:
         elif wanted := [path for path in paths if self.files.matches(path)]:
             self._post(wanted, False, moment)
 
-    def _post(self, paths: list[Path], directory: bool, moment: tuple[float, int]) -> None:
+    def _post(self, paths: list[Path], directory: bool, moment: int) -> None:
         assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the asyncio loop is closed: nobody wants to know
             self._loop.call_soon_threadsafe(self._hint, paths, directory, moment)
 
-    def _hint(self, paths: list[Path], directory: bool, moment: tuple[float, int]) -> None:
+    def _hint(self, paths: list[Path], directory: bool, moment: int) -> None:
         if directory:
             self._watch_directories()
             self._watched = {path for path in self._watched if path.is_dir()}
@@ -161,7 +159,7 @@ class SourceWatcher:
         assert first is not None
         changed = sorted(path for path in touched if self._changed(path))
         if changed:
-            self._on_saved(Saved(tuple(changed), *first))
+            self._on_saved(Saved(tuple(changed), first))
 
     def _changed(self, path: Path) -> bool:
         if not self.files.matches(path):

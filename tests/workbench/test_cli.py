@@ -1,0 +1,85 @@
+"""The command line: fast, quiet on stdout, and free of Textual unless panes are shown."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workbench import cli
+
+HEADLESS = [name for name in cli.COMMANDS if name not in ("demo", "open")]
+
+
+def shimbench(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "workbench.cli", *words], capture_output=True, text=True, cwd=cwd
+    )
+
+
+def test_help_lists_every_command_and_imports_next_to_nothing() -> None:
+    code = (
+        "import sys; from workbench import cli; cli.main(['--help']);"
+        "print([name for name in ('numpy', 'textual', 'asyncio', 'watchdog') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    for name in cli.COMMANDS:
+        assert f"\n  {name} " in done.stdout
+
+
+@pytest.mark.parametrize("name", [*HEADLESS, cli.WORKBENCH])
+def test_every_command_explains_itself_without_textual(name: str) -> None:
+    words = ["--no-tap"] if name == cli.WORKBENCH else [name]  # a bare --help is the general one
+    code = (
+        "import sys; from workbench import cli\n"
+        f"try: cli.main({[*words, '--help']!r})
+"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert 'textual' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: shimbench")
+
+
+@pytest.mark.parametrize(
+    "module", ["workbench.loop.headless", "workbench.commands.setting", "workbench.actions"]
+)
+def test_what_runs_headless_imports_no_textual(module: str) -> None:
+    code = f"import sys, {module}; assert 'textual' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_stands_behind_the_dashes_is_the_targets_command() -> None:
+    assert cli.split_command(["run", "--json", "--", "a", "--", "--json"]) == (
+        ["run", "--json"],
+        ["a", "--", "--json"],
+    )
+    assert cli.split_command(["run"]) == (["run"], [])
+
+
+def test_no_command_is_listed_that_is_not_there() -> None:
+    folder = Path(cli.__file__).parent / "commands"
+    assert [name for name in cli.COMMANDS if not (folder / f"{name}.py").is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--timeout", "soon"],
+        ["run", "--timeout", "0", "--", "true"],
+        ["run", "--", "no-such-program-anywhere"],
+        ["run", "/no/such/directory", "--", "true"],
+        ["open", "no-such-session"],
+        ["build", "/"],
+        ["--unknown"],
+    ],
+)
+def test_a_usage_error_has_status_2_and_says_why_on_stderr(words: list[str], tmp_path: Path) -> None:
+    done = shimbench(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "shimbench" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,100 @@
+"""The command line. Each sub-command is a module of workbench/commands, loaded only when asked for.
+
+A command module has two functions: `add_arguments(parser)` and `run(options) -> exit status`. Data goes
+to stdout, talk to stderr. Exit status 2 is a usage error, 3 an expectation that was not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "demo": "the workbench on a packaged real llama.cpp CUDA backend and a tiny model",
+    "run": "record one run without the workbench; the target's exit status is ours",
+    "open": "the workbench on a saved session",
+    "calls": "print the recorded calls",
+    "log": "print what the processes wrote",
+    "coverage": "print which symbols were asked for, and which answered",
+    "device": "print the state of the device, from the recorded calls",
+    "init": "write a shimbench.toml from what a directory holds",
+    "build": "run the build command and keep what it made",
+    "doctor": "check what shimbench needs here",
+    "host": "run the forwarder alone",
+    "sessions": "list the recorded sessions",
+}
+"""name -> one line. In the order in which one meets them."""
+
+WORKBENCH = "workbench"
+"""The command that runs when none is named."""
+
+USAGE = """\
+usage: shimbench [DIR] [-- COMMAND ...]      the workbench; without a COMMAND: [target] of shimbench.toml,
+                                             else `ollama serve` from PATH
+       shimbench SUBCOMMAND [...]            one of the following; `shimbench SUBCOMMAND --help` says more
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The entry point; -> exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    words, command = split_command(words)
+    if words and words[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if words and words[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"shimbench {version('shimbench')}")
+        return 0
+    name = words.pop(0) if words and words[0] in COMMANDS else WORKBENCH
+    return _run(name, words, command)
+
+
+def split_command(words: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before the first `--`, and the target's command behind it."""
+    if "--" not in words:
+        return words, []
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
+
+
+def help_text() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:{width}}  {line}" for name, line in COMMANDS.items())
+    which = "SESSION is a path, a name, @ for the newest (the default) or @-1 for the one before."
+    return f"{USAGE}\n{rows}\n\n{which}"
+
+
+def _run(name: str, words: list[str], command: list[str]) -> int:
+    from workbench.errors import ShimbenchError
+
+    module = importlib.import_module(f"workbench.commands.{name}")
+    prog = "shimbench" if name == WORKBENCH else f"shimbench {name}"
+    parser = argparse.ArgumentParser(prog=prog, description=module.__doc__, allow_abbrev=False)
+    if name == WORKBENCH:
+        parser.usage = "shimbench [DIR] [--session PATH] [--no-tap] [-- COMMAND ...]"
+    module.add_arguments(parser)
+    options = parser.parse_args(words)
+    options.command = command
+    try:
+        status: int = module.run(options)
+        sys.stdout.flush()
+        return status
+    except ShimbenchError as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return error.status
+    except BrokenPipeError:
+        # Whoever read our output has had enough: `shimbench calls | head`.
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""The workbench on a saved session, or on one that is still being written."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("session", nargs="?", metavar="SESSION", help="path, name, @ (newest) or @-1")
+
+
+def run(options: argparse.Namespace) -> int:
+    from workbench.sessions_store import resolve
+
+    path = resolve(options.session)
+    from sessions import open_session
+
+    session = open_session(path)
+    from workbench.app import ShimbenchApp
+
+    ShimbenchApp(loop=None, session=session).run()
+    return 0

@@ -1,0 +1,70 @@
+"""What `shimbench`, `run` and `demo` share: from options to a loop that is ready to start."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from workbench.loop.loop import Loop
+
+
+def make_loop(
+    options: argparse.Namespace,
+    *,
+    watch: bool,
+    command: Sequence[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Loop:
+    """A loop for `options.directory`, `.session`, `.no_tap` and `.command`; not started yet.
+
+    `command` and `environment` stand in for the command line's, as the demo needs. Raises UsageError.
+    """
+    from workbench.config import load_config
+    from workbench.loop.loop import Loop
+    from workbench.sessions_store import place_of
+    from workbench.target.command import find_target
+
+    config = load_config(options.directory)
+    session: Path | None = options.session
+    if session is not None and session.exists() and (not session.is_dir() or any(session.iterdir())):
+        raise UsageError(f"--session {session}: there is something already")
+    place = place_of(config.directory)
+    target = find_target(config, command or options.command, place.root)
+    if options.command or command:
+        # The directory is where shimbench.toml lies; a command typed here runs here.
+        target = dataclasses.replace(target, cwd=Path.cwd())
+    if environment:
+        target = dataclasses.replace(target, env={**environment, **target.env})
+    return Loop(
+        config,
+        session.resolve() if session else None,
+        target=target,
+        tap=not options.no_tap,
+        watch=watch,
+        place=place,
+    )
+
+
+def run_workbench(loop: Loop) -> int:
+    """The workbench's panes over a loop, until one quits; -> exit status."""
+    import asyncio
+
+    from workbench.app import ShimbenchApp
+    from workbench.loop.loop import running
+
+    async def show() -> None:
+        async with running(loop):
+            await ShimbenchApp(loop=loop, session=loop.session).run_async()
+            print("shimbench: ending the target", file=sys.stderr, flush=True)
+
+    loop.open()
+    asyncio.run(show())
+    print(f"shimbench: recorded in {loop.session_dir}", file=sys.stderr)
+    return 0

@@ -1,0 +1,113 @@
+"""One run without the workbench, as `shimbench run` does it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from workbench.loop.loop import Loop, running
+from workbench.loop.processes import Exit
+from workbench.loop.status import LoopEvent
+
+if TYPE_CHECKING:
+    from sessions import Session
+
+COPY_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How the one run went."""
+
+    exit: Exit | None
+    """None when the target never began"""
+    timed_out: bool = False
+    interrupted: bool = False
+    problem: str = ""
+
+
+class OutputCopy:
+    """Passes the target's output on as the session records it: every line whole, in order."""
+
+    def __init__(self, session: Session, stdout: BinaryIO, stderr: BinaryIO) -> None:
+        self._session = session
+        self._streams = {"stdout": stdout, "stderr": stderr}
+        self._next = 0
+
+    def advance(self) -> None:
+        """Pass on what the session has got since."""
+        end = len(self._session.log)
+        for line in self._session.log.lines(self._next, end):
+            stream = self._streams.get(str(line.stream))
+            if stream is not None and line.role == "target":
+                stream.write(line.text)
+                if line.length > len(line.text):
+                    stream.write(b"\n")
+                stream.flush()
+        self._next = end
+
+
+async def run_once(
+    loop: Loop,
+    timeout: float | None,
+    say: Callable[[str], None],
+    copy: OutputCopy | None = None,
+) -> RunOutcome:
+    """Build, launch, wait for the target's end or `timeout` seconds, stop everything and seal.
+
+    `loop` is open already. SIGINT and SIGTERM end the target, and the session is sealed as always.
+    """
+    problems: list[str] = []
+    interrupted = asyncio.Event()
+
+    def on_event(event: LoopEvent) -> None:
+        if event.kind == "problem":
+            problems.append(event.text)
+            say(event.text)
+        elif event.kind == "build-output":
+            say(event.text.rstrip("\n"))
+        elif event.kind == "build-finished" and not event.fields["ok"]:
+            report = loop.builds[-1]
+            problems.append(report.problem or f"the build failed: {report.exit}")
+            say(problems[-1])
+
+    loop.subscribe(on_event)
+    asyncio_loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio_loop.add_signal_handler(number, interrupted.set)
+    timed_out = False
+    try:
+        async with running(loop):
+            copying = asyncio.create_task(_keep_copying(loop, copy)) if copy else None
+            ended = asyncio.ensure_future(loop.run_ended())
+            stopped = asyncio.ensure_future(interrupted.wait())
+            done, _ = await asyncio.wait(
+                [ended, stopped], timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            timed_out = not done
+            if ended not in done:
+                await loop.stop_target("time is up" if timed_out else "interrupted")
+                ended.cancel()
+            stopped.cancel()
+            for task in (ended, stopped):
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            if copying is not None:
+                copying.cancel()
+        if copy is not None:
+            copy.advance()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio_loop.remove_signal_handler(number)
+    return RunOutcome(loop.last_exit, timed_out, interrupted.is_set(), problems[-1] if problems else "")
+
+
+async def _keep_copying(loop: Loop, copy: OutputCopy) -> None:
+    while True:
+        loop.session.refresh()
+        copy.advance()
+        await asyncio.sleep(COPY_SECONDS)

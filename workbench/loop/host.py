@@ -1,0 +1,140 @@
+"""The forwarder: started before the target from the kept build, watched, and told as events.
+
+What a forwarder must do to be one of a workbench, ours or not: listen on the socket that
+SHIMBENCH_HOST_SOCKET names (if it wants to be waited for), and append its state, one JSON object a
+line, to the file that SHIMBENCH_HOST_STATE names (if it has any to tell). What it prints is log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.loop.processes import Exit, Spawner, stop_group
+from workbench.loop.status import HostStatus
+
+SOCKET_VARIABLE = "SHIMBENCH_HOST_SOCKET"
+STATE_VARIABLE = "SHIMBENCH_HOST_STATE"
+
+START_PATIENCE_SECONDS = 5.0
+STATE_INTERVAL_SECONDS = 0.1
+
+
+class HostForwarder:
+    """One forwarder at a time. `on_status` hears of every change, `on_state` of every state line."""
+
+    def __init__(
+        self,
+        spawner: Spawner,
+        directory: Path,
+        runtime: Path,
+        on_status: Callable[[HostStatus], None],
+        on_state: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self._spawner = spawner
+        self._directory = directory
+        self.socket_path = runtime / "host.sock"
+        self.state_path = runtime / "host-state.jsonl"
+        self._on_status = on_status
+        self._on_state = on_state
+        self._argv: tuple[str, ...] = ()
+        self._pid: int | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self.status = HostStatus()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the forwarder and the target are both given."""
+        return {SOCKET_VARIABLE: str(self.socket_path)}
+
+    @property
+    def running(self) -> bool:
+        return self._pid is not None
+
+    async def ensure(self, argv: Sequence[str], run: int) -> None:
+        """Have a forwarder of just this command line running: keep it, or end the old and start it.
+
+        A forwarder that ends before it listens is said in the status; no exception.
+        """
+        if self._pid is not None and self._argv == tuple(argv):
+            return
+        await self.stop()
+        self.socket_path.unlink(missing_ok=True)
+        self.state_path.write_bytes(b"")
+        self._argv = tuple(argv)
+        self._say(HostStatus("starting"))
+        environment = {**os.environ, **self.environment, STATE_VARIABLE: str(self.state_path)}
+        self._pid = self._spawner.spawn(argv, environment, self._directory, "host", run)
+        ending = asyncio.ensure_future(self._spawner.wait(self._pid))
+        listening = await self._listening(ending)
+        if ending.done():
+            self._ended(ending.result())
+            return
+        self._say(HostStatus("ok", "" if listening else "it listens on no socket of ours"))
+        self._watching = asyncio.create_task(self._watch(ending))
+
+    async def stop(self) -> None:
+        """End it, if it runs."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+            self._watching = None
+        if self._pid is not None:
+            await stop_group(self._spawner, self._pid, patience=2.0)
+            self._pid = None
+            self._say(HostStatus())
+
+    async def _listening(self, ending: asyncio.Future[Exit]) -> bool:
+        deadline = asyncio.get_running_loop().time() + START_PATIENCE_SECONDS
+        while asyncio.get_running_loop().time() < deadline and not ending.done():
+            if _answers(self.socket_path):
+                return True
+            await asyncio.wait([ending], timeout=0.005)
+        return False
+
+    async def _watch(self, ending: asyncio.Future[Exit]) -> None:
+        """Tell its state lines as they come, and its end."""
+        with self.state_path.open("rb") as stream:
+            rest = b""
+            while True:
+                done = ending.done()
+                *lines, rest = (rest + stream.read()).split(b"\n")
+                for line in lines:
+                    with contextlib.suppress(ValueError):
+                        state = json.loads(line)
+                        if isinstance(state, dict):
+                            self._on_state(state)
+                if done:
+                    break
+                await asyncio.wait([ending], timeout=STATE_INTERVAL_SECONDS)
+        self._ended(ending.result())
+
+    def _ended(self, exit_: Exit) -> None:
+        self._pid = None
+        self._say(HostStatus("failed", f"the forwarder ended: {exit_}"))
+
+    def _say(self, status: HostStatus) -> None:
+        self.status = status
+        self._on_status(status)
+
+
+def _answers(path: Path) -> bool:
+    """Does somebody accept connections on this Unix socket?"""
+    if not path.is_socket():
+        return False
+    for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+        with socket.socket(socket.AF_UNIX, kind) as probe:
+            probe.settimeout(0.2)
+            try:
+                probe.connect(str(path))
+            except OSError:
+                continue
+            return True
+    return False

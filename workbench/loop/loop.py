@@ -1,0 +1,461 @@
+"""The loop: save -> build -> keep -> stop the old run -> launch the next, all in one session.
+
+A failed build leaves the run under way alone. A save during a build gives that build up and begins
+again with both changes. Everything here is asyncio and knows no Textual; who wants to see it
+subscribes to its events and reads `status`, `builds` and `session`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench import native
+from workbench.config import Config
+from workbench.errors import ShimbenchError
+from workbench.loop.build import BuildReport, progress_of, run_build
+from workbench.loop.first_call import first_call_ns
+from workbench.loop.host import HostForwarder
+from workbench.loop.launch import compose_environment, stop_target
+from workbench.loop.processes import CollectorSpawner, Exit
+from workbench.loop.status import HostStatus, LoopEvent, LoopStatus, TargetStatus
+from workbench.loop.store import BuildStore, StoredBuild
+from workbench.loop.watch import Saved, SourceFiles, SourceWatcher
+from workbench.sessions_store import Place, place_of
+from workbench.target.command import Target, find_program
+from workbench.target.exercise import perform
+
+if TYPE_CHECKING:
+    from sessions import Session
+    from workbench.tap.collector import Collector
+
+TICK_SECONDS = 0.25
+FIRST_CALL_TICK_SECONDS = 0.01
+
+
+class Loop:
+    """One workbench at work on one directory: make it, `open()`, subscribe, `async with running(loop)`."""
+
+    session: Session
+    collector: Collector
+
+    def __init__(
+        self,
+        config: Config,
+        session_dir: Path | None = None,
+        *,
+        target: Target,
+        tap: bool = True,
+        watch: bool = True,
+        place: Place | None = None,
+    ) -> None:
+        self.config = config
+        self.target = target
+        self.place = place or place_of(config.directory)
+        self.session_dir = session_dir or self.place.new_session()
+        self.store = BuildStore(self.place.store)
+        self.status = LoopStatus(target=TargetStatus(title=target.title))
+        self.builds: list[BuildReport] = []
+        self.current: StoredBuild | None = None
+        """the newest good build; the next run maps it"""
+        self._tap = tap
+        self._watch = watch
+        self._subscribers: list[Callable[[LoopEvent], None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
+        self._building: asyncio.Task[BuildReport] | None = None
+        self._saved: Saved | None = None
+        self._pid: int | None = None
+        self._logs_pid: int | None = None
+        self._run_ended = asyncio.Event()
+        self.last_exit: Exit | None = None
+        self._stopped = False
+        self._spawner: CollectorSpawner
+        self._host: HostForwarder
+        self._watcher: SourceWatcher | None = None
+
+    # What others call.
+
+    def subscribe(self, callback: Callable[[LoopEvent], None]) -> None:
+        """`callback` is called on the asyncio loop with every event."""
+        self._subscribers.append(callback)
+
+    def open(self) -> None:
+        """Start the collector and open the session it writes. Raises ShimbenchError when it can't be."""
+        from sessions import open_session
+        from workbench.tap.collector import Collector
+
+        self.session_dir.parent.mkdir(parents=True, exist_ok=True)
+        self.collector = Collector.start(self.session_dir, native.paths().model)
+        self.session = open_session(self.session_dir)
+        self._spawner = CollectorSpawner(self.collector)
+        self._host = HostForwarder(
+            self._spawner, self.config.directory, self.session_dir, self._host_status, self._host_state
+        )
+
+    async def start(self) -> None:
+        """Watch the sources, and begin the first build or run behind our back. After `open`."""
+        self._spawner.start()
+        if self._watch and self.config.watch:
+            self._watcher = SourceWatcher(self.config.directory, self.config.watch, self._on_saved)
+            self._watcher.start()
+        self._spawn_task(self._tick())
+        self._spawn_task(self.rebuild("start"))
+
+    async def stop(self) -> None:
+        """End target and forwarder, seal the session. Safe to call twice."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._watcher is not None:
+            self._watcher.stop()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._building is not None:
+            self._building.cancel()
+            await asyncio.gather(self._building, return_exceptions=True)
+        await self._end_run("the workbench ends")
+        await self._host.stop()
+        self._spawner.stop()
+        await asyncio.to_thread(self.collector.close)
+        self.session.refresh()
+
+    async def relaunch(self, reason: str) -> None:
+        """Stop the run and start the next on the newest good build."""
+        async with self._turn:
+            await self._guarded(self._launch(reason))
+
+    async def rebuild(self, reason: str) -> None:
+        """Build, and if that is good, relaunch. Without a build command: keep what is there."""
+        if self._building is not None:
+            self._building.cancel()
+        async with self._turn:
+            await self._guarded(self._build_and_launch(reason))
+
+    async def stop_target(self, reason: str) -> None:
+        """End the run; the next begins with a save or a relaunch."""
+        async with self._turn:
+            await self._end_run(reason)
+
+    async def run_ended(self) -> Exit | None:
+        """Wait until the run under way is over; -> how the target ended, None if it never began."""
+        await self._run_ended.wait()
+        return self.last_exit
+
+    @property
+    def running(self) -> bool:
+        return self._pid is not None
+
+    # From the watcher.
+
+    def _on_saved(self, saved: Saved) -> None:
+        earlier = self._saved
+        paths = {*saved.paths, *(earlier.paths if earlier else ())}
+        self._saved = Saved(tuple(sorted(paths)), saved.at_ns)
+        names = ", ".join(path.name for path in saved.paths[:3])
+        self._spawn_task(self.rebuild(f"saved {names}{' ...' if len(saved.paths) > 3 else ''}"))
+
+    # Building.
+
+    async def _build_and_launch(self, reason: str) -> None:
+        saved = self._saved
+        if self.config.shim.build is not None:
+            report = await self._build(self.config.shim.build, reason)
+            if report is None or not report.ok:
+                return
+        self._saved = None
+        self.current = await asyncio.to_thread(self._keep)
+        if self.builds:
+            self.builds[-1] = replace(self.builds[-1], store_id=self.current.id)
+        self._set(
+            shim=replace(self.status.shim, state="ok", build_id=self.current.id, progress=None, errors=0)
+        )
+        if self.builds:
+            self._tell_build(self.builds[-1])
+        await self._launch(reason, saved)
+
+    async def _build(self, command: str, reason: str) -> BuildReport | None:
+        """-> None when a newer save gave this build up."""
+        number = len(self.builds) + 1
+        saved = self._saved
+        self._set(shim=replace(self.status.shim, state="building", progress=None))
+        self._emit("build-started", command, number=number, reason=reason)
+        output: list[str] = []
+
+        def on_output(text: str) -> None:
+            output.append(text)
+            self._set(shim=replace(self.status.shim, progress=progress_of("".join(output[-20:]))))
+            self._emit("build-output", text, number=number)
+
+        self._building = asyncio.create_task(
+            run_build(
+                self._spawner, command, self.config.directory, number, self.session_dir / "builds", on_output
+            )
+        )
+        try:
+            report = await self._building
+        except asyncio.CancelledError:
+            if self._building.cancelled() and not self._stopped:
+                self._set(shim=replace(self.status.shim, state="ok" if self.current else "none"))
+                return None
+            raise
+        finally:
+            self._building = None
+        report = replace(report, sources=saved.paths if saved else (), reason=reason)
+        if report.ok and (missing := self._missing_library()):
+            report = replace(report, ok=False, problem=f"`{command}` succeeded, but there is no {missing}")
+        self.builds.append(report)
+        if not report.ok:
+            failed = replace(
+                self.status.shim, state="failed", progress=None, errors=max(1, len(report.errors))
+            )
+            self._set(shim=failed)
+            self._tell_build(report)
+            if not self.running:
+                self._run_ended.set()
+        self._set(shim=replace(self.status.shim, seconds=report.seconds))
+        return report
+
+    def _missing_library(self) -> Path | None:
+        return next((path for path in self.config.shim.libraries.values() if not path.is_file()), None)
+
+    def _keep(self) -> StoredBuild:
+        """Copy what the build made into the store. Raises ShimbenchError when a part is missing."""
+        missing = self._missing_library()
+        if missing:
+            raise ShimbenchError(f"there is no {missing}: build it, or correct [shim.libraries]")
+        sources = SourceFiles(self.config.directory, self.config.watch) if self.config.watch else ()
+        return self.store.keep(
+            self.config.shim.libraries, self._host_program(), sources, self.config.directory
+        )
+
+    def _host_program(self) -> Path | None:
+        """The forwarder's program, when it is one that is built here and not a tool of the system."""
+        command = self.config.host.run
+        if command is None:
+            return None
+        own = native.paths().bin / command[0]
+        if self.config.own_shim and own.is_file():
+            return own
+        found = find_program(command[0], self.config.directory, os.environ)
+        if found is None:
+            raise ShimbenchError(
+                f"[host] run: there is no {command[0]} in {self.config.directory} nor on PATH"
+            )
+        path = Path(found)
+        return path if path.is_relative_to(self.config.directory) else None
+
+    def _tell_build(self, report: BuildReport) -> None:
+        self.collector.event(
+            "build",
+            build=report.number,
+            ok=report.ok,
+            seconds=round(report.seconds, 6),
+            command=report.command,
+            reason=report.reason,
+            problem=report.problem,
+            store_id=report.store_id,
+            sources=[str(path) for path in report.sources],
+            diagnostics=[
+                {
+                    "path": str(item.path) if item.path else None,
+                    "line": item.line,
+                    "column": item.column,
+                    "severity": str(item.severity),
+                    "message": item.message,
+                }
+                for item in report.diagnostics
+            ],
+        )
+        self._emit("build-finished", report.problem, number=report.number, ok=report.ok)
+
+    # Running.
+
+    async def _launch(self, reason: str, saved: Saved | None = None) -> None:
+        if self.current is None:
+            raise ShimbenchError("there is no good build yet to launch the target on")
+        await self._end_run(reason)
+        build, run = self.current, self.status.run + 1
+        self._run_ended.clear()
+        self.last_exit = None
+        self._set(run=run, target=TargetStatus("starting", title=self.target.title))
+        if self.config.host.run is not None:
+            words = self.config.host.run
+            program = str(build.host) if build.host else words[0]
+            await self._host.ensure((program, *words[1:]), run)
+        environment = self._environment(build, run)
+        self.collector.event(
+            "run",
+            run=run,
+            reason=reason,
+            shim=str(build.lib),
+            shim_id=build.id,
+            libraries={soname: str(path) for soname, path in build.libraries.items()},
+            host=" ".join(self.config.host.run or ()),
+            command=list(self.target.argv),
+            cwd=str(self.target.cwd),
+            tap=self._tap,
+            sources=dict(build.sources),
+        )
+        self._follow_logs(run)
+        self._pid = self._spawner.spawn(self.target.argv, environment, self.target.cwd, "target", run)
+        self._set(target=TargetStatus("running", 1, title=self.target.title))
+        self._emit("run-started", reason, run=run, pid=self._pid)
+        self._spawn_task(self._await_end(self._pid, run))
+        if self._tap:
+            self._spawn_task(self._await_first_call(run, saved))
+        if self.config.target.exercise and self.target.url:
+            self._spawn_task(self._exercise(run, self.target.url))
+
+    def _environment(self, build: StoredBuild, run: int) -> dict[str, str]:
+        own = {**self.target.env, **(self._host.environment if self.config.host.run else {})}
+        preload = [path for soname, path in build.libraries.items() if soname.startswith("libcublas")]
+        library_path = [build.lib]
+        if self._tap:
+            from workbench.tap.rundir import make_run_directory
+
+            prepared = make_run_directory(
+                self.session_dir / "runs" / str(run),
+                tap_templates=native.paths().tap,
+                libraries=build.libraries,
+                socket=self.collector.socket_path,
+            )
+            library_path, preload = list(prepared.library_path), list(prepared.preload)
+        return compose_environment(os.environ, own, library_path, preload, self._mark(run))
+
+    def _mark(self, run: int) -> str:
+        return f"{self.session_dir}#{run}"
+
+    async def _end_run(self, reason: str) -> None:
+        if self._logs_pid is not None:
+            self._spawner.signal(self._logs_pid, 15)
+            self._logs_pid = None
+        if self._pid is None:
+            return
+        self._set(target=replace(self.status.target, state="stopping"))
+        exit_ = await stop_target(self._spawner, self._pid, self._mark(self.status.run))
+        self._ended(self._pid, self.status.run, exit_, reason)
+
+    async def _await_end(self, pid: int, run: int) -> None:
+        exit_ = await self._spawner.wait(pid)
+        self._ended(pid, run, exit_, "by itself")
+
+    def _ended(self, pid: int, run: int, exit_: Exit, reason: str) -> None:
+        if self._pid != pid:
+            return
+        self._pid = None
+        self.last_exit = exit_
+        self.collector.event(
+            "run-end", run=run, exit_code=exit_.exit_code, signal=exit_.signal, reason=reason
+        )
+        self._set(target=TargetStatus("ended", 0, str(exit_), exit_.status, self.target.title))
+        self._emit("run-ended", str(exit_), run=run, status=exit_.status)
+        self._run_ended.set()
+
+    def _follow_logs(self, run: int) -> None:
+        """Files the shim writes its log to become lines of the session like any other output."""
+        patterns = [str(self.config.directory / pattern) for pattern in self.config.shim.logs]
+        files = sorted({str(path) for pattern in patterns for path in Path("/").glob(pattern[1:])})
+        if files:
+            argv = ["tail", "-q", "-n", "0", "-F", "--", *files]
+            self._logs_pid = self._spawner.spawn(argv, dict(os.environ), self.config.directory, "shim", run)
+
+    async def _await_first_call(self, run: int, saved: Saved | None) -> None:
+        seen = 0
+        while self.status.run == run:
+            self.session.refresh()
+            moment, seen = first_call_ns(self.session, run, seen)
+            if moment is not None:
+                seconds = (moment - saved.at_ns) / 1e9 if saved else None
+                if seconds is not None:
+                    self._set(last_save_to_first_call=seconds)
+                self.collector.event("first-call", run=run, seconds_since_save=seconds)
+                self._emit("first-call", run=run, seconds_since_save=seconds)
+                return
+            await asyncio.sleep(FIRST_CALL_TICK_SECONDS)
+
+    async def _exercise(self, run: int, url: str) -> None:
+        exercise = self.config.target.exercise
+        assert exercise is not None
+        answer = await perform(exercise, url)
+        self.collector.event(
+            "exercise", run=run, ok=answer.ok, status=answer.status, seconds=answer.seconds, text=answer.text
+        )
+        self._emit("exercise", answer.text, run=run, ok=answer.ok, status=answer.status)
+
+    # Telling.
+
+    async def _tick(self) -> None:
+        """Count the target's processes now and then."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self.session.refresh()
+            if self.status.target.state == "running":
+                alive = sum(
+                    process.run == self.status.run and process.ended_ns is None and process.role == "target"
+                    for process in self.session.processes
+                )
+                if alive != self.status.target.processes:
+                    self._set(target=replace(self.status.target, processes=max(1, alive)))
+
+    def _host_status(self, status: HostStatus) -> None:
+        if status.state == "failed":
+            self.collector.event("host", state="failed", detail=status.detail)
+            self._emit("problem", status.detail)
+        self._set(host=status)
+        self._emit("host", status.detail, state=status.state)
+
+    def _host_state(self, state: Mapping[str, Any]) -> None:
+        self.collector.event("host", **{key: value for key, value in state.items() if key != "kind"})
+        self._emit("host", "", **state)
+
+    def _set(self, **changes: Any) -> None:
+        status = replace(self.status, **changes)
+        if status != self.status:
+            self.status = status
+            self._emit("status")
+
+    def _emit(self, kind: str, text: str = "", /, **fields: Any) -> None:
+        event = LoopEvent(kind, text, fields)
+        for callback in list(self._subscribers):
+            callback(event)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """What goes wrong while building or launching is told; the loop lives on."""
+        try:
+            await work
+        except (ShimbenchError, OSError) as error:
+            self._emit("problem", str(error))
+            self.collector.event("problem", text=str(error))
+            state = self.status.shim.state
+            if state in ("building", "none"):
+                self._set(shim=replace(self.status.shim, state="failed", progress=None))
+            if not self.running:
+                self._set(target=TargetStatus("none", exit=str(error), title=self.target.title))
+                self._run_ended.set()
+
+    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._emit("problem", f"{type(error).__name__}: {error}")
+
+
+@contextlib.asynccontextmanager
+async def running(loop: Loop) -> AsyncIterator[Loop]:
+    """Start a loop and stop it again, whatever happens."""
+    await loop.start()
+    try:
+        yield loop
+    finally:
+        await loop.stop()

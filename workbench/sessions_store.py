@@ -1,0 +1,83 @@
+"""Where sessions lie, and which one a command means: the newest, the one before, a name or a path."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.config import FILE_NAME
+from workbench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder that belongs to one project: its sessions and the builds that ran."""
+
+    root: Path
+
+    @property
+    def sessions(self) -> Path:
+        return self.root / "sessions"
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    def new_session(self) -> Path:
+        """A directory name for a session that begins now; not yet made. Names sort by time."""
+        stem = time.strftime("%Y%m%d-%H%M%S")
+        path, number = self.sessions / stem, 1
+        while path.exists():
+            number += 1
+            path = self.sessions / f"{stem}.{number}"
+        return path
+
+    def all(self) -> list[Path]:
+        """Every session here, the newest first."""
+        if not self.sessions.is_dir():
+            return []
+        found = [path for path in self.sessions.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        return sorted(found, key=_age, reverse=True)
+
+
+def _age(path: Path) -> tuple[str, int]:
+    stem, _, number = path.name.partition(".")
+    return stem, int(number) if number.isdigit() else 1
+
+
+def place_of(directory: Path | None = None) -> Place:
+    """DIR/.shimbench where DIR has a shimbench.toml, else the user's own state directory.
+
+    Without a directory, the working directory or the nearest one above it that has the file.
+    """
+    here = (directory or Path.cwd()).resolve()
+    for candidate in (here,) if directory else (here, *here.parents):
+        if (candidate / FILE_NAME).is_file():
+            return Place(candidate / ".shimbench")
+    import platformdirs
+
+    return Place(platformdirs.user_state_path("shimbench"))
+
+
+def resolve(name: str | Path | None = None, directory: Path | None = None) -> Path:
+    """The session a command line means.
+
+    None, "" or "@": the newest; "@-1": the one before it; else a path, or the name of a session in
+    its usual place. Raises UsageError.
+    """
+    text = str(name) if name is not None else ""
+    place = place_of(directory)
+    if text in ("", "@"):
+        text = "@-0"
+    if match := re.fullmatch(r"@-(\d+)", text):
+        sessions, back = place.all(), int(match[1])
+        if back < len(sessions):
+            return sessions[back]
+        had = f"there are {len(sessions)}" if sessions else "there is none yet"
+        raise UsageError(f"no session {text}: {had} in {place.sessions}; `shimbench run` records one")
+    for candidate in (Path(text), place.sessions / text):
+        if candidate.exists():
+            return candidate.resolve()
+    raise UsageError(f"{text}: no such session, neither as a path nor in {place.sessions}")

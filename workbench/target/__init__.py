@@ -1,0 +1,1 @@
+"""What runs under the shim: Ollama, or any command."""
