@@ -92,9 +92,7 @@ class Calls:
         self._rows = max(rows, before)
         return self._rows != before
 
-    def columns(
-        self, start: int, stop: int, names: Iterable[str] | None = None
-    ) -> dict[str, npt.NDArray[np.generic]]:
+    def columns(self, start: int, stop: int, names: Iterable[str] | None = None) -> dict[str, Array]:
         """Columns of rows start..stop, each of shape (stop - start,); all columns unless named.
 
         IndexError outside of the rows known since refresh(); SessionError when they are damaged.
@@ -187,7 +185,7 @@ class Calls:
         """How many rows from the last sealed one on pass their check."""
         first = self.sealed
         rows = self._tail_rows(first, first + format.TAIL_ROWS)
-        bad = np.flatnonzero(format.row_checks(rows, first) != rows["check"]) if len(rows) else []
+        bad = np.flatnonzero(format.row_checks(rows, first) != rows["check"])
         return int(bad[0]) if len(bad) else len(rows)
 
     def _cut_tail(self, rows: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import zstandard
@@ -9,7 +11,7 @@ import zstandard
 from sessions.errors import SessionError
 from sessions.format import Encoding
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 
 def decompress(stored: bytes, raw: int, where: str) -> bytes:

@@ -147,7 +147,8 @@ class Log:
         if not path.exists():
             return []
         data = path.read_bytes()
-        lines, at, size = [], 0, format.LOG_ENTRY.itemsize
+        lines: list[Line] = []
+        at, size = 0, format.LOG_ENTRY.itemsize
         while at < len(data):
             head = data[at : at + size]
             if len(head) < size:

@@ -82,7 +82,7 @@ class Processes:
         return sum(self._lost.values())
 
     def add(self, event: Event) -> None:
-        """Take an event in; one that is not about processes does nothing. ValueError when it makes no sense."""
+        """Take an event in; ValueError when it makes no sense. Those not about processes do nothing."""
         fields = event.fields
         if event.kind == "lost":
             self._add_lost(fields)

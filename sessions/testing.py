@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import cffi
+import cffi  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 
