@@ -35,8 +35,7 @@ def test_every_command_explains_itself_without_textual(name: str) -> None:
     words = ["--no-tap"] if name == cli.WORKBENCH else [name]  # a bare --help is the general one
     code = (
         "import sys; from workbench import cli\n"
-        f"try: cli.main({[*words, '--help']!r})
-"
+        f"try: cli.main({[*words, '--help']!r})\n"
         "except SystemExit as end: assert end.code == 0\n"
         "assert 'textual' not in sys.modules"
     )

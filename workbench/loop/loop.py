@@ -22,6 +22,7 @@ from workbench.loop.build import BuildReport, progress_of, run_build
 from workbench.loop.first_call import first_call_ns
 from workbench.loop.host import HostForwarder
 from workbench.loop.launch import compose_environment, stop_target
+from workbench.loop.logs import LogFollower
 from workbench.loop.processes import CollectorSpawner, Exit
 from workbench.loop.status import HostStatus, LoopEvent, LoopStatus, TargetStatus
 from workbench.loop.store import BuildStore, StoredBuild
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from workbench.tap.collector import Collector
 
 TICK_SECONDS = 0.25
+LOG_TICK_SECONDS = 0.1
 FIRST_CALL_TICK_SECONDS = 0.01
 
 
@@ -71,7 +73,6 @@ class Loop:
         self._building: asyncio.Task[BuildReport] | None = None
         self._saved: Saved | None = None
         self._pid: int | None = None
-        self._logs_pid: int | None = None
         self._run_ended = asyncio.Event()
         self.last_exit: Exit | None = None
         self._stopped = False
@@ -105,6 +106,8 @@ class Loop:
             self._watcher = SourceWatcher(self.config.directory, self.config.watch, self._on_saved)
             self._watcher.start()
         self._spawn_task(self._tick())
+        if self.config.shim.logs:
+            self._spawn_task(self._follow_logs())
         self._spawn_task(self.rebuild("start"))
 
     async def stop(self) -> None:
@@ -296,6 +299,7 @@ class Loop:
             reason=reason,
             shim=str(build.lib),
             shim_id=build.id,
+            ours=self._is_ours(),
             libraries={soname: str(path) for soname, path in build.libraries.items()},
             host=" ".join(self.config.host.run or ()),
             command=list(self.target.argv),
@@ -303,7 +307,6 @@ class Loop:
             tap=self._tap,
             sources=dict(build.sources),
         )
-        self._follow_logs(run)
         self._pid = self._spawner.spawn(self.target.argv, environment, self.target.cwd, "target", run)
         self._set(target=TargetStatus("running", 1, title=self.target.title))
         self._emit("run-started", reason, run=run, pid=self._pid)
@@ -329,13 +332,15 @@ class Loop:
             library_path, preload = list(prepared.library_path), list(prepared.preload)
         return compose_environment(os.environ, own, library_path, preload, self._mark(run))
 
+    def _is_ours(self) -> bool:
+        """Is the shim our own, so that the model knows which functions it performs?"""
+        driver = self.config.shim.libraries.get("libcuda.so.1")
+        return driver is not None and driver.is_relative_to(native.paths().lib)
+
     def _mark(self, run: int) -> str:
         return f"{self.session_dir}#{run}"
 
     async def _end_run(self, reason: str) -> None:
-        if self._logs_pid is not None:
-            self._spawner.signal(self._logs_pid, 15)
-            self._logs_pid = None
         if self._pid is None:
             return
         self._set(target=replace(self.status.target, state="stopping"))
@@ -358,13 +363,19 @@ class Loop:
         self._emit("run-ended", str(exit_), run=run, status=exit_.status)
         self._run_ended.set()
 
-    def _follow_logs(self, run: int) -> None:
+    async def _follow_logs(self) -> None:
         """Files the shim writes its log to become lines of the session like any other output."""
-        patterns = [str(self.config.directory / pattern) for pattern in self.config.shim.logs]
-        files = sorted({str(path) for pattern in patterns for path in Path("/").glob(pattern[1:])})
-        if files:
-            argv = ["tail", "-q", "-n", "0", "-F", "--", *files]
-            self._logs_pid = self._spawner.spawn(argv, dict(os.environ), self.config.directory, "shim", run)
+
+        def on_line(path: Path, line: bytes) -> None:
+            self.collector.line(line, stream="shim", role="shim")
+
+        follower = LogFollower(self.config.directory, self.config.shim.logs, on_line)
+        try:
+            while True:
+                await asyncio.sleep(LOG_TICK_SECONDS)
+                follower.advance()
+        finally:
+            follower.finish()
 
     async def _await_first_call(self, run: int, saved: Saved | None) -> None:
         seen = 0

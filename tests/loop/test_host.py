@@ -1,0 +1,86 @@
+"""The forwarder: waited for, heard, kept when nothing changed, and missed when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workbench.loop.host import HostForwarder
+from workbench.loop.processes import LocalSpawner
+from workbench.loop.status import HostStatus
+
+FORWARDER = """
+import json, os, signal, socket, sys
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+listener.bind(os.environ["SHIMBENCH_HOST_SOCKET"])
+listener.listen()
+with open(os.environ["SHIMBENCH_HOST_STATE"], "a") as state:
+    print("no json", file=state)
+    print(json.dumps({"pid": os.getpid(), "clients": 0}), file=state)
+signal.pause()
+"""
+
+
+class Heard:
+    """A forwarder under watch and all that was told about it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.statuses: asyncio.Queue[HostStatus] = asyncio.Queue()
+        self.states: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+        self.forwarder = HostForwarder(
+            LocalSpawner(), tmp_path, tmp_path, self.statuses.put_nowait, self.states.put_nowait
+        )
+
+    async def status(self, state: str) -> HostStatus:
+        while True:
+            status = await asyncio.wait_for(self.statuses.get(), 10)
+            if status.state == state:
+                return status
+
+
+@pytest.fixture
+async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
+    heard = Heard(tmp_path)
+    yield heard
+    await heard.forwarder.stop()
+
+
+async def test_a_forwarder_is_ok_once_it_listens_and_its_state_is_told(heard: Heard) -> None:
+    await heard.forwarder.ensure([sys.executable, "-c", FORWARDER], 1)
+    assert heard.forwarder.status == HostStatus("ok")
+    state = await asyncio.wait_for(heard.states.get(), 10)
+    assert state["clients"] == 0
+    await heard.forwarder.ensure([sys.executable, "-c", FORWARDER], 2)
+    os.kill(state["pid"], 0)  # the same command line: the same process goes on
+    await heard.forwarder.stop()
+    assert heard.forwarder.status == HostStatus("none")
+    with pytest.raises(ProcessLookupError):
+        os.kill(state["pid"], 0)
+
+
+async def test_a_forwarder_that_dies_is_said_to_have_died(heard: Heard) -> None:
+    await heard.forwarder.ensure([sys.executable, "-c", FORWARDER], 1)
+    state = await asyncio.wait_for(heard.states.get(), 10)
+    os.kill(state["pid"], signal.SIGKILL)
+    assert (await heard.status("failed")).detail == "the forwarder ended: killed by SIGKILL"
+    assert not heard.forwarder.running
+
+
+async def test_a_forwarder_that_never_listens_because_it_ended_has_failed(heard: Heard) -> None:
+    await heard.forwarder.ensure(["/bin/sh", "-c", "exit 3"], 1)
+    assert heard.forwarder.status == HostStatus("failed", "the forwarder ended: exit status 3")
+
+
+async def test_another_command_line_replaces_the_forwarder(heard: Heard) -> None:
+    await heard.forwarder.ensure([sys.executable, "-c", FORWARDER], 1)
+    first = (await asyncio.wait_for(heard.states.get(), 10))["pid"]
+    await heard.forwarder.ensure([sys.executable, "-c", FORWARDER + "\n"], 2)
+    second = (await asyncio.wait_for(heard.states.get(), 10))["pid"]
+    assert first != second and heard.forwarder.status.state == "ok"
