@@ -1,0 +1,294 @@
+"""Real consumers, shims that are not ours, and a way to record them.
+
+Packages are fetched once by their registries' clients into .cache/consumers of the checkout (or what
+SHIMBENCH_CONSUMERS names); a test whose package can't be had is skipped with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessions import Session, open_session
+from workbench import native
+from workbench.demo.consumer import LLAMA_CUDA_12, DownloadError, NpmPackage, Package, Wheel, fetch
+from workbench.demo.model import make_tiny_model
+
+ROOT = Path(__file__).parent.parent.parent
+FOREIGN_SHIM = ROOT / "tests" / "fixtures" / "foreign_shim"
+PATIENCE_SECONDS = 60.0
+
+LLAMA_CUDA_13 = NpmPackage(
+    "@node-llama-cpp/linux-x64-cuda",
+    "3.22.1",
+    "8rQCjyNNLZJUFit+YpjwlC4hwkKgOMIkB2wuycKBf8NU2O3ySKbiWZQ8aw9ku2nUTXjSnUIrE6KB88itduTBuA==",
+    "package/bins/linux-x64-cuda",
+)
+CUDART: dict[str, Package] = {
+    "12.4": Wheel(
+        "nvidia-cuda-runtime-cu12",
+        "12.4.127",
+        "64403288fa2136ee8e467cdc9c9427e0434110899d07c779f25b5c068934faa5",
+        "nvidia/cuda_runtime/lib",
+    ),
+    "12.8": Wheel(
+        "nvidia-cuda-runtime-cu12",
+        "12.8.90",
+        "adade8dcbd0edf427b7204d480d6066d33902cab2a4707dcfc48a2d0fd44ab90",
+        "nvidia/cuda_runtime/lib",
+    ),
+    "12.9": Wheel(
+        "nvidia-cuda-runtime-cu12",
+        "12.9.79",
+        "25bba2dfb01d48a9b59ca474a1ac43c6ebf7011f1b0b8cc44f54eb6ac48a96c3",
+        "nvidia/cuda_runtime/lib",
+    ),
+    "13.0": Wheel(
+        "nvidia-cuda-runtime",
+        "13.0.96",
+        "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548",
+        "nvidia/cu13/lib",
+    ),
+    "13.5": Wheel(
+        "nvidia-cuda-runtime",
+        "13.5.37",
+        "df2b79a8852f10d1fef8c848489c49eebb5754051bf870202a862831412b179d",
+        "nvidia/cu13/lib",
+    ),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.real)
+
+
+def get_package(package: Package) -> Path:
+    """The package's libraries, or a skipped test that says why not."""
+    cache = Path(os.environ.get("SHIMBENCH_CONSUMERS", ROOT / ".cache" / "consumers"))
+    try:
+        return fetch(package, cache)
+    except DownloadError as error:
+        pytest.skip(str(error))
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A build of llama.cpp with the CUDA runtime it wants."""
+
+    name: str
+    libraries: Path
+    cudart: Path
+    cudart_version: str
+
+    def command(self, native_paths: native.NativePaths, *words: object) -> list[str]:
+        driver = native_paths.bin / "shimbench-llama"
+        return [str(driver), "--libs", str(self.libraries), *map(str, words)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"LD_LIBRARY_PATH": str(self.cudart), "GGML_NO_BACKTRACE": "1"}
+
+
+@pytest.fixture(scope="session")
+def cudart() -> Callable[[str], Path]:
+    """version -> the folder of that libcudart."""
+    return lambda version: get_package(CUDART[version])
+
+
+@pytest.fixture(scope="session")
+def llama_13(cudart: Callable[[str], Path]) -> Consumer:
+    return Consumer("npm", get_package(LLAMA_CUDA_13), cudart("13.0"), "13.0")
+
+
+@pytest.fixture(scope="session")
+def llama_12(cudart: Callable[[str], Path]) -> Consumer:
+    return Consumer("cyllama", get_package(LLAMA_CUDA_12), cudart("12.9"), "12.9")
+
+
+@pytest.fixture(params=["llama_13", "llama_12"])
+def llama(request: pytest.FixtureRequest) -> Consumer:
+    """Each of the real consumers in turn."""
+    consumer: Consumer = request.getfixturevalue(request.param)
+    return consumer
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def foreign_shim(
+    tmp_path_factory: pytest.TempPathFactory, native_paths: native.NativePaths
+) -> Callable[..., Path]:
+    """Make a directory with the foreign shim in it, its shimbench.toml, and its build made.
+
+    Words are make's variables: FAULT="INIT_100", EXCEPT="cuInit", NAMES=120. Equal ones are made once.
+    """
+    made: dict[tuple[tuple[str, str], ...], Path] = {}
+
+    def make(**variables: object) -> Path:
+        key = tuple(sorted((name, str(value)) for name, value in variables.items()))
+        if key not in made:
+            folder = tmp_path_factory.mktemp("foreign")
+            made[key] = copy_foreign_shim(folder / "shim", native_paths, dict(key))
+        return made[key]
+
+    return make
+
+
+def copy_foreign_shim(
+    directory: Path, native_paths: native.NativePaths, variables: Mapping[str, str]
+) -> Path:
+    """A copy of the fixture in `directory`, with a shimbench.toml that builds it so; -> `directory`."""
+    shutil.copytree(FOREIGN_SHIM, directory)
+    words = " ".join(f'{name}="{value}"' for name, value in variables.items())
+    libraries = {
+        "libcuda.so.1": "build/libvgpu-cuda.so",
+        "libnvidia-ml.so.1": "build/libvgpu-nvml.so",
+        "libvgpu-common.so": "build/libvgpu-common.so",
+    }
+    for name in ("libcublas.so.12", "libcublasLt.so.12", "libcublas.so.13", "libcublasLt.so.13"):
+        libraries[name] = str(native_paths.lib / name)
+    lines = ["[shim]", 'watch = ["*.c", "*.h", "*.txt"]', f"build = '''make {words}'''", "[shim.libraries]"]
+    lines += [f'"{soname}" = "{path}"' for soname, path in libraries.items()]
+    (directory / "shimbench.toml").write_text("\n".join(lines) + "\n")
+    subprocess.run(["make", "-s", *(f"{k}={v}" for k, v in variables.items())], cwd=directory, check=True)
+    return directory
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What `shimbench run` did."""
+
+    status: int
+    stdout: str
+    stderr: str
+    session_path: Path
+    report: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def session(self) -> Session:
+        return open_session(self.session_path)
+
+    @property
+    def log(self) -> list[str]:
+        """Every line of the target's processes, as the session has it, without its newline."""
+        log = self.session.log
+        return [
+            line.text.decode(errors="replace").rstrip("\n")
+            for line in log.lines(0, len(log))
+            if line.role == "target"
+        ]
+
+
+class Recorder:
+    """Runs `shimbench run` as a user does, in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._number = 0
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def words(self, directory: Path | None, options: list[str], command: list[str]) -> tuple[list[str], Path]:
+        """The command line of one run, and where its session will be."""
+        self._number += 1
+        session = self._folder / f"session-{self._number}"
+        words = [sys.executable, "-m", "workbench.cli", "run"]
+        words += [str(directory or self._own_directory()), "--session", str(session)]
+        return [*words, *options, "--", *command], session
+
+    def _own_directory(self) -> Path:
+        """An empty directory: without shimbench.toml it is our own shim that runs."""
+        directory = self._folder / "own"
+        directory.mkdir(exist_ok=True)
+        return directory
+
+    def run(
+        self,
+        command: list[str],
+        directory: Path | None = None,
+        *,
+        tap: bool = True,
+        json_report: bool = True,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = PATIENCE_SECONDS,
+    ) -> Recording:
+        """Record `command` under the shim of `directory` (default: our own) until it ends."""
+        options = ["--timeout", f"{timeout:g}"]
+        options += ["--json"] if json_report else []
+        options += [] if tap else ["--no-tap"]
+        words, session = self.words(directory, options, command)
+        done = subprocess.run(
+            words,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout + PATIENCE_SECONDS,
+            check=False,
+        )
+        report = json.loads(done.stdout) if json_report and done.stdout else {}
+        return Recording(done.returncode, done.stdout, done.stderr, session, report)
+
+    def start(
+        self, command: list[str], directory: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> tuple[subprocess.Popen[bytes], Path]:
+        """Begin a recording and return at once: the process of shimbench, and where the session is."""
+        words, session = self.words(directory, [], command)
+        process = subprocess.Popen(
+            words,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=(self._folder / f"stderr-{self._number}").open("wb"),
+        )
+        self._started.append(process)
+        return process, session
+
+    def close(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                try:
+                    process.wait(PATIENCE_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    recorder = Recorder(tmp_path)
+    yield recorder
+    recorder.close()
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+    """The first true answer of `condition`; fails when there is none in `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(0.02)
+    pytest.fail(f"waited {seconds:g} s in vain for {what}")
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    return wait_until

@@ -1,0 +1,182 @@
+"""Shims that are not ours, whole and broken: seen as they are, and never helped or harmed by the tap."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from calls import driver_calls
+from conftest import Consumer, Recorder, Recording
+
+from workbench.native import NativePaths
+from workbench.views.coverage import Coverage
+
+LINE_OF_98_BYTES = (
+    "ggml_cuda_init: failed to initialize CUDA: API call is not supported in the installed CUDA driver"
+)
+WITHOUT_TABLES = {"EXCEPT": "cuGetExportTable"}
+
+# make's variables -> what the runtime says of it, in facts/cudart-bootstrap.md section 4 or found bare.
+BROKEN = {
+    "no cuGetExportTable": WITHOUT_TABLES,
+    "no cuGetProcAddress": {"EXCEPT": "cuGetProcAddress cuGetProcAddress_v2"},
+    "neither of them": {"EXCEPT": "cuGetProcAddress cuGetProcAddress_v2 cuGetExportTable"},
+    "only the old cuGetProcAddress": {"EXCEPT": "cuGetProcAddress_v2"},
+    "no cuInit but its own": {"EXCEPT": "cuInit"},
+    "no UUID": {"EXCEPT": "cuDeviceGetUuid"},
+    "no 64-bit memory size": {"EXCEPT": "cuDeviceTotalMem_v2"},
+    "no cuMemAlloc_v2": {"EXCEPT": "cuMemAlloc_v2"},
+    "only 120 names": {"NAMES": 120},
+    **{
+        fault.lower().replace("_", " "): {"FAULT": fault}
+        for fault in (
+            "PROC_ADDRESS_801",
+            "PROC_ADDRESS_NAIVE",
+            "PROC_ADDRESS_NULL",
+            "TABLES_NOT_FOUND",
+            "TABLES_801",
+            "TABLE_NULL",
+            "TABLE_SHORT",
+            "TABLE_EMPTY",
+            "SELF_TEST",
+            "INIT_100",
+            "INIT_999",
+            "INIT_ABORT",
+            "NO_DEVICES",
+            "DRIVER_OLD",
+            "DEVICE_GET_CRASH",
+            "ATTRIBUTE_FAILS",
+            "NAME_FAILS",
+            "MEMORY_ZERO",
+            "MEMORY_INFO_FAILS",
+            "CONSTRUCTOR_CRASH",
+            "CONSTRUCTOR_EXIT",
+            "UNDEFINED_SYMBOL",
+        )
+    },
+}
+
+ForeignShim = Callable[..., Path]
+
+
+def without_paths(text: str) -> str:
+    """The same file may lie in a run's directory or in the build's; its name stays."""
+    return re.sub(r"/[^\s:]*/", "", text)
+
+
+def said_by_the_target(recording: Recording) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr as the target left them."""
+    talk = [line for line in recording.stderr.splitlines() if not line.startswith(("shimbench", "make"))]
+    return recording.status, recording.stdout, without_paths("\n".join(talk))
+
+
+def bare(command: list[str], directory: Path) -> tuple[int, str, str]:
+    """The same with nothing of ours in the process or around it."""
+    libraries = directory / "bare"
+    libraries.mkdir(exist_ok=True)
+    for soname, name in (("libcuda.so.1", "cuda"), ("libnvidia-ml.so.1", "nvml")):
+        (libraries / soname).unlink(missing_ok=True)
+        (libraries / soname).symlink_to(directory / "build" / f"libvgpu-{name}.so")
+    done = subprocess.run(
+        command,
+        env={**os.environ, "LD_LIBRARY_PATH": str(libraries)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    status = 128 - done.returncode if done.returncode < 0 else done.returncode
+    return status, done.stdout, without_paths(done.stderr.rstrip("\n"))
+
+
+@pytest.mark.parametrize("version", ["12.4", "13.0"])
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_shim_fails_alike_bare_untapped_and_tapped(
+    broken: str,
+    version: str,
+    foreign_shim: ForeignShim,
+    cudart: Callable[[str], Path],
+    target_programs: Path,
+    recorder: Recorder,
+) -> None:
+    directory = foreign_shim(**BROKEN[broken])
+    runtime = cudart(version) / f"libcudart.so.{version.split('.')[0]}"
+    command = [str(target_programs / "probe"), str(runtime)]
+    alone = bare(command, directory)
+    for tap in (False, True):
+        done = recorder.run(command, directory, tap=tap, json_report=False)
+        assert said_by_the_target(done) == alone, f"tap={tap}"
+
+
+def test_a_whole_foreign_shim_is_counted_as_it_counts_itself(
+    foreign_shim: ForeignShim,
+    llama: Consumer,
+    native_paths: NativePaths,
+    tiny_model: Path,
+    recorder: Recorder,
+    tmp_path: Path,
+) -> None:
+    counts = tmp_path / "counts"
+    counts.mkdir()
+    command = llama.command(native_paths, "--model", tiny_model, "--repeat", 1)
+    environment = {**llama.environment, "VGPU_COUNTS": str(counts)}
+    done = recorder.run(command, foreign_shim(), environment=environment)
+    assert done.status == 0, done.stderr
+    [counted] = [int.from_bytes(path.read_bytes(), "little") for path in counts.iterdir()]
+    assert counted > 1000
+    assert sum(driver_calls(done.session).values()) == counted
+    assert done.report["lost"] == 0
+
+
+def test_without_export_tables_the_log_has_the_98_byte_line_and_coverage_its_cause(
+    foreign_shim: ForeignShim, llama_13: Consumer, native_paths: NativePaths, recorder: Recorder
+) -> None:
+    directory = foreign_shim(**WITHOUT_TABLES)
+    command = llama_13.command(native_paths, "--list-devices")
+    for tap in (False, True):
+        done = recorder.run(command, directory, tap=tap, environment=llama_13.environment)
+        log = done.session.log
+        [line] = [line for line in log.lines(0, len(log)) if b"failed to initialize CUDA" in line.text]
+        assert line.text.decode() == LINE_OF_98_BYTES
+        assert line.length == 98
+        assert line.stream == "stderr"
+    coverage = Coverage()
+    coverage.update(done.session)
+    first = coverage.rows()[0]
+    assert first.name == "cuGetExportTable"
+    assert not first.answered
+    assert first.effect == "fatal-at-init"
+    assert [asked.by for asked in first.asked] == ["libcudart.so.13"]
+
+
+def test_with_only_120_names_the_fatal_ones_come_first_and_300_harmless_ones_last(
+    foreign_shim: ForeignShim, llama_13: Consumer, native_paths: NativePaths, recorder: Recorder
+) -> None:
+    command = llama_13.command(native_paths, "--list-devices")
+    done = recorder.run(command, foreign_shim(NAMES=120), environment=llama_13.environment)
+    coverage = Coverage()
+    coverage.update(done.session)
+    missing = [row for row in coverage.rows() if not row.answered]
+    effects = [row.effect for row in missing]
+    fatal = [row.name for row in missing if row.effect == "fatal-at-init"]
+    # cuDeviceTotalMem_v2 is answered: the shim has an older form of it.
+    assert set(fatal) == {"cuGetExportTable", "cuDeviceGetUuid"}
+    assert effects[: len(fatal)] == ["fatal-at-init"] * len(fatal)
+    assert effects.count("harmless") > 250
+
+
+def test_a_shim_given_by_preload_is_the_one_that_is_seen(
+    foreign_shim: ForeignShim, llama_13: Consumer, native_paths: NativePaths, recorder: Recorder
+) -> None:
+    directory = foreign_shim()
+    environment = {
+        **llama_13.environment,
+        "LD_PRELOAD": str(directory / "build" / "libvgpu-cuda.so"),
+    }
+    done = recorder.run(llama_13.command(native_paths, "--list-devices"), directory, environment=environment)
+    assert done.status == 0
+    assert any(line.startswith("device CUDA0: Foreign vGPU") for line in done.log)
