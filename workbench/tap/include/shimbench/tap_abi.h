@@ -32,7 +32,8 @@ enum tap_function {
     TAP_FN_NONE = 0,
     TAP_FN_DLSYM = 0xf001,      /* a lookup by dlsym; string 0 = name; result 1 found, 0 not */
     TAP_FN_DLVSYM = 0xf002,     /* the same by dlvsym; string 1 = version */
-    TAP_FN_DLOPEN = 0xf003,     /* a library asked for; string 0 = its name; result unknown (0) */
+    TAP_FN_DLOPEN = 0xf003,     /* a library asked for; string 0 = its name;
+                                   result 1 loaded, -1 not, 0 not known */
     TAP_FN_LOAD = 0xf004,       /* loading of the shim behind the tap, its constructors included;
                                    string 0 = path, string 1 = dlerror text; result 0 or -1 */
     TAP_FN_TABLE_SLOT = 0xf005, /* call through an export table: arg 0 = slot index, then the

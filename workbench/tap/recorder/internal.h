@@ -1,0 +1,32 @@
+/* What the recorder's files share among themselves. */
+#ifndef SHIMBENCH_RECORDER_INTERNAL_H
+#define SHIMBENCH_RECORDER_INTERNAL_H
+
+#include "shimbench/recorder.h"
+#include "tap_model.h"
+
+#define TAP_REGION_SIZE (256ull << 20) /* sparse; touched only as far as records come */
+
+enum registration { REGISTRATION_NONE = 0, REGISTRATION_DONE, REGISTRATION_REFUSED };
+
+/* Hands `region` to the collector and tees descriptors 1 and 2 if that is wanted. The socket that stays
+ * open, or -1 when there is no collector or it doesn't want us. */
+int tap_register(const struct tap_region *region, int region_fd, const char *origin);
+/* True when the socket made by tap_register is certainly closed at the other end. */
+bool tap_collector_is_gone(void);
+/* In a fork's child: forgets the parent's socket, and closes it if it's still that. */
+void tap_forget_socket(void);
+bool tap_socket_is_configured(void);
+
+/* Makes the calling process known, once; after a fork again. */
+bool tap_ensure_registered(void);
+
+/* In a fork's child: this thread has no block and is inside of no call. */
+void tap_reset_local(void);
+/* Puts a chunk from the free list or a fresh one behind the thread's chain; false: the region is full. */
+bool tap_next_chunk(struct tap_local *local);
+/* Finds a thread block and a first chunk for this thread. */
+bool tap_claim_thread(struct tap_local *local);
+void tap_make_thread_key(void);
+
+#endif
