@@ -19,7 +19,7 @@ from workbench.loop.status import HostStatus
 FORWARDER = """
 import json, os, signal, socket, sys
 listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-listener.bind(os.environ["SHIMBENCH_HOST_SOCKET"])
+listener.bind(os.environ["SHIMBENCH_HOST"])
 listener.listen()
 with open(os.environ["SHIMBENCH_HOST_STATE"], "a") as state:
     print("no json", file=state)

@@ -6,9 +6,10 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from workbench.loop.launch import compose_environment, listening_ports, marked_processes, stop_target
+from workbench.loop.launch import listening_ports, marked_processes, stop_target, target_environment
 from workbench.loop.processes import LocalSpawner
 
 SERVER_WITH_STRAY = """
@@ -26,26 +27,31 @@ while True:
 """
 
 
-def test_what_the_user_gave_stays_behind_ours() -> None:
-    environment = compose_environment(
+def test_what_the_user_and_the_configuration_gave_stays_behind_ours() -> None:
+    seen: dict[str, str] = {}
+
+    def add_libraries(inherited: Mapping[str, str]) -> Mapping[str, str]:
+        seen.update(inherited)
+        return {"LD_LIBRARY_PATH": f"/run/lib:{inherited['LD_LIBRARY_PATH']}"}
+
+    environment = target_environment(
         {"LD_LIBRARY_PATH": "/users", "HOME": "/root"},
-        {"LD_PRELOAD": "/configured.so", "A": "1"},
-        [Path("/run/tap"), Path("/run/lib")],
-        [Path("/run/tap/preload.so")],
+        {"LD_LIBRARY_PATH": "/configured", "A": "1"},
         "session#1",
+        add_libraries,
     )
-    assert environment["LD_LIBRARY_PATH"] == "/run/tap:/run/lib:/users"
-    assert environment["LD_PRELOAD"] == "/run/tap/preload.so:/configured.so"
-    assert environment["SHIMBENCH_RUN"] == "session#1" and environment["A"] == "1"
-
-
-def test_nothing_to_preload_sets_nothing() -> None:
-    assert "LD_PRELOAD" not in compose_environment({}, {}, [Path("/lib")], [], "m")
+    assert seen["LD_LIBRARY_PATH"] == "/configured"
+    assert environment == {
+        "LD_LIBRARY_PATH": "/run/lib:/configured",
+        "HOME": "/root",
+        "A": "1",
+        "SHIMBENCH_RUN": "session#1",
+    }
 
 
 async def test_stopping_ends_strays_of_other_sessions_and_frees_the_port(tmp_path: Path) -> None:
     spawner, mark, ready = LocalSpawner(), f"{tmp_path}#1", tmp_path / "ready"
-    environment = compose_environment(dict(os.environ), {}, [], [], mark)
+    environment = target_environment(os.environ, {}, mark, dict)
     argv = [sys.executable, "-c", SERVER_WITH_STRAY, str(ready)]
     pid = spawner.spawn(argv, environment, tmp_path, "target", 1)
     async with asyncio.timeout(10):

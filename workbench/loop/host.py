@@ -1,7 +1,7 @@
 """The forwarder: started before the target from the kept build, watched, and told as events.
 
 What a forwarder must do to be one of a workbench, ours or not: listen on the socket that
-SHIMBENCH_HOST_SOCKET names (if it wants to be waited for), and append its state, one JSON object a
+SHIMBENCH_HOST names (if it wants to be waited for), and append its state, one JSON object a
 line, to the file that SHIMBENCH_HOST_STATE names (if it has any to tell). What it prints is log.
 """
 
@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from typing import Any
 from workbench.loop.processes import Exit, Spawner, stop_group
 from workbench.loop.status import HostStatus
 
-SOCKET_VARIABLE = "SHIMBENCH_HOST_SOCKET"
+SOCKET_VARIABLE = "SHIMBENCH_HOST"
 STATE_VARIABLE = "SHIMBENCH_HOST_STATE"
 
+SOCKET_PATH_LIMIT = 108
 START_PATIENCE_SECONDS = 5.0
 STATE_INTERVAL_SECONDS = 0.1
 
@@ -39,7 +41,7 @@ class HostForwarder:
     ) -> None:
         self._spawner = spawner
         self._directory = directory
-        self.socket_path = runtime / "host.sock"
+        self.socket_path = _socket_path(runtime)
         self.state_path = runtime / "host-state.jsonl"
         self._on_status = on_status
         self._on_state = on_state
@@ -89,6 +91,7 @@ class HostForwarder:
         if self._pid is not None:
             await stop_group(self._spawner, self._pid, patience=2.0)
             self._pid = None
+            self.socket_path.unlink(missing_ok=True)
             self._say(HostStatus())
 
     async def _listening(self, ending: asyncio.Future[Exit]) -> bool:
@@ -123,6 +126,14 @@ class HostForwarder:
     def _say(self, status: HostStatus) -> None:
         self.status = status
         self._on_status(status)
+
+
+def _socket_path(runtime: Path) -> Path:
+    """In `runtime`, or where that is too deep for a socket's address, in a folder of its own."""
+    path = runtime / "host.sock"
+    if len(os.fsencode(path)) < SOCKET_PATH_LIMIT:
+        return path
+    return Path(tempfile.mkdtemp(prefix="shimbench-")) / "host.sock"
 
 
 def _answers(path: Path) -> bool:

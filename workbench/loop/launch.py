@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -21,23 +21,18 @@ PATIENCE_SECONDS = 5.0
 PORT_PATIENCE_SECONDS = 5.0
 
 
-def compose_environment(
+def target_environment(
     environ: Mapping[str, str],
     own: Mapping[str, str],
-    library_path: Iterable[Path],
-    preload: Iterable[Path],
     mark: str,
+    add_libraries: Callable[[Mapping[str, str]], Mapping[str, str]],
 ) -> dict[str, str]:
-    """The target's environment: the user's, what its configuration sets, and our libraries first.
+    """The user's environment, what the target's configuration sets, our mark, and our libraries first.
 
-    Neither list may lose what the user gave: LD_LIBRARY_PATH and LD_PRELOAD are put in front.
+    `add_libraries` gets all that and answers LD_LIBRARY_PATH and LD_PRELOAD with ours put before them.
     """
     composed = {**environ, **own, MARK: mark}
-    for name, paths in (("LD_LIBRARY_PATH", library_path), ("LD_PRELOAD", preload)):
-        parts = [*map(str, paths), *filter(None, [composed.get(name)])]
-        if parts:
-            composed[name] = ":".join(parts)
-    return composed
+    return {**composed, **add_libraries(composed)}
 
 
 def marked_processes(mark: str) -> list[int]:

@@ -21,13 +21,14 @@ from workbench.errors import ShimbenchError
 from workbench.loop.build import BuildReport, progress_of, run_build
 from workbench.loop.first_call import first_call_ns
 from workbench.loop.host import HostForwarder
-from workbench.loop.launch import compose_environment, stop_target
+from workbench.loop.launch import stop_target, target_environment
 from workbench.loop.logs import LogFollower
 from workbench.loop.processes import CollectorSpawner, Exit
 from workbench.loop.status import HostStatus, LoopEvent, LoopStatus, TargetStatus
 from workbench.loop.store import BuildStore, StoredBuild
 from workbench.loop.watch import Saved, SourceFiles, SourceWatcher
 from workbench.sessions_store import Place, place_of
+from workbench.tap.rundir import make_bare_directory, make_run_directory
 from workbench.target.command import Target, find_program
 from workbench.target.exercise import perform
 
@@ -317,20 +318,16 @@ class Loop:
             self._spawn_task(self._exercise(run, self.target.url))
 
     def _environment(self, build: StoredBuild, run: int) -> dict[str, str]:
-        own = {**self.target.env, **(self._host.environment if self.config.host.run else {})}
-        preload = [path for soname, path in build.libraries.items() if soname.startswith("libcublas")]
-        library_path = [build.lib]
-        if self._tap:
-            from workbench.tap.rundir import make_run_directory
+        directory = self.session_dir / "runs" / str(run)
 
-            prepared = make_run_directory(
-                self.session_dir / "runs" / str(run),
-                tap_templates=native.paths().tap,
-                libraries=build.libraries,
-                socket=self.collector.socket_path,
-            )
-            library_path, preload = list(prepared.library_path), list(prepared.preload)
-        return compose_environment(os.environ, own, library_path, preload, self._mark(run))
+        def add_libraries(inherited: Mapping[str, str]) -> Mapping[str, str]:
+            if not self._tap:
+                return make_bare_directory(directory, build.libraries, inherited)
+            socket = self.collector.socket_path
+            return make_run_directory(directory, native.paths(), build.libraries, socket, inherited=inherited)
+
+        own = {**self.target.env, **(self._host.environment if self.config.host.run else {})}
+        return target_environment(os.environ, own, self._mark(run), add_libraries)
 
     def _is_ours(self) -> bool:
         """Is the shim our own, so that the model knows which functions it performs?"""
