@@ -96,7 +96,7 @@ class StandInLoop(Loop):
 
     def open(self) -> None:
         self.session_dir.mkdir(parents=True)
-        self.session = SimpleNamespace(refresh=lambda: False, processes=[], calls=[])  # type: ignore[assignment]
+        self.collector = StandInCollector()  # type: ignore[assignment]
         self.session = SimpleNamespace(refresh=lambda: False, processes=[], calls=[])  # type: ignore[assignment]
         self._spawner = CollectorSpawner(self.collector)
         self._host = HostForwarder(
