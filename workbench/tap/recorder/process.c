@@ -44,7 +44,7 @@ static uint64_t estimate_ticks_per_second(const struct tap_region *region) {
 }
 
 static struct tap_region *map_region(int *fd_out) {
-    int fd = memfd_create("shimbench-region", MFD_CLOEXEC);
+    int fd = memfd_create("shimbench-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return NULL;
     void *memory = MAP_FAILED;

@@ -107,7 +107,7 @@ static bool send_hello(int fd, const struct tap_region *region, int region_fd, c
     if (tee && *tee == '1')
         for (int teed = 1; teed <= 2; teed++)
             if (fcntl(teed, F_GETFD) >= 0) {
-                hello.tee |= 1u << teed;
+                hello.tee |= (uint32_t)teed;
                 fds[count++] = teed;
             }
     union {
@@ -152,7 +152,7 @@ static bool receive_welcome(int fd) {
     bool accepted = got == (ssize_t)sizeof welcome && welcome.kind == TAP_WELCOME && welcome.accepted;
     int used = 0;
     for (int teed = 1; accepted && teed <= 2; teed++)
-        if (welcome.tee & 1u << teed && used < count)
+        if (welcome.tee & (uint32_t)teed && used < count)
             replace_descriptor(fds[used++], teed);
     while (count)
         close(fds[--count]);

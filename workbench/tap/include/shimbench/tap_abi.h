@@ -170,7 +170,7 @@ struct tap_hello {
     uint32_t pid;
     uint32_t ppid;
     uint32_t tid;
-    uint32_t tee;      /* bit 1: descriptor 1 follows, bit 2: descriptor 2 follows */
+    uint32_t tee;      /* value 1: descriptor 1 follows, value 2: descriptor 2 follows */
     uint64_t size;     /* of the region */
     char origin[16];   /* which of our libraries registered: "preload", "tap", "fork" */
 };
