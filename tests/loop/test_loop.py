@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,17 @@ async def test_the_target_reads_the_kept_library_and_not_the_built_one(loop: Sta
     (loop.config.directory / "libshim.so").write_text("overwritten by the next link\n")
     assert loop.current is not None
     assert loop.current.libraries["libcuda.so.1"].read_text() == "first\n"
+
+
+async def test_a_changed_configuration_is_told_and_does_not_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    loop = make_loop(tmp_path)
+    loop.config = replace(loop.config, path=tmp_path / "shimbench.toml")
+    loop.open()
+    async with running(loop):
+        await loop.until(lambda: told(loop) == ["first"])
+        (tmp_path / "shimbench.toml").write_text("# changed\n")
+        await loop.until(lambda: any(event.kind == "problem" for event in loop.told))
+        assert len(loop.builds) == 1

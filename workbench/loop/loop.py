@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import native
-from workbench.config import Config
+from workbench.config import FILE_NAME, Config
 from workbench.errors import ShimbenchError
 from workbench.loop.build import BuildReport, progress_of, run_build
 from workbench.loop.first_call import first_call_ns
@@ -103,8 +104,9 @@ class Loop:
     async def start(self) -> None:
         """Watch the sources, and begin the first build or run behind our back. After `open`."""
         self._spawner.start()
-        if self._watch and self.config.watch:
-            self._watcher = SourceWatcher(self.config.directory, self.config.watch, self._on_saved)
+        globs = (*self.config.watch, *((f"/{FILE_NAME}",) if self.config.path else ()))
+        if self._watch and globs:
+            self._watcher = SourceWatcher(self.config.directory, globs, self._on_saved)
             self._watcher.start()
         self._spawn_task(self._tick())
         if self.config.shim.logs:
@@ -129,6 +131,8 @@ class Loop:
         self._spawner.stop()
         await asyncio.to_thread(self.collector.close)
         self.session.refresh()
+        shutil.rmtree(self.session_dir / "runs", ignore_errors=True)
+        await asyncio.to_thread(self.store.prune)
 
     async def relaunch(self, reason: str) -> None:
         """Stop the run and start the next on the newest good build."""
@@ -159,6 +163,11 @@ class Loop:
     # From the watcher.
 
     def _on_saved(self, saved: Saved) -> None:
+        if self.config.path in saved.paths:
+            self._emit("problem", f"{FILE_NAME} was changed: it is read again when shimbench starts again")
+            saved = replace(saved, paths=tuple(path for path in saved.paths if path != self.config.path))
+            if not saved.paths:
+                return
         earlier = self._saved
         paths = {*saved.paths, *(earlier.paths if earlier else ())}
         self._saved = Saved(tuple(sorted(paths)), saved.at_ns)

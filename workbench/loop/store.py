@@ -92,7 +92,9 @@ class BuildStore:
 
         -> the ids removed. Objects nobody links to any more go as well.
         """
-        builds = sorted((self.root / "builds").glob("*"), key=lambda path: path.stat().st_mtime, reverse=True)
+        builds = sorted(
+            (self.root / "builds").glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True
+        )
         old = [path for path in builds[keep:] if time.time() - path.stat().st_mtime > older_than]
         for path in old:
             shutil.rmtree(path)
