@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from calls import driver_calls, errors
 from conftest import Consumer, Recorder
@@ -83,6 +85,20 @@ def test_decoding_settles_into_one_graph_launch_a_token(
     assert calls["cuStreamBeginCapture_v2"] == calls["cuGraphInstantiateWithFlags"] == 1
     assert calls["cuGraphLaunch"] == 7
     assert calls["cuMemcpyDtoHAsync_v2"] == 9
+
+
+def test_both_builds_of_llama_cpp_say_the_same_on_the_cpu(
+    llama_13: Consumer, llama_12: Consumer, native_paths: NativePaths, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Our driver knows no header of theirs: what it sets and passes must still mean the same to both."""
+    logits = []
+    for llama in (llama_13, llama_12):
+        dump = tmp_path / llama.name
+        words = ["--model", tiny_model, "--gpu-layers", 0, "--tokens", 3, "--logits", dump]
+        subprocess.run(llama.command(native_paths, *words), check=True, capture_output=True)
+        logits.append(np.fromfile(dump, dtype=np.float32).reshape(4, 256))
+    np.testing.assert_allclose(logits[0], logits[1], atol=1e-4)
+    assert np.ptp(logits[0]) > 1
 
 
 @pytest.mark.parametrize("version", ["12.4", "12.8", "12.9", "13.0", "13.5"])
