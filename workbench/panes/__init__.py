@@ -1,0 +1,1 @@
+"""The panes of the workbench: one file a pane, drawn line by line from a session."""

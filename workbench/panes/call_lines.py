@@ -1,0 +1,219 @@
+"""Which calls are lines of the calls pane: filtered, and runs of one function folded.
+
+Everything is incremental and vectorised: each batch of new rows costs a few numpy passes, whatever
+has been recorded before. A run is a stretch of neighbouring rows with the same process, thread and
+function; one of at least SHORTEST_FOLD rows is one line, a shorter one a line a row. Lines of closed
+runs never change, so a fold keeps its index for good; only the last, open run still grows.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sessions import Session
+
+SHORTEST_FOLD = 3
+_COLUMNS = ("process", "thread", "function")
+
+Rows = NDArray[np.int64]
+
+
+class CallFilter(Protocol):
+    """What the filter language makes of an expression."""
+
+    def mask(self, session: Session, start: int, stop: int) -> NDArray[np.bool_]: ...
+
+
+@dataclass(frozen=True)
+class CallLine:
+    """One line: a single call, the head of a fold, or a call inside an expanded fold."""
+
+    row: int  # index of the (first) call
+    count: int  # calls in the fold; 1 for a single call
+    position: int  # where its first row stands among the rows that pass the filter
+    expanded: bool = False
+    inside: bool = False
+
+    @property
+    def folded(self) -> bool:
+        """Whether this line stands for several calls."""
+        return self.count > 1
+
+
+class GrowingArray:
+    """An int64 array that grows at its end in amortised constant time."""
+
+    def __init__(self) -> None:
+        self._data = np.empty(1024, np.int64)
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def extend(self, values: Rows) -> None:
+        """Append the values."""
+        length = self._length + len(values)
+        if length > len(self._data):
+            grown = np.empty(max(length, 2 * len(self._data)), np.int64)
+            grown[: self._length] = self._data[: self._length]
+            self._data = grown
+        self._data[self._length : length] = values
+        self._length = length
+
+    def view(self) -> Rows:
+        """What it holds; valid until the next extend."""
+        return self._data[: self._length]
+
+
+class CallLines:
+    """The lines of a session's calls, grown by `extend` as rows are recorded."""
+
+    def __init__(self, session: Session, call_filter: CallFilter | None = None, fold: bool = True) -> None:
+        self.session = session
+        self.filter = call_filter
+        self.fold = fold
+        self.scanned = 0  # rows looked at so far
+        self._passing = GrowingArray() if call_filter is not None else None
+        self._starts = GrowingArray()  # closed lines: position of the first row
+        self._open = 0  # position where the run that still grows starts
+        self._open_key: int | None = None
+        self._expanded: list[int] = []  # positions of expanded folds, ascending
+
+    @property
+    def passing(self) -> int:
+        """How many calls pass the filter."""
+        return self.scanned if self._passing is None else len(self._passing)
+
+    def extend(self, limit: int = 2_000_000) -> bool:
+        """Take in rows recorded since, at most `limit`; True if there were any."""
+        start, stop = self.scanned, min(len(self.session.calls), self.scanned + limit)
+        if start >= stop:
+            return False
+        base = self.passing
+        rows: Rows | None = None
+        if self.filter is not None and self._passing is not None:
+            rows = np.flatnonzero(self.filter.mask(self.session, start, stop)).astype(np.int64)
+            self._passing.extend(rows + start)
+        self.scanned = stop
+        if self.fold:
+            columns = self.session.calls.columns(start, stop, _COLUMNS)
+            key = columns["process"].astype(np.uint64) << np.uint64(48)
+            key |= columns["function"].astype(np.uint64) << np.uint64(32)
+            key |= columns["thread"].astype(np.uint64)
+            self._take_runs(key if rows is None else key[rows], base)
+        return True
+
+    def _take_runs(self, keys: NDArray[np.uint64], base: int) -> None:
+        """Close the runs that end inside the new keys; the last one stays open."""
+        if not len(keys):
+            return
+        changes = np.flatnonzero(keys[1:] != keys[:-1]) + 1 + base
+        if self._open_key is None:
+            self._open = base
+        elif int(keys[0]) != self._open_key:
+            changes = np.concatenate(([base], changes))
+        bounds = np.concatenate(([self._open], changes)).astype(np.int64)
+        self._open, self._open_key = int(bounds[-1]), int(keys[-1])
+        if len(bounds) == 1:
+            return
+        starts, lengths = bounds[:-1], np.diff(bounds)
+        # A short run is a line a row: repeat its start and count up inside the run.
+        repeats = np.where(lengths < SHORTEST_FOLD, lengths, 1)
+        lines = np.repeat(starts, repeats)
+        first = np.repeat(np.cumsum(repeats) - repeats, repeats)
+        self._starts.extend(lines + (np.arange(len(lines)) - first))
+
+    def _open_lines(self) -> int:
+        length = self.passing - self._open
+        return length if length < SHORTEST_FOLD else 1
+
+    def _folds(self) -> int:
+        """Lines when no fold is expanded."""
+        return len(self._starts) + self._open_lines() if self.fold else self.passing
+
+    def __len__(self) -> int:
+        return self._folds() + sum(self._size_at(position) for position in self._expanded)
+
+    def _fold_of(self, position: int) -> int:
+        """Index of the line (nothing expanded) that holds a position."""
+        if not self.fold:
+            return position
+        if position >= self._open:
+            inside = position - self._open if self.passing - self._open < SHORTEST_FOLD else 0
+            return len(self._starts) + inside
+        return int(np.searchsorted(self._starts.view(), position, side="right")) - 1
+
+    def _bounds(self, fold: int) -> tuple[int, int]:
+        """First position of a line (nothing expanded), and one past its last."""
+        if not self.fold:
+            return fold, fold + 1
+        closed = len(self._starts)
+        if fold < closed:
+            starts = self._starts.view()
+            return int(starts[fold]), int(starts[fold + 1]) if fold + 1 < closed else self._open
+        start = self._open + fold - closed
+        return start, self.passing if self._open_lines() == 1 else start + 1
+
+    def _size_at(self, position: int) -> int:
+        start, stop = self._bounds(self._fold_of(position))
+        return stop - start
+
+    def row_at(self, position: int) -> int:
+        """The row index of the n-th passing call."""
+        return position if self._passing is None else int(self._passing.view()[position])
+
+    def rows_of(self, line: CallLine) -> Rows:
+        """Row indices of all calls a line stands for."""
+        if self._passing is None:
+            return np.arange(line.position, line.position + line.count, dtype=np.int64)
+        return self._passing.view()[line.position : line.position + line.count]
+
+    def line(self, index: int) -> CallLine:
+        """The line with that index, expanded folds counted in."""
+        before = 0
+        for position in self._expanded:
+            fold = self._fold_of(position)
+            start, stop = self._bounds(fold)
+            head = fold + before
+            if index < head:
+                break
+            if index == head:
+                return CallLine(self.row_at(start), stop - start, start, expanded=True)
+            if index <= head + stop - start:
+                member = start + index - head - 1
+                return CallLine(self.row_at(member), 1, member, inside=True)
+            before += stop - start
+        start, stop = self._bounds(index - before)
+        return CallLine(self.row_at(start), stop - start, start)
+
+    def toggle(self, line: CallLine) -> None:
+        """Expand a fold, or fold it (also from one of its members)."""
+        start, stop = self._bounds(self._fold_of(line.position))
+        if stop - start == 1:
+            return
+        if start in self._expanded:
+            self._expanded.remove(start)
+        else:
+            self._expanded.insert(bisect_left(self._expanded, start), start)
+
+    def index_of_row(self, row: int) -> int | None:
+        """The line that shows a call, or the nearest following one when the filter hides it."""
+        if not self.passing or row >= self.scanned:
+            return None
+        position = row
+        if self._passing is not None:
+            position = int(np.searchsorted(self._passing.view(), row))
+            position = min(position, self.passing - 1)
+        fold = self._fold_of(position)
+        expanded = bisect_right(self._expanded, position)
+        index = fold + sum(self._size_at(other) for other in self._expanded[:expanded])
+        start, stop = self._bounds(fold)
+        if expanded and self._expanded[expanded - 1] == start:
+            index += 1 + position - start - (stop - start)
+        return index

@@ -1,0 +1,99 @@
+"""The lines between panes: a title in a rule, with clickable tabs where panes share a place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from workbench.panes.format import elide
+from workbench.panes.lines import Inked
+from workbench.panes.sgr import printable
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A title in a rule; the key is the number that shows its pane."""
+
+    key: str
+    name: str
+    pane: str
+
+    @property
+    def title(self) -> str:
+        """As it stands in the rule."""
+        return f"{self.key} {self.name}"
+
+
+class Rule(Inked, Widget):
+    """One row: `├─ 1 CALLS  filter !ok ──── right ─┤`, several tabs apart by a bar."""
+
+    COMPONENT_CLASSES = Inked.COMPONENT_CLASSES
+    DEFAULT_CSS = "Rule { height: 1; width: 1fr; }"
+
+    @dataclass
+    class TabChosen(Message):
+        """A click on a tab."""
+
+        pane: str
+
+    def __init__(self, tabs: list[Tab], left: str = "├", right: str = "┤", *, id: str) -> None:
+        super().__init__(id=id)
+        self.tabs = tabs
+        self.left, self.right = left, right
+        self.chosen = tabs[0].pane
+        self.focused_pane: str | None = None
+        self.info = ""
+        self.notes = ""
+
+    def show(
+        self, *, info: str | None = None, notes: str | None = None, chosen: str | None = None
+    ) -> None:
+        """Change what stands after the titles, at the right, or which tab is on top."""
+        before = (self.info, self.notes, self.chosen)
+        self.info = self.info if info is None else info
+        self.notes = self.notes if notes is None else notes
+        self.chosen = chosen or self.chosen
+        if before != (self.info, self.notes, self.chosen):
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """The rule."""
+        width = self.size.width
+        line, dim = self.ink("rule"), self.ink("dim")
+        segments = [Segment(self.left + "─ ", line)]
+        used = len(self.left) + 2
+        for number, tab in enumerate(self.tabs):
+            if number:
+                segments.append(Segment(" │ ", line))
+                used += 3
+            ink = "dim"
+            if tab.pane == self.chosen:
+                ink = "focused" if tab.pane == self.focused_pane else "head"
+            segments.append(Segment(tab.title.strip(), self.ink(ink) + Style(meta={"tab": tab.pane})))
+            used += len(tab.title.strip())
+        notes = f" {self.notes} " if self.notes else ""
+        room = width - used - len(self.right) - 2
+        info = elide(printable(self.info), room - 2)
+        if info and room > 6:
+            segments.append(Segment("  " + info, dim))
+            room -= len(info) + 2
+        if len(notes) > room - 2:
+            notes = ""
+        fill = max(room + 1 - len(notes), 0)
+        segments.append(Segment(" " + "─" * max(fill - 1, 0), line))
+        if notes:
+            segments.append(Segment(notes, dim))
+        segments.append(Segment("─" + self.right, line))
+        return Strip(segments).adjust_cell_length(width).apply_style(self.rich_style)
+
+    def on_click(self, event: events.Click) -> None:
+        """Show the pane of the tab under the mouse."""
+        pane = event.style.meta.get("tab")
+        if pane:
+            self.post_message(self.TabChosen(pane))

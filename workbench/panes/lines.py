@@ -1,0 +1,385 @@
+"""The one way a pane draws: lines on demand, with a cursor, search, follow and safe text.
+
+A pane says how many lines it has and what stands in line n; only visible lines are ever asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.widget import Widget
+
+from workbench.panes.sgr import printable
+
+Ink = str | Style
+"""How a part looks: the name of an ink of the theme (`INKS`), or a style taken from a line's own SGR."""
+
+Part = tuple[str, Ink]
+
+INKS = (
+    "plain", "dim", "ok", "warn", "error", "fatal", "accent", "name", "number", "value", "head",
+    "out", "match", "cursor", "cursor-away", "rule", "focused", "banner",
+)  # fmt: skip
+
+
+def parts_text(parts: Sequence[Part]) -> str:
+    """The bare text of a line."""
+    return "".join(text for text, _ in parts)
+
+
+class Inked:
+    """Resolves inks to the theme's styles; app.tcss gives each `.ink--name` its colours."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"ink--{name}" for name in INKS}
+
+    _inks: dict[str, Style] | None = None
+
+    def ink(self, ink: Ink) -> Style:
+        """The rich style of an ink, its colours blended over the widget's background."""
+        if isinstance(ink, Style):
+            return ink
+        if self._inks is None:
+            self._inks = {}
+        style = self._inks.get(ink)
+        if style is None:
+            style = self._inks[ink] = self._blended(ink)
+        return style
+
+    def _blended(self, ink: str) -> Style:
+        node = cast(Widget, self)
+        rules = node.get_component_styles(f"ink--{ink}")
+        ground = node.background_colors[1]
+        front = ground + rules.color if rules.has_rule("color") else None
+        back = ground + rules.background if rules.has_rule("background") else None
+        return Style(
+            color=front.rich_color if front else None, bgcolor=back.rich_color if back else None
+        ) + rules.text_style
+
+    def notify_style_update(self) -> None:
+        """The theme changed."""
+        self._inks = None
+        super().notify_style_update()  # type: ignore[misc]
+
+    def segments(self, parts: Sequence[Part]) -> list[Segment]:
+        """Segments with every character made safe."""
+        return [Segment(printable(text), self.ink(ink)) for text, ink in parts if text]
+
+
+class LineView(Inked, ScrollView, can_focus=True):
+    """A scrolling view of lines that are drawn when they are visible."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = Inked.COMPONENT_CLASSES
+    where: ClassVar[str] = "lines"
+    """Names the pane in the command registry: which keys it obeys."""
+
+    @dataclass
+    class Moved(Message):
+        """The user moved the cursor."""
+
+        view: LineView
+        index: int
+
+    @dataclass
+    class Chosen(Message):
+        """Enter or a double click on a line."""
+
+        view: LineView
+        index: int
+
+    @dataclass
+    class StatusChanged(Message):
+        """What stands in the pane's title changed: filter, follow, counts."""
+
+        view: LineView
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.cursor = 0
+        self.following = False
+        self.pattern: re.Pattern[str] | None = None
+        self._widest = 0
+
+    # What a pane overrides
+
+    def count(self) -> int:
+        """How many lines there are."""
+        return 0
+
+    def draw(self, index: int, width: int) -> list[Part]:
+        """The parts of one line; `width` is what is visible of it, text beyond it can be scrolled to."""
+        raise NotImplementedError
+
+    def line_text(self, index: int) -> str:
+        """The whole line as text: what is searched and copied."""
+        return parts_text(self.draw(index, 100_000))
+
+    def status(self) -> str:
+        """What the pane's title adds to its name."""
+        return ""
+
+    def find(self, pattern: re.Pattern[str], start: int, step: int) -> int | None:
+        """The next line from `start` on in direction `step` that matches; wraps around."""
+        count = self.count()
+        for offset in range(count):
+            index = (start + offset * step) % count
+            if pattern.search(self.line_text(index)):
+                return index
+        return None
+
+    # Moving
+
+    def lines_changed(self) -> None:
+        """Tell the view that lines were added or changed."""
+        count = self.count()
+        self.virtual_size = Size(max(self._widest, self.size.width), count)
+        if self.following:
+            self.cursor = max(count - 1, 0)
+            self.scroll_to(y=self._last_top(), animate=False, force=True)
+        else:
+            self.cursor = max(0, min(self.cursor, count - 1))
+        self.refresh()
+
+    def _last_top(self) -> int:
+        return max(self.count() - self.scrollable_content_region.height, 0)
+
+    def on_resize(self) -> None:
+        """Keep the end in view when it is followed, the cursor otherwise."""
+        self.lines_changed()
+        if not self.following:
+            self._show_cursor()
+
+    def move_to(self, index: int, *, by_user: bool = True, centre: bool = False) -> None:
+        """Put the cursor on a line and scroll to it; the user's own moves stop following."""
+        count = self.count()
+        if not count:
+            return
+        self.cursor = max(0, min(index, count - 1))
+        if by_user and self.following:
+            self.following = False
+            self.post_message(self.StatusChanged(self))
+        self._show_cursor(centre)
+        self.refresh()
+        if by_user:
+            self.post_message(self.Moved(self, self.cursor))
+
+    def _show_cursor(self, centre: bool = False) -> None:
+        height = max(self.scrollable_content_region.height, 1)
+        top = self.scroll_offset.y
+        if top <= self.cursor < top + height:
+            return
+        if centre:
+            top = self.cursor - height // 2
+        else:
+            top = self.cursor if self.cursor < top else self.cursor - height + 1
+        self.scroll_to(y=max(top, 0), animate=False, force=True)
+
+    def move(self, lines: int) -> None:
+        """Move the cursor by lines."""
+        self.move_to(self.cursor + lines)
+
+    def page(self, pages: int) -> None:
+        """Move the cursor by pages."""
+        self.move(pages * max(self.scrollable_content_region.height - 1, 1))
+
+    def pan(self, columns: int) -> None:
+        """Scroll sideways."""
+        self.scroll_to(x=max(self.scroll_offset.x + columns, 0), animate=False, force=True)
+
+    def follow(self) -> None:
+        """Go to the newest line and stay with what comes."""
+        self.following = True
+        self.lines_changed()
+        self.post_message(self.StatusChanged(self))
+
+    def search(self, expression: str) -> bool:
+        """Search forward from the cursor; a bad regular expression is taken as plain text."""
+        try:
+            self.pattern = re.compile(expression, re.IGNORECASE) if expression else None
+        except re.error:
+            self.pattern = re.compile(re.escape(expression), re.IGNORECASE)
+        self.refresh()
+        return self.pattern is None or self.next_match(1, from_cursor=True)
+
+    def next_match(self, step: int, from_cursor: bool = False) -> bool:
+        """Go to the next (1) or previous (-1) match; False if there is none."""
+        if self.pattern is None or not self.count():
+            return False
+        found = self.find(self.pattern, self.cursor if from_cursor else self.cursor + step, step)
+        if found is None:
+            return False
+        self.move_to(found, centre=True)
+        return True
+
+    # Mouse
+
+    def on_click(self, event: events.Click) -> None:
+        """Select by click, choose by double click."""
+        index = self.line_at(event.y)
+        if index is None:
+            return
+        self.move_to(index)
+        if event.chain == 2:
+            self.post_message(self.Chosen(self, index))
+
+    def line_at(self, y: int) -> int | None:
+        """The line drawn in row y of the view."""
+        index = self.scroll_offset.y + y
+        return index if index < self.count() else None
+
+    # Drawing
+
+    def render_line(self, y: int) -> Strip:
+        """One visible row."""
+        index = self.line_at(y)
+        width = self.scrollable_content_region.width
+        if index is None:
+            return Strip.blank(width, self.rich_style)
+        x = self.scroll_offset.x
+        parts = self.draw(index, width if x == 0 else 100_000)
+        return self.strip_of(parts, index == self.cursor, x, width)
+
+    def strip_of(self, parts: Sequence[Part], is_cursor: bool, x: int, width: int) -> Strip:
+        """Parts cut to the visible columns, with matches and the cursor marked."""
+        if self.pattern is not None:
+            parts = highlight(parts, self.pattern)
+        strip = Strip(self.segments(parts))
+        if strip.cell_length > self._widest:
+            self._widest = strip.cell_length
+            self.call_later(self._widened)
+        style = self.rich_style
+        strip = strip.crop(x, x + width).extend_cell_length(width).apply_style(style)
+        if is_cursor:
+            mark = self.ink("cursor" if self.has_focus else "cursor-away")
+            strip = Strip(
+                [Segment(text, (old or style) + mark) for text, old, _ in strip], strip.cell_length
+            )
+        return strip
+
+    def _widened(self) -> None:
+        self.virtual_size = Size(max(self._widest, self.size.width), self.count())
+
+    def on_focus(self) -> None:
+        """The cursor's colour shows the focus."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """The cursor's colour shows the focus."""
+        self.refresh()
+
+
+@dataclass(frozen=True)
+class TextLine:
+    """A line made beforehand, and what Enter on it is about."""
+
+    parts: Sequence[Part]
+    subject: object = None
+
+
+class TextLines(LineView):
+    """A view of lines made beforehand: for panes whose whole content is small."""
+
+    empty = ""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.lines: list[TextLine] = []
+
+    def set_lines(self, lines: list[TextLine]) -> None:
+        """Replace the content; cursor and scroll position stay."""
+        if lines == self.lines:
+            return
+        self.lines = lines
+        self._widest = 0
+        self.lines_changed()
+
+    def count(self) -> int:
+        """How many lines there are."""
+        return len(self.lines) or (1 if self.empty else 0)
+
+    def draw(self, index: int, width: int) -> list[Part]:
+        """One line, or the sentence that says why there is none."""
+        if not self.lines:
+            return [(self.empty, "dim")]
+        return list(self.lines[index].parts)
+
+    @property
+    def selected(self) -> object:
+        """What the line under the cursor is about."""
+        return self.lines[self.cursor].subject if self.cursor < len(self.lines) else None
+
+
+def highlight(parts: Sequence[Part], pattern: re.Pattern[str]) -> list[Part]:
+    """The parts with what the pattern matches in the ink `match`."""
+    text = parts_text(parts)
+    spans = [match.span() for match in pattern.finditer(text) if match.end() > match.start()]
+    if not spans:
+        return list(parts)
+    cuts = sorted({0, len(text), *(edge for span in spans for edge in span)})
+    marked: list[Part] = []
+    at = 0
+    for part, ink in parts:
+        start, end = at, at + len(part)
+        edges = [start, *(cut for cut in cuts if start < cut < end), end]
+        for left, right in zip(edges, edges[1:], strict=False):
+            inside = any(first <= left < last for first, last in spans)
+            marked.append((text[left:right], "match" if inside else ink))
+        at = end
+    return marked
+
+
+def column(text: str, width: int, ink: Ink = "plain", right: bool = False) -> Part:
+    """A part of exactly `width` cells."""
+    text = printable(text)
+    if right and cell_len(text) < width:
+        return (" " * (width - cell_len(text)) + text, ink)
+    if cell_len(text) > width:
+        text = set_cell_size(text, max(width - 1, 0)) + "…"
+    return (set_cell_size(text, width), ink)
+
+
+def wrapped(parts: Sequence[Part], width: int, indent: int = 0, words: bool = False) -> list[list[Part]]:
+    """A line's parts in rows of at most `width` cells, following rows indented; nothing is dropped.
+
+    With `words` a row ends at a space where there is one; else rows are filled, as a terminal does.
+    """
+    rows: list[list[Part]] = [[]]
+    used = 0
+    for text, ink in parts:
+        text = printable(text)
+        while text:
+            room = width - used
+            piece = text if len(text) <= room and text.isascii() else _fitting(text, room)
+            if words and len(piece) < len(text):
+                space = piece.rfind(" ")
+                piece = piece[: space + 1] if space >= 0 else piece if used <= indent else ""
+            if piece:
+                rows[-1].append((piece, ink))
+                used += cell_len(piece)
+                text = text[len(piece) :]
+            elif used <= indent:  # not even one character fits
+                rows[-1].append((text[:1], ink))
+                text = text[1:]
+            if text:
+                rows.append([(" " * indent, "plain")] if indent else [])
+                used = indent
+    return rows
+
+
+def _fitting(text: str, room: int) -> str:
+    cells = 0
+    for at, character in enumerate(text):
+        cells += cell_len(character)
+        if cells > room:
+            return text[:at]
+    return text
