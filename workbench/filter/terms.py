@@ -1,0 +1,278 @@
+"""The terms of the filter language: one row each, with its help, and what makes a node of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sessions.format import CallFlag
+from workbench.filter.nodes import NUMBERS, Column, Mask, Node, Rows, RowTest, Test
+
+if TYPE_CHECKING:
+    from sessions import Session
+
+_UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
+_COMPARE = re.compile(r"(>=|<=|>|<|=)?(.+)")
+_RANGE = re.compile(r"(.+?)(?:-|\.\.)(.+)")
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zµ]*)")
+
+
+@dataclass(frozen=True)
+class Term:
+    """One row of the language. `key` is what stands before the colon; "" for a bare word."""
+
+    key: str
+    syntax: str
+    help: str
+    example: str
+    make: Callable[[str], Node]
+    """from the value; ValueError says what is wrong with it"""
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word with a meaning of its own."""
+
+    word: str
+    help: str
+    make: Callable[[], Node]
+
+
+def matches(pattern: str) -> Callable[[str], bool]:
+    """A glob when it has a wildcard, else a part of the name; capitals don't matter."""
+    folded = pattern.casefold()
+    if any(char in pattern for char in "*?["):
+        return lambda name: fnmatchcase(name.casefold(), folded)
+    return lambda name: folded in name.casefold()
+
+
+def _lookup(column: str, choose: Callable[[Session], list[int]]) -> Node:
+    """Rows whose number in a column is one of a few, which are chosen once more as they grow."""
+    known: list[tuple[object, int, Mask]] = []
+
+    def holds(rows: Rows) -> Mask:
+        session = rows.session
+        size = len(session.processes)
+        if not known or known[0][0] is not session or known[0][1] != size:
+            table = np.zeros(NUMBERS, bool)
+            table[choose(session)] = True
+            known[:] = [(session, size, table)]
+        return known[0][2][rows.column(column)]
+
+    return Test(holds)
+
+
+def _function(value: str) -> Node:
+    matching = matches(value)
+
+    def choose(session: Session) -> list[int]:
+        numbers = [*session.schema.functions, *range(0xF001, 0xF007)]
+        return [number for number in numbers if matching(session.schema.function_name(number))]
+
+    return _lookup("function", choose)
+
+
+def _library(value: str) -> Node:
+    if value not in ("cuda", "nvml"):
+        raise ValueError("cuda or nvml")
+    return _lookup(
+        "function", lambda session: [n for n, f in session.schema.functions.items() if f.library == value]
+    )
+
+
+def _process(value: str) -> Node:
+    matching = matches(value)
+
+    def choose(session: Session) -> list[int]:
+        return [process.index for process in session.processes if matching(PurePosixPath(process.exe).name)]
+
+    return _lookup("process", choose)
+
+
+def _number(value: str) -> int:
+    try:
+        return int(value, 0)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a number") from None
+
+
+def _pid(value: str) -> Node:
+    pid = _number(value)
+    return _lookup("process", lambda session: [p.index for p in session.processes if p.pid == pid])
+
+
+def _run(value: str) -> Node:
+    run = _number(value)
+    return _lookup("process", lambda session: [p.index for p in session.processes if p.run == run])
+
+
+def _thread(value: str) -> Node:
+    thread = _number(value)
+    return Test(lambda rows: rows.column("thread") == thread)
+
+
+def compare(value: str, read: Callable[[str], float]) -> Callable[[Column], Mask]:
+    """`>1ms`, `<=5`, `10-20` or `7` as a test of an array; `read` makes numbers of the words."""
+    found = _RANGE.fullmatch(value)
+    if found and value[0] not in "<>=":
+        low, high = read(found[1]), read(found[2])
+        return lambda array: (array >= low) & (array <= high)
+    parts = _COMPARE.fullmatch(value)
+    if parts is None:
+        raise ValueError("expected a number, >number or number-number")
+    bound = read(parts[2])
+    match parts[1]:
+        case ">":
+            return lambda array: array > bound
+        case ">=":
+            return lambda array: array >= bound
+        case "<":
+            return lambda array: array < bound
+        case "<=":
+            return lambda array: array <= bound
+        case _:
+            return lambda array: array == bound
+
+
+def nanoseconds(text: str) -> float:
+    """`1.5ms` -> 1500000; without a unit ns."""
+    found = _TIME.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is not a time such as 1ms, 20us or 1.5s")
+    unit = found[2] or "ns"
+    if unit not in _UNITS:
+        raise ValueError(f"{unit!r} is not a unit of time: ns, us, ms, s or min")
+    return float(found[1]) * _UNITS[unit]
+
+
+def _duration(value: str) -> Node:
+    test = compare(value, nanoseconds)
+    return Test(lambda rows: test(rows.column("duration")))
+
+
+def _time(value: str) -> Node:
+    test = compare(value, nanoseconds)
+    return Test(lambda rows: test(rows.column("time")))
+
+
+def _call(value: str) -> Node:
+    test = compare(value, _number)
+    return Test(lambda rows: test(np.arange(rows.start + 1, rows.stop + 1)))
+
+
+def _nesting(value: str) -> Node:
+    test = compare(value, _number)
+    return Test(lambda rows: test(rows.column("nesting")))
+
+
+def _argument(value: str) -> Node:
+    number = _number(value) & 0xFFFFFFFFFFFFFFFF
+    return Test(
+        lambda rows: np.logical_or.reduce([rows.column(f"arg{place}") == number for place in range(3)])
+    )
+
+
+def _caller(value: str) -> Node:
+    matching = matches(value)
+
+    def holds(rows: Rows) -> Mask:
+        caller, process = rows.column("caller"), rows.column("process")
+        found = np.zeros(len(rows), bool)
+        for index in np.unique(process).tolist():
+            of_process = process == index
+            for module in rows.session.processes[index].modules:
+                if matching(PurePosixPath(module.path).name):
+                    found |= of_process & (caller >= module.start) & (caller < module.end)
+        return found
+
+    return Test(holds)
+
+
+def _failed(rows: Rows) -> Mask:
+    """Calls of the API that returned an error; lookups say in another way what they found."""
+    returned = (rows.column("flags") & int(CallFlag.UNRETURNED)) == 0
+    result, function = rows.column("result"), rows.column("function")
+    lookup = (function == 0xF001) | (function == 0xF002) | (function == 0xF003)
+    failed_lookup = ((function == 0xF003) & (result == -1)) | ((function != 0xF003) & (result == 0))
+    slot = function == 0xF005  # what a table's slot returns is not known to be a result
+    failed: Mask = returned & np.where(lookup, failed_lookup, (result != 0) & ~slot)
+    return failed
+
+
+def _ok(rows: Rows) -> Mask:
+    fine: Mask = ~_failed(rows) & ((rows.column("flags") & int(CallFlag.UNRETURNED)) == 0)
+    return fine
+
+
+def _flag(flag: CallFlag) -> Callable[[], Node]:
+    return lambda: Test(lambda rows: (rows.column("flags") & int(flag)) != 0)
+
+
+def _result(value: str) -> Node:
+    if re.fullmatch(r"-?\d+", value):
+        number = int(value)
+        return Test(lambda rows: rows.column("result") == number)
+    matching = matches(value)
+
+    def holds(rows: Rows) -> Mask:
+        schema = rows.session.schema
+        found = np.zeros(len(rows), bool)
+        function, result = rows.column("function"), rows.column("result")
+        for enum in ("CUresult", "nvmlReturn_t"):
+            numbers = [n for n, f in schema.functions.items() if f.result == enum]
+            values = [v for name, v in schema.enums.get(enum, {}).items() if matching(name)]
+            table = np.zeros(NUMBERS, bool)
+            table[numbers] = True
+            found |= table[function] & np.isin(result, values)
+        return found
+
+    return Test(holds)
+
+
+def _text(value: str) -> Node:
+    wanted = value.casefold()
+
+    def holds(session: Session, row: int) -> bool:
+        from workbench.views.decode import CallDecoder
+
+        return wanted in CallDecoder(session.schema).text(session, row).casefold()
+
+    return RowTest(holds)
+
+
+TERMS = (
+    Term("", "GLOB", "functions by name: a glob, or a part of the name", "cuMem*", _function),
+    Term("fn", "fn:GLOB", "the same, where the name could be a word of the language", "fn:ok*", _function),
+    Term("lib", "lib:cuda|nvml", "functions of one library", "lib:nvml", _library),
+    Term("result", "result:GLOB or NUMBER", "what the call returned", "result:CUDA_ERROR_*", _result),
+    Term("pid", "pid:NUMBER", "calls of the process with this pid", "pid:4121", _pid),
+    Term(
+        "process", "process:GLOB", "calls of processes whose program is called so", "process:llama*", _process
+    ),
+    Term("run", "run:NUMBER", "calls of one run of the session", "run:3", _run),
+    Term("thread", "thread:NUMBER", "calls of the thread with this number", "thread:4125", _thread),
+    Term("caller", "caller:GLOB", "calls made by a library or program", "caller:libcudart", _caller),
+    Term("dur", "dur:>TIME", "how long it took: >1ms, <20us, 1ms-5ms", "dur:>1ms", _duration),
+    Term("time", "time:>TIME", "when it began, since the session's start", "time:2s-3s", _time),
+    Term("call", "call:NUMBER-NUMBER", "calls by their number", "call:443", _call),
+    Term("nesting", "nesting:NUMBER", "how many calls it was made inside of", "nesting:>0", _nesting),
+    Term("arg", "arg:NUMBER", "one of the first three arguments is this", "arg:0x7f0000000000", _argument),
+    Term("text", "text:WORDS", "part of the call as it is shown; quote blanks", "text:sm_80", _text),
+)
+"""Terms by what stands before their colon."""
+
+WORDS = (
+    Word("ok", "calls that returned no error", lambda: Test(_ok)),
+    Word("error", "calls that returned one; lookups that found nothing", lambda: Test(_failed)),
+    Word("unreturned", "calls that never returned", _flag(CallFlag.UNRETURNED)),
+    Word("internal", "calls of the shim to itself", _flag(CallFlag.INTERNAL)),
+    Word("cut", "calls whose values were too long to be kept whole", _flag(CallFlag.TRUNCATED)),
+    Word("nested", "calls made inside of another", lambda: Test(lambda rows: rows.column("nesting") > 0)),
+)
+"""Words that stand alone."""
