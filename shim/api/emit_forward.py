@@ -77,6 +77,7 @@ class Call:
     name: str
     manner: str
     params: list[Param]
+    answers_failed: bool
 
     def declare(self, prefix: str) -> str:
         parts = [f"{param.type} {param.name}" for param in self.params]
@@ -94,7 +95,7 @@ def read_calls(model: Json, annotations: Json) -> list[Call]:
                 raise ForwardError(f"forward.toml: the model has no function {name}")
             row = functions[name]
             params = [_param(name, param, manner, creates.get(name)) for param in row["params"]]
-            calls.append(Call(name, manner, params))
+            calls.append(Call(name, manner, params, name in annotations["answers"]["failed"]))
     return sorted(calls, key=lambda call: int(functions[call.name]["id"]))
 
 
@@ -103,8 +104,14 @@ def _param(function: str, param: Json, manner: str, created: str | None) -> Para
     string = param["kind"] == "string"
     pointee = param["pointee"] or "" if param["kind"] in ("pointer", "string") else ""
     count = str(param["length"])
-    if generated and param["kind"] == "pointer" and (param["depth"] > 2 or param["pointee_kind"] == "function"):
-        raise ForwardError(f"forward.toml: {function}: {param['name']} ({param['type']}) must be written by hand")
+    if (
+        generated
+        and param["kind"] == "pointer"
+        and (param["depth"] > 2 or param["pointee_kind"] == "function")
+    ):
+        raise ForwardError(
+            f"forward.toml: {function}: {param['name']} ({param['type']}) must be written by hand"
+        )
     if param["pointee_kind"] == "void" or (param["kind"] == "pointer" and param["length"] is None):
         pointee = ""  # an address, which means the same on both sides
     return Param(
@@ -163,7 +170,11 @@ def _client_stub(call: Call) -> list[str]:
         ]
         return [*lines, "    return result;", "}"]
     lines.append("    result = wire_ask(&call);")
-    lines += [f"    wire_take(&call, {param.name}, {param.bytes});" for param in call.params if param.written]
+    takes = [f"wire_take(&call, {param.name}, {param.bytes});" for param in call.params if param.written]
+    if takes and not call.answers_failed:
+        lines += ["    if (result == CUDA_SUCCESS) {", *(f"        {take}" for take in takes), "    }"]
+    else:
+        lines += [f"    {take}" for take in takes]
     return [*lines, "    wire_end(&call);", "    return result;", "}"]
 
 
@@ -192,7 +203,11 @@ def emit_dispatch(calls: list[Call]) -> str:
     for call in generated:
         types = ", ".join(param.type for param in call.params)
         lines.append(f"    virtual CUresult {call.name}({types}) {{ return CUDA_ERROR_NOT_SUPPORTED; }}")
-    lines += ["};", "", "// Reads one message's arguments, performs the call, and writes what it hands back. False:"]
+    lines += [
+        "};",
+        "",
+        "// Reads one message's arguments, performs the call, and writes what it hands back. False:",
+    ]
     lines += ["// the message is not what a shim of ours sends."]
     lines += ["inline bool dispatch_call(DeviceCalls &device, unsigned function, Reader &in, Writer &out,"]
     lines += ["                          CUresult &result) {", "    switch (function) {"]
@@ -230,11 +245,8 @@ def _dispatch_case(call: Call) -> list[str]:
         if param.written:
             start = f", a_{param.name}" if param.read else ""
             name = f"o_{param.name}" if param.read else f"a_{param.name}"
-            lines.append(
-                f"        Out<{param.element}> {name}(a_{param.name}_wanted, {_checked(param)}{start});"
-                if not param.read
-                else f"        Out<{param.element}> {name}(a_{param.name}.present(), {_checked(param)}{start});"
-            )
+            wanted = f"a_{param.name}.present()" if param.read else f"a_{param.name}_wanted"
+            lines.append(f"        Out<{param.element}> {name}({wanted}, {_checked(param)}{start});")
     arguments = [
         f"o_{param.name}.get()" if param.read and param.written else argument
         for param, argument in zip(call.params, arguments, strict=True)

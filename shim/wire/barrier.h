@@ -9,17 +9,25 @@
 
 #include <stdint.h>
 
-static inline uint64_t load_acquire(const uint64_t *at) { return __atomic_load_n(at, __ATOMIC_ACQUIRE); }
+static inline uint64_t load_acquire(const uint64_t *at) {
+    return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
 
-static inline uint32_t load_acquire32(const uint32_t *at) { return __atomic_load_n(at, __ATOMIC_ACQUIRE); }
+static inline uint32_t load_acquire32(const uint32_t *at) {
+    return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
 
-static inline void store_release(uint64_t *at, uint64_t value) { __atomic_store_n(at, value, __ATOMIC_RELEASE); }
+static inline void store_release(uint64_t *at, uint64_t value) {
+    __atomic_store_n(at, value, __ATOMIC_RELEASE);
+}
 
 static inline void store_release32(uint32_t *at, uint32_t value) {
     __atomic_store_n(at, value, __ATOMIC_RELEASE);
 }
 
-static inline void full_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+static inline void full_fence(void) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
 
 /* Tells the core that this is a spin, so that the other hyperthread may run. */
 static inline void relax(void) {

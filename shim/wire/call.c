@@ -26,7 +26,9 @@ static uint32_t this_thread(void) {
     return thread_number;
 }
 
-void wire_set_context(CUcontext context) { thread_context = (uint64_t)(uintptr_t)context; }
+void wire_set_context(CUcontext context) {
+    thread_context = (uint64_t)(uintptr_t)context;
+}
 
 void wire_lock(uint32_t *lock) {
     for (uint32_t rounds = 0; __atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE);) {
@@ -39,7 +41,9 @@ void wire_lock(uint32_t *lock) {
     }
 }
 
-void wire_unlock(uint32_t *lock) { store_release32(lock, 0); }
+void wire_unlock(uint32_t *lock) {
+    store_release32(lock, 0);
+}
 
 static bool worker_is_gone(struct wire_state *state) {
     struct pollfd connection = {.fd = state->socket, .events = 0};
@@ -120,7 +124,8 @@ static bool pad_to_end(struct wire_state *state, uint32_t bytes) {
     return true;
 }
 
-CUresult wire_begin(struct wire_call *call, uint16_t function, enum wire_manner manner, size_t payload_bytes) {
+CUresult wire_begin(struct wire_call *call, uint16_t function, enum wire_manner manner,
+                    size_t payload_bytes) {
     struct wire_state *state = wire_connection();
     if (!state)
         return wire_state() && wire_state()->phase == WIRE_BROKEN ? CUDA_ERROR_LAUNCH_FAILED

@@ -21,7 +21,7 @@ enum wire_manner { WIRE_POSTED, WIRE_BLOCKING };
 
 struct wire_call {
     struct wire_message *message;
-    unsigned char *at;  /* where the next argument goes */
+    unsigned char *at; /* where the next argument goes */
     const unsigned char *answer;
     const unsigned char *answer_end;
     uint32_t slot; /* WIRE_NO_SLOT when posted */
@@ -53,7 +53,9 @@ static inline void wire_put_struct(struct wire_call *call, const void *data, siz
     call->at += bytes;
 }
 
-static inline size_t wire_padded(size_t bytes) { return (bytes + 7u) & ~(size_t)7u; }
+static inline size_t wire_padded(size_t bytes) {
+    return (bytes + 7u) & ~(size_t)7u;
+}
 
 static inline void wire_put(struct wire_call *call, uint64_t value) {
     memcpy(call->at, &value, sizeof(value));

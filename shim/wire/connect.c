@@ -15,20 +15,27 @@
 
 static struct wire_state *the_state;
 
-struct wire_state *wire_state(void) { return __atomic_load_n(&the_state, __ATOMIC_ACQUIRE); }
+struct wire_state *wire_state(void) {
+    return __atomic_load_n(&the_state, __ATOMIC_ACQUIRE);
+}
 
 struct wire_state *wire_connection(void) {
     struct wire_state *state = wire_state();
     return state && load_acquire32(&state->phase) == WIRE_CONNECTED ? state : NULL;
 }
 
-bool wire_connected(void) { return wire_connection() != NULL; }
+bool wire_connected(void) {
+    return wire_connection() != NULL;
+}
 
-const char *wire_error(void) { return wire_state() ? wire_state()->error : ""; }
+const char *wire_error(void) {
+    return wire_state() ? wire_state()->error : "";
+}
 
 const struct wire_device *wire_device(void) {
     struct wire_state *state = wire_state();
-    return state && load_acquire32(&state->phase) != WIRE_IDLE && state->device.memory_bytes ? &state->device : NULL;
+    return state && load_acquire32(&state->phase) != WIRE_IDLE && state->device.memory_bytes ? &state->device
+                                                                                             : NULL;
 }
 
 bool wire_is_pinned(const void *address) {
@@ -129,8 +136,8 @@ static bool reserve_range(const struct wire_offer *offer, const struct wire_regi
     if (got == MAP_FAILED)
         return false;
     void *pinned = (char *)base + offer->device_bytes;
-    if (got != base || mmap(pinned, offer->pinned_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, region_fd,
-                            (off_t)region->pinned_offset) != pinned) {
+    if (got != base || mmap(pinned, offer->pinned_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+                            region_fd, (off_t)region->pinned_offset) != pinned) {
         munmap(got, bytes);
         return false;
     }
@@ -200,7 +207,8 @@ static CUresult greet(struct wire_state *state, const char *socket_path) {
     }
     if (send(connection, &hello, sizeof(hello), MSG_NOSIGNAL) != (ssize_t)sizeof(hello) ||
         !receive_offer(connection, &offer, &region_fd)) {
-        result = fail(state, CUDA_ERROR_DEVICE_UNAVAILABLE, "the host closed the connection: see its log", "");
+        result =
+            fail(state, CUDA_ERROR_DEVICE_UNAVAILABLE, "the host closed the connection: see its log", "");
         goto out;
     }
     result = check_offer(state, &offer);

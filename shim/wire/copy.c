@@ -138,8 +138,8 @@ static size_t chunk_length(size_t length, uint64_t chunk) {
 
 /* The download area belongs to one thread at a time. Chunks are asked for ahead, as many as the area
  * holds; each is asked for anew once it was emptied. */
-static CUresult copy_by_download(struct wire_state *state, unsigned char *target, uint64_t source, size_t length,
-                                 CUstream stream) {
+static CUresult copy_by_download(struct wire_state *state, unsigned char *target, uint64_t source,
+                                 size_t length, CUstream stream) {
     uint64_t chunks = (length + WIRE_CHUNK_BYTES - 1) / WIRE_CHUNK_BYTES;
     uint64_t asked = 0;
     CUresult result = CUDA_SUCCESS;
@@ -148,7 +148,8 @@ static CUresult copy_by_download(struct wire_state *state, unsigned char *target
     for (uint64_t done = 0; done < chunks && result == CUDA_SUCCESS; done++) {
         struct wire_patience patience = {0};
         for (; asked < chunks && asked < done + WIRE_DOWNLOAD_CHUNKS && result == CUDA_SUCCESS; asked++)
-            result = ask_chunk(source + asked * WIRE_CHUNK_BYTES, chunk_length(length, asked), before + asked, stream);
+            result = ask_chunk(source + asked * WIRE_CHUNK_BYTES, chunk_length(length, asked), before + asked,
+                               stream);
         while (result == CUDA_SUCCESS && load_acquire(&state->region->download_done) - before <= done)
             if (!wire_wait(state, &patience))
                 result = CUDA_ERROR_LAUNCH_FAILED;
@@ -225,8 +226,8 @@ static CUresult copy_rectangle(const CUDA_MEMCPY2D *rectangle, CUstream stream, 
         return copy_unified(target, source, rectangle->WidthInBytes * rectangle->Height, stream, manner);
     CUresult result = CUDA_SUCCESS;
     for (size_t row = 0; row < rectangle->Height && result == CUDA_SUCCESS; row++)
-        result = copy_unified(target + row * target_pitch, source + row * source_pitch, rectangle->WidthInBytes,
-                              stream, manner);
+        result = copy_unified(target + row * target_pitch, source + row * source_pitch,
+                              rectangle->WidthInBytes, stream, manner);
     return result;
 }
 
@@ -243,7 +244,8 @@ CUresult forward_cuMemcpyDtoH_v2(void *dstHost, CUdeviceptr srcDevice, size_t By
     return copy_from_device(dstHost, srcDevice, ByteCount, NULL, WIRE_BLOCKING);
 }
 
-CUresult forward_cuMemcpyDtoHAsync_v2(void *dstHost, CUdeviceptr srcDevice, size_t ByteCount, CUstream hStream) {
+CUresult forward_cuMemcpyDtoHAsync_v2(void *dstHost, CUdeviceptr srcDevice, size_t ByteCount,
+                                      CUstream hStream) {
     return copy_from_device(dstHost, srcDevice, ByteCount, hStream, WIRE_POSTED);
 }
 
@@ -264,7 +266,9 @@ CUresult forward_cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t ByteCoun
     return copy_unified(dst, src, ByteCount, hStream, WIRE_POSTED);
 }
 
-CUresult forward_cuMemcpy2D_v2(const CUDA_MEMCPY2D *pCopy) { return copy_rectangle(pCopy, NULL, WIRE_BLOCKING); }
+CUresult forward_cuMemcpy2D_v2(const CUDA_MEMCPY2D *pCopy) {
+    return copy_rectangle(pCopy, NULL, WIRE_BLOCKING);
+}
 
 CUresult forward_cuMemcpy2DUnaligned_v2(const CUDA_MEMCPY2D *pCopy) {
     return copy_rectangle(pCopy, NULL, WIRE_BLOCKING);

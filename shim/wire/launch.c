@@ -140,9 +140,10 @@ static CUresult launch(struct wire_launch *launch, CUfunction f, void **paramete
     return wire_post(&call);
 }
 
-CUresult forward_cuLaunchKernel(CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ,
-                                unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ,
-                                unsigned int sharedMemBytes, CUstream hStream, void **kernelParams, void **extra) {
+CUresult forward_cuLaunchKernel(CUfunction f, unsigned int gridDimX, unsigned int gridDimY,
+                                unsigned int gridDimZ, unsigned int blockDimX, unsigned int blockDimY,
+                                unsigned int blockDimZ, unsigned int sharedMemBytes, CUstream hStream,
+                                void **kernelParams, void **extra) {
     struct wire_launch call = {.stream = (uint64_t)(uintptr_t)hStream,
                                .grid = {gridDimX, gridDimY, gridDimZ},
                                .block = {blockDimX, blockDimY, blockDimZ},
@@ -151,8 +152,9 @@ CUresult forward_cuLaunchKernel(CUfunction f, unsigned int gridDimX, unsigned in
 }
 
 CUresult forward_cuLaunchCooperativeKernel(CUfunction f, unsigned int gridDimX, unsigned int gridDimY,
-                                           unsigned int gridDimZ, unsigned int blockDimX, unsigned int blockDimY,
-                                           unsigned int blockDimZ, unsigned int sharedMemBytes, CUstream hStream,
+                                           unsigned int gridDimZ, unsigned int blockDimX,
+                                           unsigned int blockDimY, unsigned int blockDimZ,
+                                           unsigned int sharedMemBytes, CUstream hStream,
                                            void **kernelParams) {
     struct wire_launch call = {.stream = (uint64_t)(uintptr_t)hStream,
                                .grid = {gridDimX, gridDimY, gridDimZ},
@@ -185,7 +187,8 @@ static CUresult apply_attribute(struct wire_launch *call, const CUlaunchAttribut
     }
 }
 
-CUresult forward_cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **kernelParams, void **extra) {
+CUresult forward_cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **kernelParams,
+                                  void **extra) {
     if (!config || (config->numAttrs && !config->attrs))
         return CUDA_ERROR_INVALID_VALUE;
     struct wire_launch call = {.stream = (uint64_t)(uintptr_t)config->hStream,

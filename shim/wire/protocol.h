@@ -29,22 +29,22 @@ extern "C" {
 #define WIRE_TEXT_BYTES 256u
 #define WIRE_ALIGNMENT  16u /* of messages in the ring */
 
-#define WIRE_RING_BYTES        (1u << 20)
-#define WIRE_MESSAGE_MAX       (1u << 17) /* one message, its head included */
-#define WIRE_INLINE_MAX        4096u      /* larger copies go through the upload or download area */
-#define WIRE_SLOT_COUNT        64u
-#define WIRE_SLOT_BYTES        16384u
-#define WIRE_REPLY_MAX         (WIRE_SLOT_BYTES - 64u)
-#define WIRE_CHUNK_BYTES       (1u << 18) /* of an upload or a download */
-#define WIRE_UPLOAD_BYTES      (1u << 23)
-#define WIRE_DOWNLOAD_CHUNKS   8u
-#define WIRE_DOWNLOAD_BYTES    (WIRE_DOWNLOAD_CHUNKS * WIRE_CHUNK_BYTES)
-#define WIRE_PARAMETERS_MAX    1024u /* parameters of one kernel */
-#define WIRE_PARAMETER_BYTES   32768u
-#define WIRE_BLOB_MAX          (1ull << 30) /* a module's image */
-#define WIRE_ATTRIBUTE_COUNT   256u
-#define WIRE_NO_SLOT           0xffffffffu
-#define WIRE_FIRST_HANDLE      0x00005b0000000000ull /* handles made by the shim; the host's are below */
+#define WIRE_RING_BYTES      (1u << 20)
+#define WIRE_MESSAGE_MAX     (1u << 17) /* one message, its head included */
+#define WIRE_INLINE_MAX      4096u      /* larger copies go through the upload or download area */
+#define WIRE_SLOT_COUNT      64u
+#define WIRE_SLOT_BYTES      16384u
+#define WIRE_REPLY_MAX       (WIRE_SLOT_BYTES - 64u)
+#define WIRE_CHUNK_BYTES     (1u << 18) /* of an upload or a download */
+#define WIRE_UPLOAD_BYTES    (1u << 23)
+#define WIRE_DOWNLOAD_CHUNKS 8u
+#define WIRE_DOWNLOAD_BYTES  (WIRE_DOWNLOAD_CHUNKS * WIRE_CHUNK_BYTES)
+#define WIRE_PARAMETERS_MAX  1024u /* parameters of one kernel */
+#define WIRE_PARAMETER_BYTES 32768u
+#define WIRE_BLOB_MAX        (1ull << 30) /* a module's image */
+#define WIRE_ATTRIBUTE_COUNT 256u
+#define WIRE_NO_SLOT         0xffffffffu
+#define WIRE_FIRST_HANDLE    0x00005b0000000000ull /* handles made by the shim; the host's are below */
 
 /* First words of a connection, from the client. These 64 bytes never change. */
 struct wire_hello {
@@ -93,7 +93,8 @@ struct wire_region {
     uint64_t download_offset;
     uint64_t pinned_offset;
     uint64_t pinned_bytes;
-    uint32_t in_order; /* a posted call is complete once it is consumed: synchronising is waiting for `tail` */
+    uint32_t
+        in_order; /* a posted call is complete once it is consumed: synchronising is waiting for `tail` */
     uint32_t reserved0[7];
 
     uint64_t head; /* bytes ever put into the ring; written by the client */
@@ -135,17 +136,17 @@ struct wire_slot {
 
 /* Messages that are not one function of the API. */
 enum wire_function {
-    WIRE_FN_PAD = 0xf000,      /* the rest of the ring up to its end is not used */
-    WIRE_FN_PING = 0xf001,     /* nothing; answers nothing */
-    WIRE_FN_DEVICE = 0xf002,   /* answers struct wire_device */
-    WIRE_FN_BLOB = 0xf003,     /* struct wire_copy from upload: appended to the calling thread's blob */
-    WIRE_FN_COPY = 0xf004,     /* struct wire_copy, then the bytes when WIRE_FROM_MESSAGE */
-    WIRE_FN_LOAD = 0xf005,     /* struct wire_load; the image is the calling thread's blob */
-    WIRE_FN_LAUNCH = 0xf006,   /* struct wire_launch, then the parameter buffer */
-    WIRE_FN_LAYOUT = 0xf007,   /* u64 kernel or function; answers u64 total, then {u32 offset, u32 size}... */
+    WIRE_FN_PAD = 0xf000,    /* the rest of the ring up to its end is not used */
+    WIRE_FN_PING = 0xf001,   /* nothing; answers nothing */
+    WIRE_FN_DEVICE = 0xf002, /* answers struct wire_device */
+    WIRE_FN_BLOB = 0xf003,   /* struct wire_copy from upload: appended to the calling thread's blob */
+    WIRE_FN_COPY = 0xf004,   /* struct wire_copy, then the bytes when WIRE_FROM_MESSAGE */
+    WIRE_FN_LOAD = 0xf005,   /* struct wire_load; the image is the calling thread's blob */
+    WIRE_FN_LAUNCH = 0xf006, /* struct wire_launch, then the parameter buffer */
+    WIRE_FN_LAYOUT = 0xf007, /* u64 kernel or function; answers u64 total, then {u32 offset, u32 size}... */
     WIRE_FN_SYNCHRONIZE = 0xf008, /* struct wire_synchronize */
-    WIRE_FN_POINTER = 0xf009,  /* u64 attribute, u64 address; answers u64 */
-    WIRE_FN_NODES = 0xf00a,    /* u64 graph, u64 room; answers u64 count, then handles */
+    WIRE_FN_POINTER = 0xf009,     /* u64 attribute, u64 address; answers u64 */
+    WIRE_FN_NODES = 0xf00a,       /* u64 graph, u64 room; answers u64 count, then handles */
     WIRE_FN_MAX = 0xf00b,
 };
 
@@ -166,8 +167,8 @@ struct wire_copy {
     uint64_t source;
     uint64_t bytes;
     uint64_t stream;
-    uint32_t from; /* enum wire_source */
-    uint32_t to;   /* enum wire_target */
+    uint32_t from;       /* enum wire_source */
+    uint32_t to;         /* enum wire_target */
     uint64_t upload_end; /* the value of upload_tail once this is done; 0 none */
 };
 

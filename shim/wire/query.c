@@ -46,8 +46,8 @@ CUresult forward_cuPointerGetAttribute(void *data, CUpointer_attribute attribute
 }
 
 /* An address that is not ours has attributes too: zeros. */
-CUresult forward_cuPointerGetAttributes(unsigned int numAttributes, CUpointer_attribute *attributes, void **data,
-                                        CUdeviceptr ptr) {
+CUresult forward_cuPointerGetAttributes(unsigned int numAttributes, CUpointer_attribute *attributes,
+                                        void **data, CUdeviceptr ptr) {
     if (!attributes || !data)
         return CUDA_ERROR_INVALID_VALUE;
     for (unsigned int n = 0; n < numAttributes; n++) {

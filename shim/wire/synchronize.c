@@ -42,7 +42,9 @@ static CUresult query(enum wire_synchronize_kind kind, uint64_t handle) {
     return host_must_say(state) ? ask_host(kind, handle) : CUDA_SUCCESS;
 }
 
-CUresult forward_cuCtxSynchronize(void) { return wire_synchronize(WIRE_CONTEXT, 0); }
+CUresult forward_cuCtxSynchronize(void) {
+    return wire_synchronize(WIRE_CONTEXT, 0);
+}
 
 CUresult forward_cuStreamSynchronize(CUstream hStream) {
     return wire_synchronize(WIRE_STREAM, (uint64_t)(uintptr_t)hStream);
@@ -56,4 +58,6 @@ CUresult forward_cuStreamQuery(CUstream hStream) {
     return query(WIRE_STREAM_QUERY, (uint64_t)(uintptr_t)hStream);
 }
 
-CUresult forward_cuEventQuery(CUevent hEvent) { return query(WIRE_EVENT_QUERY, (uint64_t)(uintptr_t)hEvent); }
+CUresult forward_cuEventQuery(CUevent hEvent) {
+    return query(WIRE_EVENT_QUERY, (uint64_t)(uintptr_t)hEvent);
+}

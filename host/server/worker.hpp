@@ -1,0 +1,19 @@
+// A worker: a process of the supervisor's that serves one client and ends with it.
+#pragma once
+
+#include <cstdint>
+
+#include "server/table.hpp"
+#include "wire/protocol.h"
+
+namespace shimbench {
+
+struct WorkerSettings {
+    wire_device facts;
+    std::uint64_t pinned_bytes; // most pinned memory of one client
+};
+
+// Waits on `inbox` for a connection and the number of its row, serves the client, and ends the process.
+[[noreturn]] void run_worker(int inbox, const WorkerSettings &settings, Table &table);
+
+} // namespace shimbench

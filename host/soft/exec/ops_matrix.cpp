@@ -1,0 +1,312 @@
+// Matrix operations of a whole warp: mma, ldmatrix, stmatrix, movmatrix, wmma.
+//
+// Source of the fragment layouts: PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions". With
+// g = lane / 4, t = lane % 4 and E elements in a register, all shapes of mma used here follow one rule:
+//   A, register r, element e: row g + 8 * (r & 1) (M 16) or g (M 8), column t * E + e + 4 * E * (r >> 1)
+//   B, register r, element e: row t * E + e + 4 * E * r, column g
+//   C, element i of a lane:   row g + 8 * (i >> 1), column 2 * t + (i & 1)
+// A sum over k has no order, so that columns of A and rows of B are kept in the order they come in.
+#include "isa.hpp"
+#include "lanes.hpp"
+
+#include <algorithm>
+
+namespace soft::inline SOFT_ISA {
+
+using ptx::Instruction;
+using ptx::Type;
+
+namespace {
+
+using u16 = std::uint16_t;
+using u32 = std::uint32_t;
+using u64 = std::uint64_t;
+using s32 = std::int32_t;
+
+/// The e-th element of a register as what it is summed up in.
+template <class T, class Sum> inline Sum element(u32 word, unsigned e) {
+    if constexpr (std::is_same_v<T, std::int8_t>)
+        return static_cast<std::int8_t>(word >> (8 * e));
+    else if constexpr (std::is_same_v<T, std::uint8_t>)
+        return static_cast<Sum>((word >> (8 * e)) & 0xff);
+    else if constexpr (std::is_same_v<T, float>)
+        return std::bit_cast<float>(word & 0xffffe000); // tf32: 10 bits of fraction count
+    else
+        return to_float(T{static_cast<u16>(word >> (16 * e))});
+}
+
+template <class T> constexpr unsigned per_register = std::is_same_v<T, float> ? 1 : sizeof(T) == 1 ? 4 : 2;
+
+/// D = A x B + C. Operands in op.list: D, A, B, C. HalfC: C and D are packed f16, else 32-bit.
+template <unsigned M, unsigned K, class TA, class TB, class Sum, bool HalfC> void multiply(Warp &w, const Op &op) {
+    constexpr unsigned N = 8, E = per_register<TA>;
+    constexpr unsigned a_registers = M / 8 * K / (4 * E), b_registers = K / (4 * E);
+    constexpr unsigned c_elements = M / 4, c_registers = HalfC ? c_elements / 2 : c_elements;
+    const u32 *list = w.list(op);
+    const u32 *d_list = list, *a_list = d_list + c_registers, *b_list = a_list + a_registers, *c_list = b_list + b_registers;
+    alignas(64) Sum a[M][K], b[K][N], c[M][N];
+    for (unsigned r = 0; r < a_registers; ++r) {
+        const u32 *word = w.slot<u32>(a_list[r]);
+        const unsigned row = M == 16 ? 8 * (r & 1) : 0, block = (M == 16 ? r >> 1 : r) * 4 * E;
+        for (unsigned e = 0; e < E; ++e) {
+            alignas(64) Sum values[lanes];
+#pragma GCC ivdep
+            for (unsigned i = 0; i < lanes; ++i)
+                values[i] = element<TA, Sum>(word[i], e);
+            for (unsigned g = 0; g < 8; ++g)
+                std::memcpy(&a[row + g][block + 4 * e], values + 4 * g, 4 * sizeof(Sum));
+        }
+    }
+    for (unsigned r = 0; r < b_registers; ++r) {
+        const u32 *word = w.slot<u32>(b_list[r]);
+        for (unsigned e = 0; e < E; ++e) {
+            alignas(64) Sum values[lanes];
+#pragma GCC ivdep
+            for (unsigned i = 0; i < lanes; ++i)
+                values[i] = element<TB, Sum>(word[i], e);
+            for (unsigned t = 0; t < 4; ++t)
+                for (unsigned g = 0; g < 8; ++g)
+                    b[r * 4 * E + 4 * e + t][g] = values[4 * g + t];
+        }
+    }
+    for (unsigned i = 0; i < c_elements; ++i) {
+        const u32 *word = w.slot<u32>(c_list[HalfC ? i / 2 : i]);
+        for (unsigned lane = 0; lane < lanes; ++lane) {
+            Sum value;
+            if constexpr (HalfC)
+                value = to_float(f16{static_cast<u16>(word[lane] >> (16 * (i & 1)))});
+            else
+                value = std::bit_cast<Sum>(word[lane]);
+            c[lane / 4 + 8 * (i >> 1)][2 * (lane % 4) + (i & 1)] = value;
+        }
+    }
+    for (unsigned m = 0; m < M; ++m) {
+        Sum total[N];
+        for (unsigned n = 0; n < N; ++n)
+            total[n] = c[m][n];
+        for (unsigned k = 0; k < K; ++k)
+#pragma GCC ivdep
+            for (unsigned n = 0; n < N; ++n)
+                total[n] += a[m][k] * b[k][n];
+        for (unsigned n = 0; n < N; ++n)
+            c[m][n] = total[n];
+    }
+    for (unsigned r = 0; r < c_registers; ++r) {
+        u32 *word = w.slot<u32>(d_list[r]);
+        each_lane(w.exec, [&](unsigned lane) {
+            if constexpr (HalfC) {
+                const Sum *pair = &c[lane / 4 + 8 * r][2 * (lane % 4)];
+                word[lane] = static_cast<u32>(half_of(pair[0]).bits) | static_cast<u32>(half_of(pair[1]).bits) << 16;
+            } else {
+                word[lane] = std::bit_cast<u32>(c[lane / 4 + 8 * (r >> 1)][2 * (lane % 4) + (r & 1)]);
+            }
+        });
+    }
+}
+
+template <unsigned M, unsigned K> Handler integer_multiply(const Instruction &in) {
+    bool a = in.type(2) == Type::s8, b = in.type(1) == Type::s8;
+    if (in.has("satfinite"))
+        not_implemented(in);
+    if (a)
+        return b ? multiply<M, K, std::int8_t, std::int8_t, s32, false> : multiply<M, K, std::int8_t, std::uint8_t, s32, false>;
+    return b ? multiply<M, K, std::uint8_t, std::int8_t, s32, false> : multiply<M, K, std::uint8_t, std::uint8_t, s32, false>;
+}
+
+Handler choose_mma(const Instruction &in) {
+    if (!in.has("row") || !in.has("col") || in.modifiers.size() < 4)
+        not_implemented(in);
+    Type d = in.type(3), a = in.type(2), b = in.type(1), c = in.type(0);
+    bool bytes = (a == Type::s8 || a == Type::u8) && (b == Type::s8 || b == Type::u8);
+    if (bytes && d == Type::s32 && c == Type::s32) {
+        if (in.has("m16n8k32"))
+            return integer_multiply<16, 32>(in);
+        if (in.has("m16n8k16"))
+            return integer_multiply<16, 16>(in);
+        if (in.has("m8n8k16"))
+            return integer_multiply<8, 16>(in);
+    }
+    if (a == Type::f16 && b == Type::f16 && d == c) {
+        if (in.has("m16n8k16"))
+            return c == Type::f16 ? multiply<16, 16, f16, f16, float, true> : multiply<16, 16, f16, f16, float, false>;
+        if (in.has("m16n8k8"))
+            return c == Type::f16 ? multiply<16, 8, f16, f16, float, true> : multiply<16, 8, f16, f16, float, false>;
+    }
+    if (a == Type::bf16 && b == Type::bf16 && d == Type::f32 && c == Type::f32) {
+        if (in.has("m16n8k16"))
+            return multiply<16, 16, bf16, bf16, float, false>;
+        if (in.has("m16n8k8"))
+            return multiply<16, 8, bf16, bf16, float, false>;
+    }
+    if (a == Type::tf32 && b == Type::tf32 && d == Type::f32 && c == Type::f32) {
+        if (in.has("m16n8k8"))
+            return multiply<16, 8, float, float, float, false>;
+        if (in.has("m16n8k4"))
+            return multiply<16, 4, float, float, float, false>;
+    }
+    not_implemented(in);
+}
+
+// ---- ldmatrix, stmatrix, movmatrix --------------------------------------------------------------------
+
+/// The host address of a row of 16 bytes, named by one lane.
+inline u64 row_address(Warp &w, const Op &op, unsigned lane, bool shared) {
+    u64 where = op.flags & wide_address ? w.slot<u64>(op.a)[lane] + static_cast<u64>(op.immediate)
+                                        : static_cast<u32>(w.slot<u32>(op.a)[lane] + static_cast<u32>(op.immediate));
+    if (where & 15)
+        raise(w, op, FaultKind::misaligned_address, lane, "matrix row is not aligned to 16 bytes");
+    if (shared) {
+        if (where + 16 > w.block->shared_size || where + 16 < 16)
+            raise(w, op, FaultKind::illegal_address, lane, "matrix row lies beyond shared memory");
+        where += reinterpret_cast<u64>(w.block->shared);
+    }
+    return where;
+}
+
+template <bool Shared, bool Transposed> void load_matrices(Warp &w, const Op &op) {
+    for (unsigned m = 0; m < op.count; ++m) {
+        u16 rows[8][8];
+        for (unsigned r = 0; r < 8; ++r)
+            std::memcpy(rows[r], reinterpret_cast<const void *>(row_address(w, op, 8 * m + r, Shared)), 16);
+        u32 *d = w.slot<u32>(w.list(op)[m]);
+        for (unsigned i = 0; i < lanes; ++i) {
+            unsigned g = i / 4, t = 2 * (i % 4);
+            u32 low = Transposed ? rows[t][g] : rows[g][t], high = Transposed ? rows[t + 1][g] : rows[g][t + 1];
+            d[i] = low | high << 16;
+        }
+    }
+}
+
+template <bool Shared, bool Transposed> void store_matrices(Warp &w, const Op &op) {
+    for (unsigned m = 0; m < op.count; ++m) {
+        u16 rows[8][8];
+        const u32 *s = w.slot<u32>(w.list(op)[m]);
+        for (unsigned i = 0; i < lanes; ++i) {
+            unsigned g = i / 4, t = 2 * (i % 4);
+            (Transposed ? rows[t][g] : rows[g][t]) = static_cast<u16>(s[i]);
+            (Transposed ? rows[t + 1][g] : rows[g][t + 1]) = static_cast<u16>(s[i] >> 16);
+        }
+        for (unsigned r = 0; r < 8; ++r)
+            std::memcpy(reinterpret_cast<void *>(row_address(w, op, 8 * m + r, Shared)), rows[r], 16);
+    }
+}
+
+void transpose_matrix(Warp &w, const Op &op) {
+    u16 rows[8][8];
+    const u32 *a = w.slot<u32>(op.a);
+    for (unsigned i = 0; i < lanes; ++i) {
+        rows[i / 4][2 * (i % 4)] = static_cast<u16>(a[i]);
+        rows[i / 4][2 * (i % 4) + 1] = static_cast<u16>(a[i] >> 16);
+    }
+    u32 *d = w.slot<u32>(op.dst);
+    for (unsigned i = 0; i < lanes; ++i)
+        d[i] = static_cast<u32>(rows[2 * (i % 4)][i / 4]) | static_cast<u32>(rows[2 * (i % 4) + 1][i / 4]) << 16;
+}
+
+// ---- wmma ---------------------------------------------------------------------------------------------
+//
+// The layout of wmma fragments is the implementation's own. Here element n (row-major) of a 16-bit
+// matrix is half n % 2 of register n / 64 of lane (n / 2) % 32; of a 32-bit one, register n / 32 of lane
+// n % 32. What the registers hold beyond the matrix is not looked at.
+
+inline u16 &half_at(Warp &w, const u32 *list, unsigned n) {
+    return reinterpret_cast<u16 *>(w.slot<u32>(list[n / 64]) + (n / 2) % lanes)[n % 2];
+}
+inline u32 &word_at(Warp &w, const u32 *list, unsigned n) { return w.slot<u32>(list[n / 32])[n % lanes]; }
+
+/// op.count registers; op.c = rows << 16 | columns; op.b = slot of the stride (in elements).
+template <bool Shared, bool Columns, class T, bool Store> void move_fragment(Warp &w, const Op &op) {
+    unsigned rows = op.c >> 16, columns = op.c & 0xffff;
+    u64 base = op.flags & wide_address ? w.slot<u64>(op.a)[0] + static_cast<u64>(op.immediate)
+                                       : static_cast<u32>(w.slot<u32>(op.a)[0] + static_cast<u32>(op.immediate));
+    u64 stride = op.flags & has_predicate ? w.slot<u32>(op.b)[0] : (Columns ? rows : columns);
+    for (unsigned r = 0; r < rows; ++r)
+        for (unsigned c = 0; c < columns; ++c) {
+            u64 where = base + (Columns ? c * stride + r : r * stride + c) * sizeof(T);
+            if constexpr (Shared) {
+                if (where + sizeof(T) > w.block->shared_size || where + sizeof(T) < sizeof(T))
+                    raise(w, op, FaultKind::illegal_address, 0, "matrix lies beyond shared memory");
+                where += reinterpret_cast<u64>(w.block->shared);
+            }
+            unsigned n = r * columns + c;
+            T *in_memory = reinterpret_cast<T *>(where);
+            if constexpr (sizeof(T) == 2)
+                Store ? void(*in_memory = half_at(w, w.list(op), n)) : void(half_at(w, w.list(op), n) = *in_memory);
+            else
+                Store ? void(*in_memory = word_at(w, w.list(op), n)) : void(word_at(w, w.list(op), n) = *in_memory);
+        }
+}
+
+template <bool HalfC, bool HalfD> void multiply_fragments(Warp &w, const Op &op) {
+    unsigned m = op.c >> 16, n = op.c & 0xffff;
+    constexpr unsigned k = 16;
+    const u32 *d = w.list(op), *a = d + (HalfD ? 4 : 8), *b = a + 8, *c = b + 8;
+    float total[32 * 32], left[32 * k], right[k * 32];
+    for (unsigned i = 0; i < m * k; ++i)
+        left[i] = to_float(f16{half_at(w, a, i)});
+    for (unsigned i = 0; i < k * n; ++i)
+        right[i] = to_float(f16{half_at(w, b, i)});
+    for (unsigned i = 0; i < m * n; ++i)
+        total[i] = HalfC ? to_float(f16{half_at(w, c, i)}) : std::bit_cast<float>(word_at(w, c, i));
+    for (unsigned r = 0; r < m; ++r)
+        for (unsigned i = 0; i < k; ++i)
+            for (unsigned s = 0; s < n; ++s)
+                total[r * n + s] += left[r * k + i] * right[i * n + s];
+    for (unsigned i = 0; i < m * n; ++i) {
+        if constexpr (HalfD)
+            half_at(w, d, i) = half_of(total[i]).bits;
+        else
+            word_at(w, d, i) = std::bit_cast<u32>(total[i]);
+    }
+}
+
+template <class T, bool Store> Handler fragment_mover(bool shared, bool columns) {
+    if (shared)
+        return columns ? move_fragment<true, true, T, Store> : move_fragment<true, false, T, Store>;
+    return columns ? move_fragment<false, true, T, Store> : move_fragment<false, false, T, Store>;
+}
+
+Handler choose_wmma(const Instruction &in) {
+    bool shared = in.has("shared");
+    if (in.modifiers.front() == "mma") {
+        Type c = in.type(0), d = in.type(1);
+        if ((c != Type::f16 && c != Type::f32) || (d != Type::f16 && d != Type::f32) || !in.has("row") || !in.has("col"))
+            not_implemented(in);
+        if (c == Type::f16)
+            return d == Type::f16 ? multiply_fragments<true, true> : multiply_fragments<true, false>;
+        return d == Type::f16 ? multiply_fragments<false, true> : multiply_fragments<false, false>;
+    }
+    bool columns = in.has("col"), store = in.modifiers.front() == "store";
+    switch (in.type()) {
+    case Type::f16: return store ? fragment_mover<u16, true>(shared, columns) : fragment_mover<u16, false>(shared, columns);
+    case Type::f32: return store ? fragment_mover<u32, true>(shared, columns) : fragment_mover<u32, false>(shared, columns);
+    default: not_implemented(in);
+    }
+}
+
+} // namespace
+
+Handler choose_matrix(const Instruction &in) {
+    if (in.opcode == "mma")
+        return choose_mma(in);
+    bool shared = in.has("shared"), transposed = in.has("trans");
+    if (in.opcode == "movmatrix")
+        return transpose_matrix;
+    if (in.opcode == "wmma")
+        return choose_wmma(in);
+    if (in.type() != Type::b16 || !in.has("m8n8"))
+        not_implemented(in);
+    if (in.opcode == "ldmatrix") {
+        if (shared)
+            return transposed ? load_matrices<true, true> : load_matrices<true, false>;
+        return transposed ? load_matrices<false, true> : load_matrices<false, false>;
+    }
+    if (in.opcode == "stmatrix") {
+        if (shared)
+            return transposed ? store_matrices<true, true> : store_matrices<true, false>;
+        return transposed ? store_matrices<false, true> : store_matrices<false, false>;
+    }
+    not_implemented(in);
+}
+
+} // namespace soft::inline SOFT_ISA

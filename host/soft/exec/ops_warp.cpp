@@ -1,0 +1,159 @@
+// Exchanges between the lanes of a warp: shfl, vote, match, activemask, redux.
+#include "isa.hpp"
+#include "lanes.hpp"
+
+#include <algorithm>
+
+namespace soft::inline SOFT_ISA {
+
+using ptx::Instruction;
+using ptx::Type;
+
+namespace {
+
+using u32 = std::uint32_t;
+using s32 = std::int32_t;
+using u64 = std::uint64_t;
+
+enum class Shuffle { up, down, bfly, idx };
+
+/// Source: PTX ISA, shfl.sync. `b` is the lane or distance, `c` the clamp (bits 0-4) and the mask that
+/// splits the warp into segments (bits 8-12).
+template <Shuffle S> void shuffle(Warp &w, const Op &op) {
+    u32 *d = w.slot<u32>(op.dst);
+    const u32 *b = w.slot<u32>(op.b), *c = w.slot<u32>(op.c);
+    u32 a[lanes];
+    std::memcpy(a, w.slot<u32>(op.a), sizeof a);
+    u32 in_range = 0;
+    u32 result[lanes];
+    for (unsigned i = 0; i < lanes; ++i) {
+        int lane = static_cast<int>(i);
+        int value = static_cast<int>(b[i] & 0x1f), clamp = static_cast<int>(c[i] & 0x1f), segment = static_cast<int>((c[i] >> 8) & 0x1f);
+        int most = (lane & segment) | (clamp & ~segment), least = lane & segment;
+        int from;
+        bool inside;
+        switch (S) {
+        case Shuffle::up:
+            from = lane - value;
+            inside = from >= most;
+            break;
+        case Shuffle::down:
+            from = lane + value;
+            inside = from <= most;
+            break;
+        case Shuffle::bfly:
+            from = lane ^ value;
+            inside = from <= most;
+            break;
+        case Shuffle::idx:
+            from = least | (value & ~segment);
+            inside = from <= most;
+            break;
+        }
+        result[i] = a[inside ? from & 31 : lane];
+        in_range |= static_cast<u32>(inside) << i;
+    }
+    const u32 exec = w.exec;
+#pragma GCC ivdep
+    for (unsigned i = 0; i < lanes; ++i)
+        d[i] = (exec >> i) & 1 ? result[i] : d[i];
+    if (op.flags & has_predicate)
+        w.write_predicate(op.predicate, in_range);
+}
+
+u32 vote_bits(Warp &w, const Op &op) {
+    u32 bits = w.predicates[op.a];
+    return op.flags & a_negated ? ~bits : bits;
+}
+
+enum class Vote { all, any, uni };
+template <Vote V> void vote(Warp &w, const Op &op) {
+    const u32 bits = vote_bits(w, op) & w.exec;
+    bool yes = V == Vote::all ? bits == w.exec : V == Vote::any ? bits != 0 : bits == 0 || bits == w.exec;
+    w.write_predicate(op.dst, yes ? ~0u : 0);
+}
+
+void ballot(Warp &w, const Op &op) {
+    const u32 bits = vote_bits(w, op) & w.exec;
+    u32 *d = w.slot<u32>(op.dst);
+    each_lane(w.exec, [&](unsigned i) { d[i] = bits; });
+}
+
+void active_mask(Warp &w, const Op &op) {
+    u32 *d = w.slot<u32>(op.dst);
+    each_lane(w.exec, [&](unsigned i) { d[i] = w.exec; });
+}
+
+template <class T, bool All> void match(Warp &w, const Op &op) {
+    const T *a = w.slot<T>(op.a);
+    u32 *d = w.slot<u32>(op.dst);
+    u32 result[lanes] = {};
+    each_lane(w.exec, [&](unsigned i) {
+        each_lane(w.exec, [&](unsigned k) { result[i] |= static_cast<u32>(a[i] == a[k]) << k; });
+        if (All && result[i] != w.exec)
+            result[i] = 0;
+    });
+    each_lane(w.exec, [&](unsigned i) { d[i] = result[i]; });
+    if (op.flags & has_predicate)
+        w.write_predicate(op.predicate, w.exec && result[std::countr_zero(w.exec)] ? ~0u : 0);
+}
+
+template <class T, auto F> void reduce(Warp &w, const Op &op) {
+    const u32 *a = w.slot<u32>(op.a);
+    u32 *d = w.slot<u32>(op.dst);
+    if (w.exec == 0)
+        return;
+    T total = static_cast<T>(a[std::countr_zero(w.exec)]);
+    each_lane(w.exec & (w.exec - 1), [&](unsigned i) { total = F(total, static_cast<T>(a[i])); });
+    each_lane(w.exec, [&](unsigned i) { d[i] = static_cast<u32>(total); });
+}
+
+Handler choose_redux(const Instruction &in) {
+    bool is_signed = in.type() == Type::s32;
+    if (in.type() != Type::u32 && in.type() != Type::s32 && in.type() != Type::b32)
+        not_implemented(in);
+    if (in.has("add"))
+        return reduce<u32, [](u32 x, u32 y) { return x + y; }>;
+    if (in.has("and"))
+        return reduce<u32, [](u32 x, u32 y) { return x & y; }>;
+    if (in.has("or"))
+        return reduce<u32, [](u32 x, u32 y) { return x | y; }>;
+    if (in.has("xor"))
+        return reduce<u32, [](u32 x, u32 y) { return x ^ y; }>;
+    if (in.has("min"))
+        return is_signed ? reduce<s32, [](s32 x, s32 y) { return std::min(x, y); }> : reduce<u32, [](u32 x, u32 y) { return std::min(x, y); }>;
+    if (in.has("max"))
+        return is_signed ? reduce<s32, [](s32 x, s32 y) { return std::max(x, y); }> : reduce<u32, [](u32 x, u32 y) { return std::max(x, y); }>;
+    not_implemented(in);
+}
+
+} // namespace
+
+Handler choose_exchange(const Instruction &in) {
+    if (in.opcode == "shfl") {
+        if (in.has("up"))
+            return shuffle<Shuffle::up>;
+        if (in.has("down"))
+            return shuffle<Shuffle::down>;
+        if (in.has("bfly"))
+            return shuffle<Shuffle::bfly>;
+        if (in.has("idx"))
+            return shuffle<Shuffle::idx>;
+    } else if (in.opcode == "vote") {
+        if (in.has("ballot"))
+            return ballot;
+        return in.has("all") ? vote<Vote::all> : in.has("any") ? vote<Vote::any> : vote<Vote::uni>;
+    } else if (in.opcode == "activemask") {
+        return active_mask;
+    } else if (in.opcode == "match") {
+        bool wide = ptx::size_of(in.type()) == 8;
+        if (in.has("all"))
+            return wide ? match<u64, true> : match<u32, true>;
+        return wide ? match<u64, false> : match<u32, false>;
+    } else if (in.opcode == "redux") {
+        return choose_redux(in);
+    }
+    not_implemented(in);
+}
+
+} // namespace soft::inline SOFT_ISA

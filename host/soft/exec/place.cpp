@@ -1,0 +1,296 @@
+// Control flow of a drafted kernel: basic blocks, where divergent lanes meet (immediate
+// post-dominators), which values live where, and the slots they get.
+#include "control.hpp"
+#include "lower.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+namespace soft {
+
+namespace {
+
+struct BasicBlock {
+    std::size_t first, last; // drafts, labels left out of account; last is exclusive
+    std::vector<std::uint32_t> next;
+    std::uint32_t post_dominator = 0;
+    bool is_join = false;
+};
+
+constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
+
+struct Graph {
+    std::vector<BasicBlock> blocks;
+    std::vector<std::uint32_t> block_of_label;
+};
+
+Graph find_blocks(const std::vector<Draft> &drafts, int labels) {
+    Graph graph;
+    graph.block_of_label.assign(static_cast<std::size_t>(labels), none);
+    bool start = true;
+    for (std::size_t i = 0; i < drafts.size(); ++i) {
+        const Draft &draft = drafts[i];
+        if (draft.label >= 0 && !start && graph.blocks.back().first != i) {
+            graph.blocks.back().last = i;
+            start = true;
+        }
+        if (start) {
+            graph.blocks.push_back({i, drafts.size(), {}, 0, false});
+            start = false;
+        }
+        if (draft.label >= 0)
+            graph.block_of_label[static_cast<std::size_t>(draft.label)] = static_cast<std::uint32_t>(graph.blocks.size() - 1);
+        if (draft.target >= 0 || draft.ends) {
+            graph.blocks.back().last = i + 1;
+            start = true;
+        }
+    }
+    for (std::uint32_t b = 0; b < graph.blocks.size(); ++b) {
+        BasicBlock &block = graph.blocks[b];
+        const Draft &end = drafts[block.last - 1];
+        if (end.target >= 0)
+            block.next.push_back(graph.block_of_label[static_cast<std::size_t>(end.target)]);
+        if (!end.ends && b + 1 < graph.blocks.size())
+            block.next.push_back(b + 1);
+    }
+    return graph;
+}
+
+/// Immediate post-dominators (Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm", on the
+/// reversed graph); the exit, and what never reaches it, is `blocks.size()`.
+void find_post_dominators(Graph &graph) {
+    const auto count = static_cast<std::uint32_t>(graph.blocks.size());
+    const std::uint32_t exit = count;
+    std::vector<std::vector<std::uint32_t>> previous(count + 1);
+    for (std::uint32_t b = 0; b < count; ++b) {
+        if (graph.blocks[b].next.empty())
+            previous[exit].push_back(b);
+        for (std::uint32_t n : graph.blocks[b].next)
+            previous[n].push_back(b);
+    }
+    // Reverse post-order from the exit.
+    std::vector<std::uint32_t> order, number(count + 1, none);
+    std::vector<std::pair<std::uint32_t, std::size_t>> path{{exit, 0}};
+    std::vector<bool> seen(count + 1);
+    seen[exit] = true;
+    while (!path.empty()) {
+        auto &[node, at] = path.back();
+        if (at < previous[node].size()) {
+            std::uint32_t next = previous[node][at++];
+            if (!seen[next]) {
+                seen[next] = true;
+                path.emplace_back(next, 0);
+            }
+        } else {
+            number[node] = static_cast<std::uint32_t>(order.size());
+            order.push_back(node);
+            path.pop_back();
+        }
+    }
+    std::vector<std::uint32_t> dominator(count + 1, none);
+    dominator[exit] = exit;
+    auto meet_of = [&](std::uint32_t a, std::uint32_t b) {
+        while (a != b) {
+            while (number[a] < number[b])
+                a = dominator[a];
+            while (number[b] < number[a])
+                b = dominator[b];
+        }
+        return a;
+    };
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (auto node = order.rbegin(); node != order.rend(); ++node) {
+            if (*node == exit)
+                continue;
+            std::uint32_t best = none;
+            const BasicBlock &block = graph.blocks[*node];
+            auto consider = [&](std::uint32_t next) {
+                if (dominator[next] != none)
+                    best = best == none ? next : meet_of(best, next);
+            };
+            for (std::uint32_t next : block.next)
+                consider(next);
+            if (block.next.empty())
+                consider(exit);
+            if (best != dominator[*node]) {
+                dominator[*node] = best;
+                changed = true;
+            }
+        }
+    }
+    for (std::uint32_t b = 0; b < count; ++b)
+        graph.blocks[b].post_dominator = dominator[b] == none ? exit : dominator[b];
+}
+
+struct Interval {
+    std::uint32_t value;
+    std::size_t start, end;
+};
+
+/// First to last draft in which a value must keep its slot, over loops extended as far as it lives.
+std::vector<Interval> live_intervals(const std::vector<Draft> &drafts, const Graph &graph, std::size_t values) {
+    const std::size_t words = (values + 63) / 64, count = graph.blocks.size();
+    using Set = std::vector<std::uint64_t>;
+    std::vector<Set> in(count, Set(words)), defined(count, Set(words));
+    auto has = [](const Set &set, std::uint32_t v) { return (set[v / 64] >> (v % 64)) & 1; };
+    auto add = [](Set &set, std::uint32_t v) { set[v / 64] |= 1ull << (v % 64); };
+    for (std::size_t b = 0; b < count; ++b)
+        for (std::size_t i = graph.blocks[b].first; i < graph.blocks[b].last; ++i) {
+            for (std::uint32_t v : drafts[i].uses)
+                if (!has(defined[b], v))
+                    add(in[b], v);
+            for (std::uint32_t v : drafts[i].defines) {
+                // Written under a guard, the other lanes keep what was there: a use as well.
+                if (drafts[i].partial && !has(defined[b], v))
+                    add(in[b], v);
+                add(defined[b], v);
+            }
+        }
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (std::size_t b = count; b-- > 0;)
+            for (std::uint32_t next : graph.blocks[b].next)
+                for (std::size_t w = 0; w < words; ++w) {
+                    std::uint64_t grown = in[b][w] | (in[next][w] & ~defined[b][w]);
+                    changed |= grown != in[b][w];
+                    in[b][w] = grown;
+                }
+    }
+    std::vector<Interval> intervals(values, Interval{0, std::numeric_limits<std::size_t>::max(), 0});
+    auto extend = [&](std::uint32_t v, std::size_t at) {
+        intervals[v].start = std::min(intervals[v].start, at);
+        intervals[v].end = std::max(intervals[v].end, at);
+    };
+    auto each = [&](const Set &set, auto f) {
+        for (std::size_t w = 0; w < words; ++w)
+            for (std::uint64_t bits = set[w]; bits != 0; bits &= bits - 1)
+                f(static_cast<std::uint32_t>(64 * w + static_cast<unsigned>(std::countr_zero(bits))));
+    };
+    for (std::size_t b = 0; b < count; ++b) {
+        const BasicBlock &block = graph.blocks[b];
+        each(in[b], [&](std::uint32_t v) { extend(v, block.first); });
+        for (std::uint32_t next : block.next)
+            each(in[next], [&](std::uint32_t v) { extend(v, block.last - 1); });
+        for (std::size_t i = block.first; i < block.last; ++i) {
+            for (std::uint32_t v : drafts[i].uses)
+                extend(v, i);
+            for (std::uint32_t v : drafts[i].defines)
+                extend(v, i);
+        }
+    }
+    std::vector<Interval> used;
+    for (std::uint32_t v = 0; v < values; ++v)
+        if (intervals[v].start != std::numeric_limits<std::size_t>::max())
+            used.push_back({v, intervals[v].start, intervals[v].end});
+    std::sort(used.begin(), used.end(), [](const Interval &a, const Interval &b) { return a.start < b.start; });
+    return used;
+}
+
+/// Linear scan: few slots, so that a warp's registers stay in the first-level cache.
+std::uint32_t assign_slots(const std::vector<Interval> &intervals, std::vector<Value> &values, std::uint32_t at) {
+    struct Busy {
+        std::size_t end;
+        std::uint32_t offset;
+        bool wide;
+    };
+    std::vector<Busy> busy;
+    std::vector<std::uint32_t> free_slots[2];
+    for (const Interval &interval : intervals) {
+        std::erase_if(busy, [&](const Busy &b) {
+            // A slot is free again after its last use: an operation may not write what it still reads, as
+            // handlers do not all read everything before they write.
+            if (b.end >= interval.start)
+                return false;
+            free_slots[b.wide].push_back(b.offset);
+            return true;
+        });
+        Value &value = values[interval.value];
+        auto &pool = free_slots[value.wide];
+        if (pool.empty()) {
+            pool.push_back(at);
+            at += value.wide ? 8 * lanes : 4 * lanes;
+        }
+        value.place = pool.back();
+        pool.pop_back();
+        busy.push_back({interval.end, value.place, value.wide});
+    }
+    return at;
+}
+
+} // namespace
+
+void place(std::vector<Draft> &drafts, std::vector<Value> &values, int labels, Program &into) {
+    Graph graph = find_blocks(drafts, labels);
+    find_post_dominators(graph);
+    const auto exit = static_cast<std::uint32_t>(graph.blocks.size());
+    for (const BasicBlock &block : graph.blocks)
+        if (drafts[block.last - 1].op.run == branch_if && block.post_dominator != exit)
+            graph.blocks[block.post_dominator].is_join = true;
+
+    // Values that never change come first; one slot each, filled before a warp starts.
+    std::uint32_t at = 0, predicates = 0;
+    for (Value &value : values) {
+        if (value.kind == Value::Kind::predicate) {
+            value.place = predicates++;
+        } else if (value.kind != Value::Kind::slot) {
+            value.place = at;
+            at += value.wide ? 8 * lanes : 4 * lanes;
+            if (value.kind == Value::Kind::constant)
+                into.constants.push_back({value.place, value.wide, value.bits});
+            else if (value.kind == Value::Kind::special)
+                into.specials.push_back({value.place, static_cast<Special>(value.bits)});
+            else
+                into.parameter_slots.push_back({value.place, static_cast<std::uint32_t>(value.bits), value.size, value.is_signed, value.wide});
+        }
+    }
+    into.register_bytes = assign_slots(live_intervals(drafts, graph, values.size()), values, at);
+    into.predicates = predicates;
+    into.virtual_registers = static_cast<std::uint32_t>(values.size());
+
+    std::vector<std::uint32_t> start(graph.blocks.size() + 1, no_join);
+    std::uint32_t index = 0;
+    for (std::uint32_t b = 0; b < exit; ++b) {
+        start[b] = index;
+        index += graph.blocks[b].is_join;
+        for (std::size_t i = graph.blocks[b].first; i < graph.blocks[b].last; ++i)
+            index += drafts[i].label < 0;
+    }
+    into.ops.reserve(index);
+    for (std::uint32_t b = 0; b < exit; ++b) {
+        const BasicBlock &block = graph.blocks[b];
+        if (block.is_join) {
+            Op op;
+            op.run = meet;
+            op.immediate = start[b];
+            op.line = drafts[block.first].op.line;
+            into.ops.push_back(op);
+        }
+        for (std::size_t i = block.first; i < block.last; ++i) {
+            Draft &draft = drafts[i];
+            if (draft.label >= 0)
+                continue;
+            Op op = draft.op;
+            op.dst = values[op.dst].place;
+            op.a = values[op.a].place;
+            op.b = values[op.b].place;
+            if (!draft.raw_c)
+                op.c = values[op.c].place;
+            if (!draft.raw_predicate)
+                op.predicate = values[op.predicate].place;
+            op.guard = values[op.guard].place;
+            op.list = static_cast<std::uint32_t>(into.lists.size());
+            op.count = static_cast<std::uint16_t>(draft.list.size());
+            for (std::uint32_t value : draft.list)
+                into.lists.push_back(values[value].place);
+            if (draft.target >= 0)
+                op.immediate = start[graph.block_of_label[static_cast<std::size_t>(draft.target)]];
+            if (op.run == branch_if)
+                op.join = start[block.post_dominator];
+            into.ops.push_back(op);
+        }
+    }
+}
+
+} // namespace soft

@@ -1,0 +1,91 @@
+// The state of a warp and of the block it belongs to, while they run on one thread of the host.
+#pragma once
+
+#include "program.hpp"
+
+#include <atomic>
+#include <cstring>
+#include <stdexcept>
+#include <vector>
+
+namespace soft {
+
+/// Why a kernel was ended; becomes a CUresult at the device's edge.
+enum class FaultKind : std::uint8_t {
+    none,
+    illegal_address,    // CUDA_ERROR_ILLEGAL_ADDRESS
+    misaligned_address, // CUDA_ERROR_MISALIGNED_ADDRESS
+    trap,               // CUDA_ERROR_LAUNCH_FAILED
+    assert_failed,      // CUDA_ERROR_ASSERT
+    timeout,            // CUDA_ERROR_LAUNCH_TIMEOUT
+    not_supported,      // CUDA_ERROR_NOT_SUPPORTED
+};
+
+struct Fault : std::exception {
+    FaultKind kind = FaultKind::none;
+    std::string message; // what, where: kernel, block, thread, PTX line
+    int line = 0;
+    std::uint32_t block[3] = {}, thread[3] = {};
+    const char *what() const noexcept override { return message.c_str(); }
+};
+
+/// Where two ways of a divergent branch meet, and the lanes that go on from there.
+struct Reconvergence {
+    std::uint32_t join; // operation at which this entry is done; no_join for the outermost
+    std::uint32_t pc;   // where its lanes go on
+    std::uint32_t mask;
+};
+inline constexpr std::uint32_t no_join = 0xffffffff;
+
+enum class WarpState : std::uint8_t { running, at_barrier, done };
+
+struct Block;
+
+struct Warp {
+    std::uint8_t *registers = nullptr;
+    std::uint32_t *predicates = nullptr;
+    std::uint32_t exec = 0;   // lanes this operation is for: those active, and the guard's
+    std::uint32_t active = 0; // lanes on this way
+    std::uint32_t live = 0;   // lanes that have not returned
+    std::uint32_t pc = 0;
+    WarpState state = WarpState::running;
+    std::uint8_t barrier = 0;             // number, while at_barrier
+    std::uint32_t barrier_predicate = 0;  // lanes' votes for bar.red
+    std::uint32_t barrier_lanes = 0;      // that arrived
+    std::uint32_t barrier_threads = 0;    // how many threads it waits for; 0 all of the block
+    const Op *waiting = nullptr;          // the operation it waits in
+    std::uint32_t index = 0;              // in the block
+    std::uint64_t executed = 0;           // operations
+    std::uint64_t budget = 0;             // operations until the watchdog is asked
+    std::vector<Reconvergence> stack;
+    Block *block = nullptr;
+    const Program *program = nullptr;
+
+    template <class T> T *slot(std::uint32_t offset) { return reinterpret_cast<T *>(registers + offset); }
+    const std::uint32_t *list(const Op &op) const { return program->lists.data() + op.list; }
+    void write_predicate(std::uint32_t index, std::uint32_t bits) {
+        predicates[index] = (predicates[index] & ~exec) | (bits & exec);
+    }
+};
+
+/// What all warps of a block share, and what they know of the launch.
+struct Block {
+    std::uint8_t *shared = nullptr; // shared memory; addresses of that space are offsets into it
+    std::uint64_t shared_size = 0;
+    std::uint8_t *local = nullptr; // local memory: thread t's lies at t * local_size
+    std::uint64_t local_size = 0;
+    const std::uint8_t *parameters = nullptr;
+    std::uint32_t parameter_bytes = 0;
+    std::uint32_t index[3] = {}, size[3] = {}, grid[3] = {};
+    std::uint32_t threads = 0, dynamic_shared = 0;
+    std::uint32_t arrived[16] = {};                // threads that arrived at a barrier and went on
+    std::uint64_t grid_id = 0;
+    const std::atomic<bool> *cancelled = nullptr; // set when another block failed or time is up
+    void (*print)(void *context, const char *text, std::size_t length) = nullptr;
+    void *print_context = nullptr;
+};
+
+/// Ends the kernel: throws Fault with the warp's place, `lane` being the thread that did it.
+[[noreturn]] void raise(Warp &warp, const Op &op, FaultKind kind, unsigned lane, const std::string &what);
+
+} // namespace soft

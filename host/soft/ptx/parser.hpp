@@ -1,0 +1,42 @@
+// PTX text to data: a module's index at once, a function's body when it is asked for.
+#pragma once
+
+#include "ast.hpp"
+
+#include <memory>
+
+namespace ptx {
+
+/// A module's text and where its functions lie. Indexing reads no body, so that a library of
+/// thousands of kernels loads in milliseconds.
+class Module {
+public:
+    /// Takes PTX text. Throws Error when its outline cannot be read.
+    explicit Module(std::string text);
+
+    bool has_entry(std::string_view name) const;
+    std::vector<std::string> entry_names() const;
+    /// Reads a function's body. Throws Error with the line.
+    Function function(std::string_view name) const;
+    /// Parameters and limits only, without the body.
+    Function signature(std::string_view name) const;
+    /// Module-level variables, initial values included; read on the first call.
+    const std::vector<Variable> &variables() const;
+
+    std::string_view version() const { return version_; } // "9.1"
+    std::string_view target() const { return target_; }   // "sm_80"
+    std::string_view text() const { return *text_; }
+
+private:
+    const FunctionText &find(std::string_view name) const;
+
+    std::unique_ptr<const std::string> text_; // on the heap: the views below stay valid on a move
+    std::string_view version_, target_;
+    std::unordered_map<std::string_view, FunctionText> functions_;
+    std::vector<std::string_view> order_;
+    std::vector<std::pair<std::string_view, int>> variable_texts_;
+    mutable std::vector<Variable> variables_;
+    mutable bool variables_read_ = false;
+};
+
+} // namespace ptx
