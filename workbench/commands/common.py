@@ -1,0 +1,103 @@
+"""What the commands that print a session share: which session is meant, and how data is written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import ShimbenchError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sessions import Session
+
+
+def add_session_words(parser: argparse.ArgumentParser, rest: str, help_text: str) -> None:
+    """[SESSION] [REST ...]: the first word is the session if there is one of that name or path."""
+    parser.add_argument(
+        "words", nargs="*", metavar=f"[SESSION] [{rest}]", help=f"path, name, @ or @-1; then {help_text}"
+    )
+    add_json(parser)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def take_session(words: list[str]) -> tuple[Session, str]:
+    """The session that is meant, the newest if none is named, and the words that are left.
+
+    UsageError when there is no such session, ShimbenchError when it can't be read.
+    """
+    from sessions import SessionError, open_session
+    from workbench.sessions_store import resolve
+
+    rest = list(words)
+    path = None
+    if rest:
+        try:
+            path = resolve(rest[0])
+            del rest[0]
+        except UsageError:
+            if rest[0].startswith(("@", "/", "./", "../")):
+                raise
+    if path is None:
+        path = resolve(None)
+    try:
+        return open_session(path), " ".join(rest)
+    except SessionError as error:
+        raise ShimbenchError(str(error)) from error
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout."""
+    json.dump(value, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_json_list(head: dict[str, Any], name: str, rows: Iterable[dict[str, Any]]) -> None:
+    """One JSON object whose member `name` is a list as long as it takes, written as it comes."""
+    text = json.dumps(head)[:-1]
+    sys.stdout.write(f"{text}{', ' if head else ''}{json.dumps(name)}: [")
+    for number, row in enumerate(rows):
+        sys.stdout.write((",\n" if number else "\n") + json.dumps(row))
+    sys.stdout.write("\n]}\n")
+
+
+@contextmanager
+def told_as_errors() -> Iterator[None]:
+    """Damage that shows only while reading is told in one sentence as well."""
+    from sessions import SessionError
+
+    try:
+        yield
+    except SessionError as error:
+        raise ShimbenchError(str(error)) from error
+
+
+def seconds(nanoseconds: int) -> str:
+    """A time since the session's start."""
+    return f"{nanoseconds / 1e9:.6f}"
+
+
+def duration(nanoseconds: int) -> str:
+    """A duration in the unit that suits it."""
+    for limit, unit, scale in ((10_000, "ns", 1), (10_000_000, "us", 1e3), (10_000_000_000, "ms", 1e6)):
+        if nanoseconds < limit:
+            return f"{nanoseconds / scale:.0f} {unit}"
+    return f"{nanoseconds / 1e9:.1f} s"
+
+
+def size(count: int) -> str:
+    """A number of bytes."""
+    value, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

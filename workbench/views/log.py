@@ -1,0 +1,23 @@
+"""Going through a session's log in pieces, so that a long one is never in memory as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sessions import Line, Session
+
+BATCH = 8192
+
+
+def numbered_lines(session: Session, start: int, stop: int) -> Iterator[tuple[int, Line]]:
+    """Lines start..stop with their indices."""
+    for begin in range(start, stop, BATCH):
+        yield from enumerate(session.log.lines(begin, min(begin + BATCH, stop)), begin)
+
+
+def of_run(session: Session, line: Line, run: int) -> bool:
+    """Whether a line was written in a run; what no known process wrote counts for every run."""
+    known = 0 <= line.process < len(session.processes)
+    return not known or session.processes[line.process].run == run

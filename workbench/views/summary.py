@@ -1,0 +1,275 @@
+"""A session in one object: runs, processes, calls, errors, symbols, and whether the GPU was used."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from workbench.views.coverage import Coverage
+from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
+from workbench.views.log import numbered_lines, of_run
+
+if TYPE_CHECKING:
+    from sessions import Session
+    from sessions.events import Event
+
+BATCH = 1 << 20
+_SIZE = 1 << 16
+_LAUNCHES = (
+    "cuLaunchKernel",
+    "cuLaunchKernelEx",
+    "cuLaunchCooperativeKernel",
+    "cuGraphLaunch",
+)
+
+Mode = Literal["gpu", "cpu", "not-executed", "unknown"]
+
+
+@dataclass(frozen=True)
+class ModeEvidence:
+    """One thing that speaks for a mode: a call's row index, a line of the log, or an event."""
+
+    mode: Mode
+    text: str
+    call: int | None = None
+    log: int | None = None
+
+
+@dataclass(frozen=True)
+class GpuMode:
+    """Whether the target computed on the GPU, with what shows it, the weightiest first."""
+
+    mode: Mode
+    evidence: list[ModeEvidence] = field(default_factory=list)
+
+
+#: What the target says of itself: how heavy, the pattern, and the mode (None: by the first group,
+#: a number that is 0 on a CPU).
+_SAYINGS: tuple[tuple[int, re.Pattern[bytes], Mode | None], ...] = (
+    (4, re.compile(rb"offloaded (\d+)/\d+ layers to GPU"), None),
+    (3, re.compile(rb"inference compute.* library=CUDA"), "gpu"),
+    (3, re.compile(rb"inference compute.* library=cpu"), "cpu"),
+    (2, re.compile(rb"using device CUDA\d+"), "gpu"),
+    (1, re.compile(rb"ggml_cuda_init: found (\d+) CUDA devices"), None),
+    (1, re.compile(rb"ggml_cuda_init: failed to initialize CUDA"), "cpu"),
+    (1, re.compile(rb"load_backend: failed to load .*ggml-cuda"), "cpu"),
+)
+_ANY_SAYING = re.compile(b"|".join(pattern.pattern for _, pattern, _ in _SAYINGS))
+_LAUNCHED = 5
+
+
+class GpuModeTracker:
+    """The mode of the newest run, kept up to date: update() looks only at what is new."""
+
+    def __init__(self, run: int | None = None) -> None:
+        self.wanted_run = run
+        self.run = -1
+        self._session: Session | None = None
+        self._lines = 0
+        self._calls = 0
+        self._events = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._said: dict[int, ModeEvidence] = {}
+        self._launch: ModeEvidence | None = None
+        self._not_executed: ModeEvidence | None = None
+
+    def update(self, session: Session) -> bool:
+        """Take in what has been recorded since; True if there was anything."""
+        if session is not self._session:
+            self._session, self._lines, self._calls, self._events, self.run = session, 0, 0, 0, -1
+            launches = [session.schema.function_id(name) for name in _LAUNCHES]
+            launches += [session.schema.function_id(f"{name}_ptsz") for name in _LAUNCHES]
+            self._is_launch = np.zeros(_SIZE, bool)
+            self._is_launch[[number for number in launches if number is not None]] = True
+        run = self.wanted_run
+        if run is None:
+            run = max((process.run for process in session.processes), default=-1)
+        changed = run != self.run
+        if changed:
+            self.run = run
+            self._reset()
+            self._events = 0  # a forwarder may have said what it is before the run began
+        mine = np.zeros(_SIZE, bool)
+        mine[[process.index for process in session.processes if process.run == run]] = True
+        changed |= self._take_calls(session, mine)
+        changed |= self._take_lines(session)
+        changed |= self._take_events(session.events)
+        return changed
+
+    @property
+    def mode(self) -> GpuMode:
+        """What all evidence so far comes to."""
+        evidence = [self._said[weight] for weight in sorted(self._said, reverse=True)]
+        if self._launch is not None:
+            evidence.insert(0, self._launch)
+        if not evidence:
+            return GpuMode("unknown")
+        if evidence[0].mode == "gpu" and self._not_executed is not None:
+            return GpuMode("not-executed", [self._not_executed, *evidence])
+        return GpuMode(evidence[0].mode, evidence)
+
+    def _take_calls(self, session: Session, mine: np.ndarray[Any, np.dtype[np.bool_]]) -> bool:
+        total, before = len(session.calls), self._calls
+        while self._calls < total:
+            stop = min(self._calls + BATCH, total)
+            if self._launch is None:
+                columns = session.calls.columns(self._calls, stop, ("function", "result", "process"))
+                launched = self._is_launch[columns["function"]] & (columns["result"] == 0)
+                rows = np.flatnonzero(launched & mine[columns["process"]])
+                if len(rows):
+                    row = self._calls + int(rows[0])
+                    name = session.schema.function_name(int(columns["function"][rows[0]]))
+                    self._launch = ModeEvidence("gpu", f"call {row + 1}: {name} succeeded", call=row)
+            self._calls = stop
+        return total != before
+
+    def _take_lines(self, session: Session) -> bool:
+        total, before = len(session.log), self._lines
+        for number, line in numbered_lines(session, before, total):
+            if line.role not in ("target", "exercise") or not _ANY_SAYING.search(line.text):
+                continue
+            if not of_run(session, line, self.run):
+                continue
+            for weight, pattern, mode in _SAYINGS:
+                found = pattern.search(line.text)
+                if found is None:
+                    continue
+                said: Mode = mode or ("gpu" if int(found[1]) else "cpu")
+                text = f"log {number + 1}: {found[0].decode('utf-8', 'replace')}"
+                self._said[weight] = ModeEvidence(said, text, log=number)
+        self._lines = total
+        return total != before
+
+    def _take_events(self, events: list[Event]) -> bool:
+        before, self._events = self._events, len(events)
+        for event in events[before:]:
+            if event.kind == "host" and "device" in event.fields:
+                device = event.fields["device"]
+                name = device.get("kind", device.get("name", "")) if isinstance(device, dict) else str(device)
+                counting = name == "count-only"
+                self._not_executed = (
+                    ModeEvidence(
+                        "not-executed", "the forwarder's device is count-only: no kernel is executed"
+                    )
+                    if counting
+                    else None
+                )
+        return before != self._events
+
+
+def gpu_mode(session: Session, run: int | None = None) -> GpuMode:
+    """Whether the target computed on the GPU in a run (the newest unless told), with the evidence."""
+    tracker = GpuModeTracker(run)
+    tracker.update(session)
+    return tracker.mode
+
+
+def errors(session: Session) -> list[dict[str, Any]]:
+    """Failed calls by function and result, most first: function, result, count, first_call (number)."""
+    counts: Counter[tuple[int, int]] = Counter()
+    first: dict[tuple[int, int], int] = {}
+    total = len(session.calls)
+    for start in range(0, total, BATCH):
+        columns = session.calls.columns(start, min(start + BATCH, total), ("function", "result", "flags"))
+        function, result = columns["function"].astype(np.int64), columns["result"].astype(np.int64)
+        failed = (result != 0) & (function < 0xF000)
+        failed &= (columns["flags"] & (INTERNAL | UNRETURNED)) == 0
+        rows = np.flatnonzero(failed)
+        keys = (function[rows] << 32) | (result[rows] & 0xFFFFFFFF)
+        found, places, times = np.unique(keys, return_index=True, return_counts=True)
+        for key, place, count in zip(found.tolist(), places.tolist(), times.tolist(), strict=True):
+            value = key & 0xFFFFFFFF
+            pair = key >> 32, value - (1 << 32) if value >> 31 else value
+            counts[pair] += count
+            first.setdefault(pair, start + int(rows[place]) + 1)
+    decoder = CallDecoder(session.schema)
+    return [
+        {
+            "function": session.schema.function_name(function),
+            "result": decoder.result_text(function, result),
+            "count": count,
+            "first_call": first[function, result],
+        }
+        for (function, result), count in counts.most_common()
+    ]
+
+
+def summarize(session: Session) -> dict[str, Any]:
+    """Everything `shimbench run --json` says of a session; plain JSON.
+
+    runs, processes (with how they ended), calls, lost, calls_by_function, errors, symbols (asked,
+    answered, missing: of the newest run), in_flight, gpu_mode with its evidence.
+    """
+    coverage = Coverage()
+    coverage.update(session)
+    asked = [row for row in coverage.rows() if row.asked]
+    mode = gpu_mode(session)
+    return {
+        "runs": [_run(event, session) for event in session.events if event.kind == "run"],
+        "processes": [
+            {
+                "pid": process.pid,
+                "ppid": process.ppid,
+                "command": process.argv,
+                "run": process.run,
+                "role": process.role,
+                "exit_code": process.exit_code,
+                "signal": process.signal,
+                "lost": process.lost,
+                "maps": [{"path": m.path, "soname": m.soname} for m in process.maps],
+            }
+            for process in session.processes
+        ],
+        "calls": len(session.calls),
+        "lost": session.lost,
+        "log_lines": len(session.log),
+        "calls_by_function": {row.name: row.calls for row in coverage.rows() if row.calls},
+        "errors": errors(session),
+        "symbols": {
+            "asked": len(asked),
+            "answered": sum(row.answered for row in asked),
+            "missing": [
+                {
+                    "name": row.name,
+                    "effect": row.effect,
+                    "error": row.error,
+                    "asked_by": sorted({entry.by for entry in row.asked if entry.answered is None}),
+                    "source": row.reason,
+                }
+                for row in asked
+                if not row.answered
+            ],
+        },
+        "in_flight": [
+            {
+                "function": session.schema.function_name(call.function),
+                "pid": session.processes[call.process].pid,
+                "thread": call.thread,
+                "age_s": round(call.age_ns / 1e9, 3),
+            }
+            for call in session.in_flight()
+        ],
+        "gpu_mode": mode.mode,
+        "gpu_mode_evidence": [asdict(piece) for piece in mode.evidence],
+    }
+
+
+def _run(event: Event, session: Session) -> dict[str, Any]:
+    number = event.fields.get("run")
+    ends = [e.fields for e in session.events if e.kind == "run-end" and e.fields.get("run") == number]
+    end = ends[-1] if ends else {}
+    return {
+        "run": number,
+        "reason": event.fields.get("reason"),
+        "command": event.fields.get("command"),
+        "shim": event.fields.get("shim"),
+        "shim_id": event.fields.get("shim_id"),
+        "exit_code": end.get("exit_code"),
+        "signal": end.get("signal"),
+    }
