@@ -87,7 +87,7 @@ class Processes:
         if event.kind == "lost":
             self._add_lost(fields)
             return
-        if event.kind not in ("process", "exit", "modules", "maps"):
+        if event.kind not in ("process", "exit", "exec", "modules", "maps"):
             return
         process = self._process(int(fields["index"]), event)
         if event.kind == "process":
@@ -95,6 +95,8 @@ class Processes:
                 if name in fields:
                     setattr(process, name, fields[name])
             process.parent_index = fields.get("parent", process.parent_index)
+        elif event.kind == "exec":
+            process.ended_ns = event.time_ns
         elif event.kind == "exit":
             process.ended_ns = event.time_ns
             process.exit_code = fields.get("exit_code")

@@ -316,6 +316,7 @@ bool Writer::publish() {
             line_count_ += pending_lines_;
         } else {
             log_index_.discard();
+            lost_lines_ += pending_lines_;
             whole = false;
         }
         pending_lines_ = 0;

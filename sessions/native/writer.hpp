@@ -62,7 +62,9 @@ class Writer {
     void finish();
 
     uint64_t calls() const { return rows_; }
+    // What the file system would not take, so far.
     uint64_t lost() const { return lost_; }
+    uint64_t lost_lines() const { return lost_lines_; }
 
   private:
     // Remembers the contents of the last blobs, so that equal ones are stored once.
@@ -87,7 +89,7 @@ class Writer {
     AppendFile chunks_, chunk_index_, blobs_, blob_index_, log_, log_index_, events_;
     std::vector<CallRow> batch_;
     std::vector<Known> known_;
-    uint64_t rows_ = 0, lost_ = 0;
+    uint64_t rows_ = 0, lost_ = 0, lost_lines_ = 0;
     uint64_t line_count_ = 0, event_count_ = 0;
     uint64_t pending_lines_ = 0;
     std::vector<std::string> unwritten_events_;

@@ -1,0 +1,238 @@
+"""The Python end of the collector: starts or finds it, and asks it for things.
+
+The collector (workbench/tap/collector/) is a process of its own. It starts the targets and writes the
+session, so both outlive a crash of the workbench, which then attaches again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal as signals
+import socket
+import struct
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+_LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes
+_TIMEOUT = 20.0  # seconds for an answer; sealing a large tail takes well under one
+
+
+class CollectorError(Exception):
+    """The collector can't be started or reached, or refuses; says what and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The end of a program that was started with spawn(); both None when nobody could tell how."""
+
+    pid: int
+    exit_code: int | None
+    signal: int | None
+
+
+class _Channel:
+    """Messages over one of the collector's stream sockets: u32 length, fields with NUL between them."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(_TIMEOUT)
+        self._received = b""
+        try:
+            self._socket.connect(str(path))
+        except OSError as error:
+            self._socket.close()
+            raise CollectorError(f"{path}: no collector answers: {error.strerror}") from error
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send(self, *fields: str | bytes) -> None:
+        message = b"\0".join(field if isinstance(field, bytes) else os.fsencode(field) for field in fields)
+        try:
+            self._socket.sendall(struct.pack("<I", len(message)) + message)
+        except OSError as error:
+            raise CollectorError(f"the collector is gone: {error.strerror}") from error
+
+    def take(self, wait: bool) -> list[bytes] | None:
+        """The fields of the next message; None when there is none yet (only without `wait`)."""
+        while True:
+            if len(self._received) >= 4:
+                (length,) = struct.unpack_from("<I", self._received)
+                if len(self._received) >= 4 + length:
+                    message = self._received[4 : 4 + length]
+                    self._received = self._received[4 + length :]
+                    return message.split(b"\0")
+            try:
+                data = self._socket.recv(1 << 16, 0 if wait else socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                raise CollectorError(f"the collector does not answer: {error}") from error
+            if not data:
+                raise CollectorError("the collector is gone")
+            self._received += data
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def socket_directory(session: Path) -> Path:
+    """Where a session's sockets lie: in it, or where its file `sockets` says when its path is too long."""
+    pointer = session / "sockets"
+    return Path(pointer.read_text().strip()) if pointer.exists() else session
+
+
+class Collector:
+    """A running collector. Not for several threads at once."""
+
+    def __init__(self, directory: Path, process: subprocess.Popen[bytes] | None = None) -> None:
+        """Use start() or attach()."""
+        self.directory = directory
+        self._sockets = socket_directory(directory)
+        self._process = process
+        self._requests = _Channel(self._sockets / "control.sock")
+        self._exits = _Channel(self._sockets / "control.sock")
+        self._exits.send("watch")
+
+    @classmethod
+    def start(
+        cls,
+        directory: Path,
+        model: Path | None,
+        *,
+        program: Path | None = None,
+        idle_exit: bool = True,
+        tool: str = "0.1.0",
+    ) -> Collector:
+        """Make a session in `directory` and wait until targets can register.
+
+        `program` is the collector's binary (else the built one). With `idle_exit` it ends by itself
+        once the workbench is gone and no target runs. CollectorError with its own words otherwise.
+        """
+        if program is None:
+            from workbench import native
+
+            program = native.paths().bin / "shimbench-collector"
+        directory = directory.absolute()
+        directory.mkdir(parents=True, exist_ok=True)
+        command = [str(program), str(directory), "--tool", tool]
+        if model is not None:
+            command += ["--schema", str(model)]
+        if idle_exit:
+            command.append("--idle-exit")
+        if len(os.fsencode(directory / "collector.sock")) > _LONGEST_SOCKET_PATH:
+            base = os.environ.get("XDG_RUNTIME_DIR")
+            sockets = Path(
+                tempfile.mkdtemp(prefix="shimbench-", dir=base if base and len(base) < 60 else "/tmp")
+            )
+            (directory / "sockets").write_text(f"{sockets}\n")
+            command += ["--sockets", str(sockets)]
+        errors = directory / "collector.stderr"
+        with errors.open("wb") as stderr:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        assert process.stdout is not None
+        with process.stdout:
+            if process.stdout.readline() != b"ready\n":
+                process.wait()
+                raise CollectorError(errors.read_text(errors="replace").strip() or f"{program} did not start")
+        return cls(directory, process)
+
+    @classmethod
+    def attach(cls, directory: Path) -> Collector:
+        """Find the collector of a session that is still written; exits nobody heard of come by poll()."""
+        return cls(directory.absolute())
+
+    def __enter__(self) -> Collector:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def socket_path(self) -> Path:
+        """Where targets register; short enough for a socket address."""
+        return self._sockets / "collector.sock"
+
+    def spawn(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, role: str, run: int) -> int:
+        """Start a program in a session and process group of its own; its pid.
+
+        `env` is all of its environment. Its output goes to the log under `role` ("target", "host",
+        "build", "exercise"). CollectorError when it can't be executed.
+        """
+        variables = [f"{name}={value}" for name, value in env.items()]
+        return int(self._ask("spawn", role, str(run), str(cwd), str(len(argv)), *argv, *variables, ""))
+
+    def signal(self, pid: int, sig: int, group: bool = True) -> None:
+        """Signal a program that was started here, with its process group. One that is gone is no error."""
+        self._ask("signal", str(pid), str(int(sig)), "1" if group else "0")
+
+    def event(self, kind: str, /, **fields: Any) -> None:
+        """Append to the events stream; fields are JSON."""
+        self._ask("event", kind, json.dumps(fields)[1:-1])
+
+    def line(self, text: str | bytes, *, stream: str, role: str, pid: int = 0) -> None:
+        """Append a line to the log that no process wrote to its output; with its newline, or it is torn."""
+        self._ask("line", stream, role, str(pid), text)
+
+    def poll(self) -> list[Exit]:
+        """Exits of what was spawned, since the last time; does not wait."""
+        exits = []
+        while (fields := self._exits.take(wait=False)) is not None:
+            kind, pid, code, number = (field.decode() for field in fields)
+            assert kind == "exit"
+            killed_by = int(number) or None
+            exits.append(Exit(int(pid), int(code) if code and not killed_by else None, killed_by))
+        return exits
+
+    def fileno(self) -> int:
+        """Readable when poll() has something to say, or the collector is gone (CollectorError of poll)."""
+        return self._exits.fileno()
+
+    def close(self) -> None:
+        """Have the session sealed and the collector end; targets that still run go on, unrecorded."""
+        try:
+            self._ask("close")
+        finally:
+            self.detach()
+            if self._process is not None:
+                try:
+                    self._process.wait(_TIMEOUT)
+                except subprocess.TimeoutExpired:
+                    self._process.send_signal(signals.SIGKILL)
+                    self._process.wait()
+            self._remove_sockets()
+
+    def detach(self) -> None:
+        """Leave it running: for whoever attaches next."""
+        self._requests.close()
+        self._exits.close()
+
+    def _remove_sockets(self) -> None:
+        for name in ("collector.sock", "control.sock"):
+            (self._sockets / name).unlink(missing_ok=True)
+        if self._sockets != self.directory:
+            self._sockets.rmdir()
+            (self.directory / "sockets").unlink(missing_ok=True)
+
+    def _ask(self, *fields: str | bytes) -> str:
+        self._requests.send(*fields)
+        answer = self._requests.take(wait=True)
+        assert answer is not None
+        verdict, text = answer[0], b"\0".join(answer[1:]).decode(errors="replace")
+        if verdict != b"ok":
+            raise CollectorError(text)
+        return text

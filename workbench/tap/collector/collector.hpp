@@ -1,0 +1,118 @@
+// The collector: takes registrations of targets, drains their rings, tees their output, starts and
+// signals what the workbench asks for, and writes all of it into the session. One loop, one thread.
+#pragma once
+
+#include "clock.hpp"
+#include "control.hpp"
+#include "event_loop.hpp"
+#include "procfs.hpp"
+#include "region.hpp"
+#include "tee.hpp"
+#include "writer.hpp"
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace shimbench::collector {
+
+struct Options {
+    std::filesystem::path session;
+    std::filesystem::path sockets; // where the two sockets lie; the session unless its path is too long
+    std::string model;             // JSON
+    std::string tool = "unknown";
+    bool idle_exit = false; // end once there is no client and no target any more
+};
+
+// A process image: an exec makes another one of the same pid.
+struct Image {
+    int32_t index = -1;
+    uint32_t pid = 0;
+    session::Descriptor pidfd, socket;
+    int run = 0;
+    session::LogRole role = session::LogRole::Target;
+    bool spawned = false;    // by us: its end is told to the workbench
+    bool registered = false; // its tap has spoken
+    bool alive = true;
+    std::unique_ptr<Region> region;
+    std::optional<TickClock> clock;
+    uint64_t lost = 0;
+    bool damage_told = false;
+    std::vector<MappedModule> modules;
+    size_t last_module = 0;
+    std::string maps; // as last written
+    bool modules_stale = true;
+    int64_t next_scan = 0;
+    int64_t scan_pause = 0;
+};
+
+class Collector {
+  public:
+    explicit Collector(const Options &options);
+    // Until it is told to end, or has nothing left to do.
+    void run();
+
+  private:
+    // Processes (processes.cpp)
+    void accept_target();
+    void read_hello(int fd, std::shared_ptr<session::Descriptor> socket);
+    void welcome(session::Descriptor socket, uint32_t pid, const tap_hello &hello,
+                 std::vector<session::Descriptor> fds);
+    Image &add_image(uint32_t pid);
+    Image *living(uint32_t pid);
+    void inherit_from_parent(Image &image, int parent_pid);
+    void watch_end(Image &image);
+    void tell_process(Image &image, const ProcessFacts &facts, int parent_index);
+    void scan_modules(Image &image);
+    void replaced_by_exec(Image &image, int32_t by);
+    void image_ended(Image &image, ExitStatus status);
+    void reap_children();
+
+    // Calls (recording.cpp)
+    bool drain_regions();
+    size_t drain_region(Image &image, size_t limit);
+    void flush_calls();
+    void finish_region(Image &image);
+    void look_at_caller(Image &image, const tap_record &record);
+    void write_in_flight();
+    void tell_losses(Image &image);
+
+    // The workbench's requests (collector.cpp)
+    std::string answer(std::string_view verb, Fields fields);
+    std::string start_program(Fields fields);
+    std::string send_signal(Fields fields);
+    std::string log_line(Fields fields);
+    void take_signals();
+    void tend(int64_t now);
+    void seal();
+    bool idle() const;
+    int timeout(bool busy);
+
+    Options options_;
+    Calibration calibration_;
+    EventLoop loop_;
+    Tee tee_;                     // forks its guardian: before the writer has a thread and a lock
+    session::Descriptor signals_; // blocks them, before the writer has a thread
+    session::Writer writer_;
+    session::Descriptor listener_;
+    Control control_;
+    std::vector<std::unique_ptr<Image>> images_;
+    std::vector<Image *> active_; // those that live
+    Drained drained_;
+    std::vector<session::CallRow> pending_; // of this pass, before they are put in order
+    std::vector<FlyingCall> flying_;
+    std::vector<session::InFlightRow> flying_rows_;
+    int last_run_ = 0;
+    int pause_ms_ = 1;
+    int64_t next_tend_ = 0, next_calibration_ = 0;
+    uint64_t told_disk_loss_ = 0, told_line_loss_ = 0;
+    bool stopping_ = false, sealed_ = false;
+};
+
+std::optional<session::LogRole> role_named(std::string_view name);
+std::string_view role_name(session::LogRole role);
+
+} // namespace shimbench::collector

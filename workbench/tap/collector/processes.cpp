@@ -1,0 +1,286 @@
+// Targets coming, changing and going.
+#include "collector.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace shimbench::collector {
+
+using session::Descriptor;
+using session::json_string;
+using session::LogRole;
+using session::LogStream;
+
+namespace {
+
+constexpr int64_t kShortestScanPause = 50'000'000; // ns
+constexpr int64_t kLongestScanPause = 5'000'000'000;
+constexpr size_t kMostImages = 65535; // their index is 16 bits wide
+constexpr uint32_t kTeeOutput = 1, kTeeErrors = 2;
+
+// One message with up to three descriptors; false when there is none.
+bool receive_hello(int socket, tap_hello &hello, std::vector<Descriptor> &fds) {
+    iovec part{&hello, sizeof hello};
+    alignas(cmsghdr) char control[CMSG_SPACE(3 * sizeof(int))];
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    ssize_t count = recvmsg(socket, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (count < 0)
+        return false;
+    for (cmsghdr *head = CMSG_FIRSTHDR(&header); head; head = CMSG_NXTHDR(&header, head)) {
+        if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t number = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < number; i++) {
+            int fd;
+            std::memcpy(&fd, CMSG_DATA(head) + i * sizeof fd, sizeof fd);
+            fds.emplace_back(fd);
+        }
+    }
+    return count == static_cast<ssize_t>(sizeof hello);
+}
+
+LogStream stream_of(LogRole role, LogStream descriptor) {
+    if (role == LogRole::Build)
+        return LogStream::Build;
+    return role == LogRole::Host ? LogStream::Host : descriptor;
+}
+
+} // namespace
+
+void Collector::accept_target() {
+    int fd = accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    auto socket = std::make_shared<Descriptor>(fd);
+    loop_.add(fd, EPOLLIN, [this, fd, socket](uint32_t) { read_hello(fd, socket); });
+}
+
+void Collector::read_hello(int fd, std::shared_ptr<Descriptor> socket) {
+    tap_hello hello{};
+    std::vector<Descriptor> fds;
+    int pid = 0;
+    loop_.remove(fd);
+    if (receive_hello(fd, hello, fds) && hello.kind == TAP_HELLO && same_user(fd, pid) && !fds.empty())
+        welcome(std::move(*socket), static_cast<uint32_t>(pid), hello, std::move(fds));
+    // else it is closed, and the tap passes everything through
+}
+
+void Collector::welcome(Descriptor socket, uint32_t pid, const tap_hello &hello,
+                        std::vector<Descriptor> fds) {
+    tap_welcome reply{TAP_WELCOME, 0, 0, 0};
+    std::string why;
+    std::unique_ptr<Region> region = Region::adopt(fds[0].get(), why);
+    if (region && images_.size() >= kMostImages) {
+        region.reset();
+        why = "a session holds 65535 processes";
+    }
+    if (!region) {
+        writer_.event(writer_.now(), "refused",
+                      "\"pid\":" + std::to_string(pid) + ",\"why\":" + json_string(why));
+        send_with_descriptors(socket.get(), &reply, sizeof reply, nullptr, 0);
+        return;
+    }
+    drain_regions();
+    ProcessFacts facts = read_facts(static_cast<int>(pid));
+    Image *before = living(pid);
+    bool exec = before && before->registered;
+    Image &image = before && !exec ? *before : add_image(pid);
+    int parent_index = -1;
+    if (exec) {
+        image.run = before->run;
+        image.role = before->role;
+        image.spawned = before->spawned;
+        parent_index = before->index;
+        replaced_by_exec(*before, image.index);
+    } else if (!before) {
+        inherit_from_parent(image, facts.ppid);
+        for (Image *other : active_)
+            if (static_cast<int>(other->pid) == facts.ppid)
+                parent_index = other->index;
+    }
+    image.registered = true;
+    image.clock.emplace(region->head(), calibration_);
+    image.region = std::move(region);
+    image.socket = std::move(socket);
+    if (!image.pidfd)
+        watch_end(image);
+    tell_process(image, facts, parent_index);
+    scan_modules(image);
+
+    reply.accepted = 1;
+    reply.process = static_cast<uint32_t>(image.index);
+    std::vector<Descriptor> ends;
+    size_t next = 1;
+    for (uint32_t bit : {kTeeOutput, kTeeErrors}) {
+        if (!(hello.tee & bit) || next >= fds.size())
+            continue;
+        Source source{image.index, pid,
+                      stream_of(image.role, bit == kTeeOutput ? LogStream::Stdout : LogStream::Stderr),
+                      image.role};
+        Descriptor end = tee_.replace(source, std::move(fds[next++]));
+        if (!end)
+            continue;
+        reply.tee |= bit;
+        ends.push_back(std::move(end));
+    }
+    int numbers[2];
+    for (size_t i = 0; i < ends.size(); i++)
+        numbers[i] = ends[i].get();
+    send_with_descriptors(image.socket.get(), &reply, sizeof reply, numbers, ends.size());
+    writer_.publish();
+}
+
+Image &Collector::add_image(uint32_t pid) {
+    images_.push_back(std::make_unique<Image>());
+    Image &image = *images_.back();
+    image.index = static_cast<int32_t>(images_.size() - 1);
+    image.pid = pid;
+    active_.push_back(&image);
+    return image;
+}
+
+Image *Collector::living(uint32_t pid) {
+    auto found =
+        std::find_if(active_.begin(), active_.end(), [&](Image *image) { return image->pid == pid; });
+    return found == active_.end() ? nullptr : *found;
+}
+
+// Run and role are those of the nearest ancestor that is known.
+void Collector::inherit_from_parent(Image &image, int parent_pid) {
+    image.run = last_run_;
+    for (int level = 0; level < 16 && parent_pid > 1; level++, parent_pid = parent_of(parent_pid))
+        for (Image *other : active_)
+            if (other != &image && static_cast<int>(other->pid) == parent_pid) {
+                image.run = other->run;
+                image.role = other->role;
+                return;
+            }
+}
+
+void Collector::watch_end(Image &image) {
+    image.pidfd = Descriptor(static_cast<int>(syscall(SYS_pidfd_open, image.pid, 0)));
+    Image *watched = &image; // images are never freed
+    auto handler = [this, watched](uint32_t) {
+        if (!watched->alive)
+            return;
+        int status = 0;
+        pid_t pid = static_cast<pid_t>(watched->pid);
+        if (waitpid(pid, &status, WNOHANG) == pid)
+            image_ended(*watched, decode_wait_status(status));
+        else
+            image_ended(*watched, read_exit(pid, watched->pidfd.get()));
+    };
+    // It may have ended already; then there is no descriptor to be had.
+    if (!image.pidfd || !loop_.add(image.pidfd.get(), EPOLLIN, handler))
+        if (image.socket)
+            loop_.add(image.socket.get(), EPOLLIN | EPOLLRDHUP, handler);
+}
+
+void Collector::tell_process(Image &image, const ProcessFacts &facts, int parent_index) {
+    std::string argv, env;
+    for (const std::string &argument : facts.argv)
+        argv += (argv.empty() ? "" : ",") + json_string(argument);
+    for (const auto &[name, value] : facts.env)
+        env += (env.empty() ? "" : ",") + json_string(name) + ":" + json_string(value);
+    writer_.event(writer_.now(), "process",
+                  "\"index\":" + std::to_string(image.index) + ",\"pid\":" + std::to_string(image.pid) +
+                      ",\"ppid\":" + std::to_string(facts.ppid) + ",\"exe\":" + json_string(facts.exe) +
+                      ",\"argv\":[" + argv + "],\"env\":{" + env + "},\"cwd\":" + json_string(facts.cwd) +
+                      ",\"run\":" + std::to_string(image.run) +
+                      ",\"role\":" + json_string(role_name(image.role)) +
+                      (parent_index >= 0 ? ",\"parent\":" + std::to_string(parent_index) : "") +
+                      ",\"registered\":" + (image.registered ? "true" : "false"));
+}
+
+void Collector::scan_modules(Image &image) {
+    std::vector<MappedModule> modules = read_modules(static_cast<int>(image.pid));
+    bool changed = !modules.empty() && modules != image.modules;
+    image.modules_stale = false;
+    // A caller that lies in no file would have us look again and again: wait longer each time.
+    image.scan_pause = changed ? kShortestScanPause : std::min(image.scan_pause * 2 + 1, kLongestScanPause);
+    image.next_scan = monotonic_ns() + image.scan_pause;
+    if (!changed)
+        return;
+    image.modules = std::move(modules);
+    std::string text, maps;
+    for (const MappedModule &module : image.modules) {
+        text += (text.empty() ? "[" : ",[") + json_string(module.path) + "," + std::to_string(module.start) +
+                "," + std::to_string(module.end) + "]";
+        if (!is_cuda_library(module.path))
+            continue;
+        LibraryFacts facts = read_library(module.path);
+        maps += (maps.empty() ? "" : ",") + ("{\"path\":" + json_string(module.path)) +
+                ",\"soname\":" + json_string(facts.soname) + ",\"build_id\":" + json_string(facts.build_id) +
+                "}";
+    }
+    std::string index = "\"index\":" + std::to_string(image.index);
+    writer_.event(writer_.now(), "modules", index + ",\"modules\":[" + text + "]");
+    if (maps != image.maps)
+        writer_.event(writer_.now(), "maps", index + ",\"maps\":[" + maps + "]");
+    image.maps = maps;
+}
+
+void Collector::replaced_by_exec(Image &image, int32_t by) {
+    finish_region(image);
+    image.alive = false;
+    std::erase(active_, &image);
+    if (image.pidfd)
+        loop_.remove(image.pidfd.get());
+    image.pidfd.reset();
+    image.socket.reset();
+    writer_.event(writer_.now(), "exec",
+                  "\"index\":" + std::to_string(image.index) + ",\"by\":" + std::to_string(by));
+}
+
+void Collector::image_ended(Image &image, ExitStatus status) {
+    if (!image.alive)
+        return;
+    finish_region(image);
+    image.alive = false;
+    std::erase(active_, &image);
+    tee_.process_ended(image.pid);
+    if (image.pidfd)
+        loop_.remove(image.pidfd.get());
+    if (image.socket)
+        loop_.remove(image.socket.get());
+    image.pidfd.reset();
+    image.socket.reset();
+    std::string how;
+    if (status.known && status.signal)
+        how = ",\"exit_code\":null,\"signal\":" + std::to_string(status.signal);
+    else if (status.known)
+        how = ",\"exit_code\":" + std::to_string(status.code) + ",\"signal\":null";
+    writer_.event(writer_.now(), "exit", "\"index\":" + std::to_string(image.index) + how);
+    writer_.publish();
+    if (image.spawned)
+        control_.notify(
+            joined({"exit", std::to_string(image.pid), status.known ? std::to_string(status.code) : "",
+                    std::to_string(status.signal)}));
+}
+
+// Our own children, and orphans of theirs that came to us.
+void Collector::reap_children() {
+    siginfo_t info;
+    for (;;) {
+        info.si_pid = 0;
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
+            return;
+        int status = 0;
+        pid_t pid = info.si_pid;
+        Image *image = living(static_cast<uint32_t>(pid));
+        if (waitpid(pid, &status, WNOHANG) == pid && image)
+            image_ended(*image, decode_wait_status(status));
+    }
+}
+
+} // namespace shimbench::collector

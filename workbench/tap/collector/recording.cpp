@@ -1,0 +1,166 @@
+// Calls from the rings of all targets into the session.
+#include "collector.hpp"
+
+#include <algorithm>
+
+namespace shimbench::collector {
+
+using session::CallRow;
+using session::InFlightRow;
+using session::json_string;
+
+namespace {
+
+constexpr size_t kMostAtOnce = 65536; // calls of one process in one pass
+
+// The session has its own names for the same numbers.
+static_assert(static_cast<int>(session::CallFlag::Internal) == TAP_FLAG_INTERNAL);
+static_assert(static_cast<int>(session::CallFlag::Unreturned) == TAP_FLAG_UNRETURNED);
+static_assert(static_cast<int>(session::CallFlag::Truncated) == TAP_FLAG_TRUNCATED);
+static_assert(static_cast<int>(session::CallFlag::LostBefore) == TAP_FLAG_LOST_BEFORE);
+static_assert(static_cast<int>(session::CallFlag::LinkTime) == TAP_FLAG_LINK_TIME);
+static_assert(sizeof(session::PayloadItem) == sizeof(tap_item));
+
+} // namespace
+
+// A caller in no file we know of, or a library just loaded: the list of modules is to be read again.
+void Collector::look_at_caller(Image &image, const tap_record &record) {
+    if (record.function == TAP_FN_LOAD || record.function == TAP_FN_DLOPEN) {
+        image.modules_stale = true;
+        image.next_scan = 0;
+    }
+    auto inside = [&](const MappedModule &module) {
+        return record.caller >= module.start && record.caller < module.end;
+    };
+    if (record.caller == 0 ||
+        (image.last_module < image.modules.size() && inside(image.modules[image.last_module])))
+        return;
+    auto after = std::upper_bound(image.modules.begin(), image.modules.end(), record.caller,
+                                  [](uint64_t at, const MappedModule &module) { return at < module.start; });
+    if (after != image.modules.begin() && inside(*std::prev(after)))
+        image.last_module = static_cast<size_t>(std::prev(after) - image.modules.begin());
+    else
+        image.modules_stale = true;
+}
+
+// Takes up to about `limit` calls; returns how many.
+size_t Collector::drain_region(Image &image, size_t limit) {
+    drained_.clear();
+    image.region->drain(drained_, limit);
+    for (const DrainedCall &call : drained_.calls) {
+        const tap_record &record = call.record;
+        CallRow row{};
+        row.time = image.clock->mono_ns(record.start) - writer_.start_mono_ns();
+        row.duration = image.clock->duration_ns(record.duration);
+        row.caller = record.caller;
+        std::copy(std::begin(record.args), std::end(record.args), row.args);
+        row.thread = call.thread;
+        row.sequence = record.sequence;
+        row.parent = record.parent;
+        if (call.payload_length)
+            row.payload =
+                writer_.blob(std::span(drained_.payloads).subspan(call.payload_offset, call.payload_length));
+        row.result = record.result;
+        row.process = static_cast<uint16_t>(image.index);
+        row.function = record.function;
+        row.flags = record.flags;
+        row.nesting = call.nesting;
+        pending_.push_back(row);
+        look_at_caller(image, record);
+    }
+    return drained_.calls.size();
+}
+
+// Numbers are given in the order of entry, as far as the calls of one pass go.
+void Collector::flush_calls() {
+    std::stable_sort(pending_.begin(), pending_.end(),
+                     [](const CallRow &a, const CallRow &b) { return a.time < b.time; });
+    for (const CallRow &row : pending_)
+        writer_.call(row);
+    pending_.clear();
+}
+
+// True when there were any.
+bool Collector::drain_regions() {
+    bool any = false;
+    for (Image *image : active_)
+        if (image->region)
+            any = drain_region(*image, kMostAtOnce) > 0 || any;
+    if (any)
+        flush_calls();
+    return any;
+}
+
+// The last look at a region: what is left in it, then the calls that will never return.
+void Collector::finish_region(Image &image) {
+    if (!image.region)
+        return;
+    // More than it can hold is made up by somebody who still writes to it.
+    size_t left = size_t{image.region->head().max_chunks} * TAP_CELLS_PER_CHUNK;
+    for (size_t count = 1; count > 0 && left > 0; left -= std::min(left, count)) {
+        count = drain_region(image, kMostAtOnce);
+        flush_calls();
+        writer_.publish();
+    }
+    flying_.clear();
+    image.region->in_flight(flying_);
+    int64_t now = writer_.now();
+    for (const FlyingCall &call : flying_) {
+        CallRow row{};
+        row.time = image.clock->mono_ns(call.slot.start) - writer_.start_mono_ns();
+        row.duration = std::max<int64_t>(0, now - row.time);
+        row.caller = call.slot.caller;
+        std::copy_n(call.slot.args, 3, row.args);
+        row.thread = call.thread;
+        row.sequence = call.slot.sequence;
+        row.parent = call.slot.parent;
+        row.process = static_cast<uint16_t>(image.index);
+        row.function = call.slot.function;
+        row.flags = static_cast<uint8_t>(session::CallFlag::Unreturned);
+        row.nesting = call.nesting;
+        pending_.push_back(row);
+    }
+    flush_calls();
+    tell_losses(image);
+    image.region.reset();
+}
+
+void Collector::write_in_flight() {
+    flying_rows_.clear();
+    for (Image *image : active_) {
+        if (!image->region)
+            continue;
+        flying_.clear();
+        image->region->in_flight(flying_);
+        for (const FlyingCall &call : flying_) {
+            InFlightRow row{};
+            row.started = image->clock->mono_ns(call.slot.start) - writer_.start_mono_ns();
+            row.caller = call.slot.caller;
+            std::copy(std::begin(call.slot.args), std::end(call.slot.args), row.args);
+            row.thread = call.thread;
+            row.sequence = call.slot.sequence;
+            row.parent = call.slot.parent;
+            row.process = static_cast<uint16_t>(image->index);
+            row.function = call.slot.function;
+            flying_rows_.push_back(row);
+        }
+    }
+    writer_.in_flight(writer_.now(), flying_rows_);
+}
+
+void Collector::tell_losses(Image &image) {
+    if (!image.region)
+        return;
+    std::string process = "\"process\":" + std::to_string(image.index);
+    uint64_t lost = image.region->lost();
+    if (lost > image.lost) {
+        image.lost = lost;
+        writer_.event(writer_.now(), "lost", process + ",\"why\":\"ring\",\"count\":" + std::to_string(lost));
+    }
+    if (!image.region->damage().empty() && !image.damage_told) {
+        image.damage_told = true;
+        writer_.event(writer_.now(), "damage", process + ",\"text\":" + json_string(image.region->damage()));
+    }
+}
+
+} // namespace shimbench::collector

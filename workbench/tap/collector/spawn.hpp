@@ -1,0 +1,18 @@
+// Starts a program in a session and process group of its own.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace shimbench::collector {
+
+struct Program {
+    std::vector<std::string> argv;
+    std::vector<std::string> env; // NAME=value, all of it
+    std::string cwd;
+};
+
+// The new process, with these as its descriptors 1 and 2. On failure -1 and a sentence in `why`.
+int spawn(const Program &program, int output, int errors, std::string &why);
+
+} // namespace shimbench::collector
