@@ -13,6 +13,7 @@ from calls import driver_calls
 from conftest import Consumer, Recorder, Recording
 
 from workbench.native import NativePaths
+from workbench.tap.rundir import make_bare_directory, make_run_directory
 from workbench.views.coverage import Coverage
 
 LINE_OF_98_BYTES = (
@@ -74,23 +75,27 @@ def said_by_the_target(recording: Recording) -> tuple[int, str, str]:
     return recording.status, recording.stdout, without_paths("\n".join(talk))
 
 
-def bare(command: list[str], directory: Path) -> tuple[int, str, str]:
-    """The same with nothing of ours in the process or around it."""
-    libraries = directory / "bare"
-    libraries.mkdir(exist_ok=True)
-    for soname, name in (("libcuda.so.1", "cuda"), ("libnvidia-ml.so.1", "nvml")):
-        (libraries / soname).unlink(missing_ok=True)
-        (libraries / soname).symlink_to(directory / "build" / f"libvgpu-{name}.so")
+def alone(command: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
+    """The same of a target that runs without a collector around it."""
     done = subprocess.run(
-        command,
-        env={**os.environ, "LD_LIBRARY_PATH": str(libraries)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
     )
     status = 128 - done.returncode if done.returncode < 0 else done.returncode
     return status, done.stdout, without_paths(done.stderr.rstrip("\n"))
+
+
+def probe(programs: Path, runtimes: Callable[[str], Path], version: str) -> list[str]:
+    """The command that asks this runtime for its devices."""
+    return [str(programs / "probe"), str(runtimes(version) / f"libcudart.so.{version.split('.')[0]}")]
+
+
+def libraries(directory: Path) -> dict[str, Path]:
+    build = directory / "build"
+    return {
+        "libcuda.so.1": build / "libvgpu-cuda.so",
+        "libnvidia-ml.so.1": build / "libvgpu-nvml.so",
+        "libvgpu-common.so": build / "libvgpu-common.so",
+    }
 
 
 @pytest.mark.parametrize("version", ["12.4", "13.0"])
@@ -102,14 +107,32 @@ def test_a_broken_shim_fails_alike_bare_untapped_and_tapped(
     cudart: Callable[[str], Path],
     target_programs: Path,
     recorder: Recorder,
+    tmp_path: Path,
 ) -> None:
     directory = foreign_shim(**BROKEN[broken])
-    runtime = cudart(version) / f"libcudart.so.{version.split('.')[0]}"
-    command = [str(target_programs / "probe"), str(runtime)]
-    alone = bare(command, directory)
+    command = probe(target_programs, cudart, version)
+    bare = alone(command, make_bare_directory(tmp_path / "bare", libraries(directory)))
     for tap in (False, True):
         done = recorder.run(command, directory, tap=tap, json_report=False)
-        assert said_by_the_target(done) == alone, f"tap={tap}"
+        assert said_by_the_target(done) == bare, f"tap={tap}"
+
+
+@pytest.mark.parametrize("version", ["12.4", "13.0"])
+@pytest.mark.parametrize("broken", ["nothing", *BROKEN])
+def test_without_a_collector_the_tap_lets_everything_through(
+    broken: str,
+    version: str,
+    foreign_shim: ForeignShim,
+    cudart: Callable[[str], Path],
+    native_paths: NativePaths,
+    target_programs: Path,
+    tmp_path: Path,
+) -> None:
+    shim = libraries(foreign_shim(**BROKEN.get(broken, {})))
+    command = probe(target_programs, cudart, version)
+    bare = alone(command, make_bare_directory(tmp_path / "bare", shim))
+    nobody = tmp_path / "nobody.sock"
+    assert alone(command, make_run_directory(tmp_path / "run", native_paths, shim, nobody)) == bare
 
 
 def test_a_whole_foreign_shim_is_counted_as_it_counts_itself(
