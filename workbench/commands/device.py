@@ -1,8 +1,8 @@
 """Print what the processes of a session hold on the device, as their calls show it.
 
---json prints {"session", "run", "memory_total", "used", "processes": [{"pid", "ended", "memory_total",
-"memory_free", "used", "pinned", "contexts", "allocations", "streams", "events", "modules", "kernels",
-"graphs"}]}; sizes in bytes.
+--json prints {"session", "run", "memory_total", "memory_used", "executes_kernels", "disagreements",
+"processes": [{"pid", "ended", "memory_total", "memory_free", "memory_used", "pinned", "contexts",
+"allocations", "streams", "events", "modules", "kernels", "graphs"}]}; sizes in bytes.
 """
 
 from __future__ import annotations
@@ -39,12 +39,24 @@ def run(options: argparse.Namespace) -> int:
     with told_as_errors():
         state.update(session)
     if options.json:
-        head = {"session": str(session.path), "run": state.run, "memory_total": state.memory_total}
-        processes = [_as_json(session, device) for device in state.processes.values()]
-        print_json({**head, "used": state.used, "processes": processes})
+        print_json(
+            {
+                "session": str(session.path),
+                "run": state.run,
+                "memory_total": state.memory_total,
+                "memory_used": state.memory_used,
+                "executes_kernels": state.executes,
+                "disagreements": state.disagreements(),
+                "processes": [_as_json(session, device) for device in state.processes.values()],
+            }
+        )
         return 0
-    total = size(state.memory_total) if state.memory_total is not None else "unknown"
-    print(f"run {state.run}: device memory {total}, held by living processes {size(state.used)}")
+    total = size(state.memory_total) if state.memory_total else "unknown"
+    print(f"run {state.run}: device memory {total}, held by living processes {size(state.memory_used)}")
+    if state.executes is False:
+        print("the forwarder's device counts launches; kernels are not executed")
+    for text in state.disagreements():
+        print(f"host and calls disagree: {text}")
     for device in state.processes.values():
         print("\n".join(_as_lines(session, device, None if options.all else _TOP)))
     return 0
@@ -54,15 +66,15 @@ def _as_lines(session: Session, device: ProcessDevice, limit: int | None) -> lis
     process = session.processes[device.process]
     state = " (ended)" if device.ended else ""
     lines = [
-        f"process {process.pid}{state} {' '.join(process.argv[:1])}: {size(device.used)} device, "
+        f"process {process.pid}{state} {' '.join(process.argv[:1])}: {size(device.memory_used)} device, "
         f"{size(device.pinned)} pinned, {len(device.contexts)} contexts, {len(device.streams)} streams, "
         f"{len(device.events)} events, {len(device.modules)} modules, {len(device.graphs)} graphs"
     ]
-    allocations = sorted(device.allocations.values(), key=lambda allocation: -allocation.size)
+    allocations = device.allocations
     for allocation in allocations[:limit]:
         lines.append(
             f"  0x{allocation.address:012x} {size(allocation.size):>10} {allocation.kind:<8} "
-            f"{allocation.owner}, call {allocation.call + 1}"
+            f"{allocation.owner}, call {allocation.call}"
         )
     if limit is not None and len(allocations) > limit:
         lines.append(f"  ... {len(allocations) - limit} more allocations (--all)")
@@ -81,10 +93,10 @@ def _as_json(session: Session, device: ProcessDevice) -> dict[str, Any]:
         "ended": device.ended,
         "memory_total": device.memory_total,
         "memory_free": device.memory_free,
-        "used": device.used,
+        "memory_used": device.memory_used,
         "pinned": device.pinned,
         "contexts": [asdict(context) for context in device.contexts.values()],
-        "allocations": [asdict(allocation) for allocation in device.allocations.values()],
+        "allocations": [asdict(allocation) for allocation in device.allocations],
         "streams": [asdict(made) for made in device.streams.values()],
         "events": [asdict(made) for made in device.events.values()],
         "modules": [asdict(made) for made in device.modules.values()],

@@ -1,5 +1,7 @@
 """The state of the device as the recorded calls show it, for any shim: what each process holds.
 
+What a forwarder tells of itself stands beside it; where the two disagree, that is said.
+
 Launches are counted by numpy over whole columns; only calls that make or destroy something, which
 are few, are looked at one by one.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +27,7 @@ Rows = npt.NDArray[np.int64]
 BATCH = 1 << 20
 _SIZE = 1 << 16
 _CHEAP = ("process", "function", "result")
-_FULL = ("process", "function", "caller", "payload", "arg0", "arg1", "arg2")
+_FULL = ("time", "process", "function", "caller", "payload", "arg0", "arg1", "arg2")
 
 
 @dataclass
@@ -36,13 +38,15 @@ class Allocation:
     size: int  #: bytes
     kind: str
     owner: str  #: library of the caller
-    call: int  #: row index of the call that made it
+    call: int  #: number of the call that made it, as displayed
     mapped: int = 0  #: physical: how often it is mapped
     released: bool = False  #: physical: its handle is gone, its mappings hold it
 
 
 @dataclass
 class Context:
+    """A context; `call` is the number of the call that made it."""
+
     handle: int
     device: int
     primary: bool
@@ -52,7 +56,7 @@ class Context:
 
 @dataclass
 class Made:
-    """A stream, event, module, graph or executable graph."""
+    """A stream, event, module, graph or executable graph; `call` is the number of the call that made it."""
 
     handle: int
     kind: str
@@ -75,7 +79,7 @@ class ProcessDevice:
 
     process: int
     contexts: dict[int, Context] = field(default_factory=dict)
-    allocations: dict[int, Allocation] = field(default_factory=dict)
+    held: dict[int, Allocation] = field(default_factory=dict)  #: by address
     streams: dict[int, Made] = field(default_factory=dict)
     events: dict[int, Made] = field(default_factory=dict)
     modules: dict[int, Made] = field(default_factory=dict)
@@ -83,20 +87,26 @@ class ProcessDevice:
     names: dict[int, str] = field(default_factory=dict)  #: kernel handle -> name
     launches: dict[int, int] = field(default_factory=dict)  #: kernel handle -> count
     graph_launches: dict[int, int] = field(default_factory=dict)  #: executable graph -> count
-    memory_total: int | None = None  #: bytes, as the process was told last
+    memory_total: int = 0  #: bytes, as the process was told last; 0: it did not ask
     memory_free: int | None = None  #: bytes, as the process was told last
     ended: bool = False
+    changed_ns: int = 0  #: when it last took or gave back memory
     _mappings: dict[int, tuple[int, int]] = field(default_factory=dict)  # address -> size, handle
 
     @property
-    def used(self) -> int:
+    def allocations(self) -> list[Allocation]:
+        """What it holds, the largest first."""
+        return sorted(self.held.values(), key=lambda allocation: -allocation.size)
+
+    @property
+    def memory_used(self) -> int:
         """Bytes of device memory it holds by its own calls."""
-        return sum(a.size for a in self.allocations.values() if a.kind in ("device", "managed", "physical"))
+        return sum(a.size for a in self.held.values() if a.kind != "host")
 
     @property
     def pinned(self) -> int:
         """Bytes of pinned host memory."""
-        return sum(a.size for a in self.allocations.values() if a.kind == "host")
+        return sum(a.size for a in self.held.values() if a.kind == "host")
 
     @property
     def kernels(self) -> list[Kernel]:
@@ -111,7 +121,8 @@ class ProcessDevice:
 
 @dataclass(frozen=True)
 class _Call:
-    row: int
+    number: int
+    time: int
     args: Sequence[int]
     items: Sequence[Item]
     owner: str
@@ -130,24 +141,52 @@ class DeviceState:
         self.wanted_run = run
         self.run = -1
         self.processes: dict[int, ProcessDevice] = {}
+        self.host: dict[str, Any] = {}  #: the forwarder's last state line (host/STATE.md), if it has one
+        self._host_ns = 0
         self._session: Session | None = None
         self._scanned = 0
+        self._events = 0
 
     @property
-    def memory_total(self) -> int | None:
-        """Bytes of the device, as any process was told; None when none asked."""
-        told = [p.memory_total for p in self.processes.values() if p.memory_total is not None]
-        return told[-1] if told else None
+    def memory_total(self) -> int:
+        """Bytes of the device, as any process was told; 0 when none asked."""
+        told = [process.memory_total for process in self.processes.values() if process.memory_total]
+        return told[-1] if told else 0
 
     @property
-    def used(self) -> int:
+    def memory_used(self) -> int:
         """Bytes of device memory that living processes hold."""
-        return sum(process.used for process in self.processes.values() if not process.ended)
+        return sum(process.memory_used for process in self.processes.values() if not process.ended)
+
+    @property
+    def executes(self) -> bool | None:
+        """Whether the forwarder's device executes kernels; None when no forwarder says so."""
+        device = self.host.get("device")
+        return device.get("executes_kernels") if isinstance(device, dict) else None
+
+    def disagreements(self) -> list[str]:
+        """Where the forwarder's figures are not those of the calls, for living processes."""
+        if self._session is None:
+            return []
+        by_pid = {
+            self._session.processes[device.process].pid: device
+            for device in self.processes.values()
+            if not device.ended and device.changed_ns <= self._host_ns
+        }
+        found = []
+        for client in self.host.get("clients", []):
+            device = by_pid.get(client.get("pid"))
+            if device is not None and client.get("memory", device.memory_used) != device.memory_used:
+                found.append(
+                    f"process {client['pid']} holds {device.memory_used} bytes by its calls, "
+                    f"{client['memory']} on the host"
+                )
+        return found
 
     def update(self, session: Session) -> bool:
         """Take in rows recorded since; True if anything may have changed."""
         if session is not self._session:
-            self._session, self._scanned, self.run = session, 0, -1
+            self._session, self._scanned, self._events, self.run, self.host = session, 0, 0, -1, {}
             self._prepare(session)
         run = self.wanted_run
         if run is None:
@@ -157,7 +196,8 @@ class DeviceState:
         in_run = np.zeros(_SIZE, bool)
         in_run[[process.index for process in session.processes if process.run == run]] = True
         total = len(session.calls)
-        changed = self._scanned < total
+        changed = self._scanned < total or self._events < len(session.events)
+        self._take_host(session)
         while self._scanned < total:
             stop = min(self._scanned + BATCH, total)
             self._take(session, self._scanned, stop, in_run)
@@ -166,6 +206,12 @@ class DeviceState:
             ended = session.processes[index].ended_ns is not None
             changed, device.ended = changed or ended != device.ended, ended
         return changed
+
+    def _take_host(self, session: Session) -> None:
+        for event in session.events[self._events :]:
+            if event.kind == "host" and isinstance(event.fields.get("device"), dict):
+                self.host, self._host_ns = event.fields, event.time_ns
+        self._events = len(session.events)
 
     def _prepare(self, session: Session) -> None:
         """Which function numbers mean something, in this session's schema."""
@@ -197,8 +243,12 @@ class DeviceState:
             words = [picked[f"arg{number}"][place] for number in range(3)]
             process = picked["process"][place]
             owner = session.caller_name(process, picked["caller"][place]).rpartition("+0x")[0]
-            call = _Call(start + at, words_of(words, items), items, owner)
-            self._handlers[picked["function"][place]](self._of(process), call)
+            call = _Call(start + at + 1, picked["time"][place], words_of(words, items), items, owner)
+            device = self._of(process)
+            held = len(device.held)
+            self._handlers[picked["function"][place]](device, call)
+            if len(device.held) != held:
+                device.changed_ns = call.time
 
     def _count_launches(self, session: Session, start: int, stop: int, rows: Rows) -> None:
         if not len(rows):
@@ -234,13 +284,13 @@ def _allocate(kind: str, size: Callable[[_Call], int]) -> _Handler:
     def handle(device: ProcessDevice, call: _Call) -> None:
         address = call.out()
         if address:
-            device.allocations[address] = Allocation(address, size(call), kind, call.owner, call.row)
+            device.held[address] = Allocation(address, size(call), kind, call.owner, call.number)
 
     return handle
 
 
 def _free(device: ProcessDevice, call: _Call) -> None:
-    device.allocations.pop(call.args[0], None)
+    device.held.pop(call.args[0], None)
 
 
 def _pitched(call: _Call) -> int:
@@ -248,11 +298,11 @@ def _pitched(call: _Call) -> int:
 
 
 def _registered(device: ProcessDevice, call: _Call) -> None:
-    device.allocations[call.args[0]] = Allocation(call.args[0], call.args[1], "host", call.owner, call.row)
+    device.held[call.args[0]] = Allocation(call.args[0], call.args[1], "host", call.owner, call.number)
 
 
 def _released(device: ProcessDevice, call: _Call) -> None:
-    memory = device.allocations.get(call.args[0])
+    memory = device.held.get(call.args[0])
     if memory is not None:
         memory.released = True
         _drop_unused(device, memory)
@@ -261,12 +311,12 @@ def _released(device: ProcessDevice, call: _Call) -> None:
 def _drop_unused(device: ProcessDevice, memory: Allocation) -> None:
     """Physical memory lives as long as its handle or one of its mappings does."""
     if memory.released and not memory.mapped:
-        device.allocations.pop(memory.address, None)
+        device.held.pop(memory.address, None)
 
 
 def _mapped(device: ProcessDevice, call: _Call) -> None:
     address, size, _, handle = call.args[:4] if len(call.args) > 3 else (*call.args[:3], 0)
-    memory = device.allocations.get(handle)
+    memory = device.held.get(handle)
     if memory is not None:
         memory.mapped += 1
         device._mappings[address] = (size, handle)
@@ -276,7 +326,7 @@ def _unmapped(device: ProcessDevice, call: _Call) -> None:
     first, size = call.args[0], call.args[1]
     for address in [at for at in device._mappings if first <= at < first + size]:
         _, handle = device._mappings.pop(address)
-        memory = device.allocations.get(handle)
+        memory = device.held.get(handle)
         if memory is not None:
             memory.mapped -= 1
             _drop_unused(device, memory)
@@ -294,7 +344,7 @@ def _told_total(device: ProcessDevice, call: _Call) -> None:
 def _context_made(device: ProcessDevice, call: _Call) -> None:
     handle = call.out()
     if handle:
-        device.contexts[handle] = Context(handle, call.args[2], False, 1, call.row)
+        device.contexts[handle] = Context(handle, call.args[2], False, 1, call.number)
 
 
 def _context_destroyed(device: ProcessDevice, call: _Call) -> None:
@@ -306,7 +356,7 @@ def _primary_retained(device: ProcessDevice, call: _Call) -> None:
     if not handle:
         return
     number = call.args[1] & 0xFFFFFFFF
-    context = device.contexts.setdefault(handle, Context(handle, number, True, 0, call.row))
+    context = device.contexts.setdefault(handle, Context(handle, number, True, 0, call.number))
     context.retained += 1
 
 
@@ -331,14 +381,14 @@ def _primary_gone(device: ProcessDevice, context: Context) -> None:
         return
     for kept in (device.streams, device.events, device.graphs, device.modules):
         kept.clear()
-    device.allocations = {a.address: a for a in device.allocations.values() if a.kind == "physical"}
+    device.held = {a.address: a for a in device.held.values() if a.kind == "physical"}
 
 
 def _make(where: str, kind: str, detail: Callable[[_Call], str] = lambda call: "") -> _Handler:
     def handle(device: ProcessDevice, call: _Call) -> None:
         made = call.out(1 if kind == "captured graph" else 0)
         if made:
-            getattr(device, where)[made] = Made(made, kind, call.row, detail(call))
+            getattr(device, where)[made] = Made(made, kind, call.number, detail(call))
 
     return handle
 

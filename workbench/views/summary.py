@@ -151,12 +151,11 @@ class GpuModeTracker:
         for event in events[before:]:
             if event.kind == "host" and "device" in event.fields:
                 device = event.fields["device"]
-                name = device.get("kind", device.get("name", "")) if isinstance(device, dict) else str(device)
-                counting = name == "count-only"
+                counting = device == "count-only"
+                if isinstance(device, dict):
+                    counting = device.get("executes_kernels") is False
                 self._not_executed = (
-                    ModeEvidence(
-                        "not-executed", "the forwarder's device is count-only: no kernel is executed"
-                    )
+                    ModeEvidence("not-executed", "the forwarder's device counts launches and executes none")
                     if counting
                     else None
                 )
