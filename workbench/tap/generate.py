@@ -117,7 +117,9 @@ def captured(parameter: Parameter) -> str | None:
         return "TAP_CAPTURE_STRING"
     if parameter.kind not in ("pointer", "string") or parameter.length is None or not parameter.pointee_size:
         return None
-    return {"in": "TAP_CAPTURE_IN", "out": "TAP_CAPTURE_OUT", "inout": "TAP_CAPTURE_INOUT"}[parameter.direction]
+    return {"in": "TAP_CAPTURE_IN", "out": "TAP_CAPTURE_OUT", "inout": "TAP_CAPTURE_INOUT"}[
+        parameter.direction
+    ]
 
 
 def prototype(function: dict[str, Any], parameters: list[Parameter]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The folder of one run: the stamped taps, the libraries beside them, and the environment that leads there."""
+"""The folder of one run: stamped taps, the libraries beside them, and the environment that leads there."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def make_run_directory(
 def make_bare_directory(
     run_dir: Path, libraries: Mapping[str, Path], inherited: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The same without any of ours (``--no-tap``): links to the libraries, and the environment that finds them."""
+    """The same without any of ours (``--no-tap``): links to the libraries, and an environment to find them."""
     lib = run_dir / "lib"
     lib.mkdir(parents=True, exist_ok=True)
     preload = []

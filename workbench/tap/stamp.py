@@ -138,7 +138,9 @@ def _sysv_hash(name: bytes) -> int:
 
 
 def _is_driver_name(name: str) -> bool:
-    return (name.startswith("cu") and name[2:3].isupper()) or (name.startswith("nvml") and name[4:5].isupper())
+    return (name.startswith("cu") and name[2:3].isupper()) or (
+        name.startswith("nvml") and name[4:5].isupper()
+    )
 
 
 def stamp(template: Path, shim_path: Path | None, out: Path) -> StampReport:
@@ -152,7 +154,9 @@ def stamp(template: Path, shim_path: Path | None, out: Path) -> StampReport:
     image = _Image(data, template)
     symbols = image.symbols()
     known = {s.name.decode(): s for s in symbols if s.defined and not s.name.startswith(SLOT_PREFIX)}
-    slots = sorted((s for s in symbols if s.name.startswith(SLOT_PREFIX)), key=lambda s: int(s.name[15:].rstrip(b"_")))
+    slots = sorted(
+        (s for s in symbols if s.name.startswith(SLOT_PREFIX)), key=lambda s: int(s.name[15:].rstrip(b"_"))
+    )
 
     kept: dict[int, bytes] = {known[name].index: name.encode() for name in wanted if name in known}
     unknown: set[str] = set()

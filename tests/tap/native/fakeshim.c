@@ -9,7 +9,9 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-EXPORT int cuInit(unsigned flags) { return flags ? 1 : 0; }
+EXPORT int cuInit(unsigned flags) {
+    return flags ? 1 : 0;
+}
 EXPORT int cuDriverGetVersion(int *version) {
     *version = 13000;
     return 0;
@@ -32,8 +34,8 @@ EXPORT int cuMemcpyHtoD_v2(uint64_t to, const void *from, uint64_t size) {
     (void)to, (void)from, (void)size;
     return 0;
 }
-EXPORT int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                          unsigned shared, void *stream, void **params, void **extra) {
+EXPORT int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                          unsigned bz, unsigned shared, void *stream, void **params, void **extra) {
     (void)f, (void)stream, (void)params, (void)extra;
     return gx == 1 && gy == 2 && gz == 3 && bx == 4 && by == 5 && bz == 6 && shared == 7 ? 0 : 1;
 }
@@ -49,7 +51,9 @@ EXPORT int cuCtxGetCurrent(void **context) { /* aborts: a call that doesn't retu
 EXPORT long cuPrivateSum(long a, long b, long c, long d, long e, long f, double x, double y, long g, long h) {
     return a + b + c + d + e + f + g + h + (long)x + (long)y;
 }
-EXPORT int fake_helper(int value) { return value + 1; }
+EXPORT int fake_helper(int value) {
+    return value + 1;
+}
 EXPORT int fake_data = 7;
 
 static int hidden_mem_get_info(uint64_t *free, uint64_t *total) {
@@ -57,7 +61,9 @@ static int hidden_mem_get_info(uint64_t *free, uint64_t *total) {
     *total = 2;
     return 0;
 }
-static int hidden_private(int a) { return a * 2; }
+static int hidden_private(int a) {
+    return a * 2;
+}
 
 /* --- export tables --- */
 static int table_get(void **out, int device) {
@@ -69,7 +75,9 @@ static int integrity(uint32_t version, uint64_t seconds, uint64_t *out) {
     out[0] = out[1] = 0;
     return 0;
 }
-static int storage(void) { return 5; }
+static int storage(void) {
+    return 5;
+}
 static const void *const interface_table[] = {(void *)32, NULL, (void *)table_get, (void *)0x77};
 static const void *const integrity_table[] = {(void *)16, (void *)integrity};
 static const void *const storage_table[] = {(void *)storage, (void *)storage, (void *)storage};
@@ -137,9 +145,13 @@ __attribute__((constructor)) static void early(void) {
 #endif
 #ifdef NEEDS_WHAT_IS_NOWHERE
 extern int nowhere_to_be_found(void);
-EXPORT int cuDeviceGet(int *device, int ordinal) { return *device = ordinal + nowhere_to_be_found(); }
+EXPORT int cuDeviceGet(int *device, int ordinal) {
+    return *device = ordinal + nowhere_to_be_found();
+}
 #endif
 #ifdef NEEDS_A_MISSING_LIBRARY
 extern int from_missing_library(void);
-EXPORT int cuDeviceGet(int *device, int ordinal) { return *device = ordinal + from_missing_library(); }
+EXPORT int cuDeviceGet(int *device, int ordinal) {
+    return *device = ordinal + from_missing_library();
+}
 #endif

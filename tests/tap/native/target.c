@@ -21,7 +21,9 @@ static int (*device_count)(int *);
 static void *driver;
 static uint64_t *calls; /* shared with every child */
 
-static void count_call(void) { __atomic_fetch_add(calls, 1, __ATOMIC_RELAXED); }
+static void count_call(void) {
+    __atomic_fetch_add(calls, 1, __ATOMIC_RELAXED);
+}
 
 static void *symbol(const char *name) {
     void *found = dlsym(driver, name);
@@ -123,7 +125,8 @@ static void proc_addresses(void) {
     printf("init %d\n", ask("cuInit", &first, 2000, 0, NULL) == 0 && first == (void *)init);
     ask("cuGetProcAddress", &answer, 12000, 0, NULL);
     printf("itself %d\n", answer == (void *)ask);
-    ((int (*)(const char *, void **, int, uint64_t, int *))answer)("cuDeviceGetCount", &answer, 2000, 0, NULL);
+    ((int (*)(const char *, void **, int, uint64_t, int *))answer)("cuDeviceGetCount", &answer, 2000, 0,
+                                                                   NULL);
     ((int (*)(int *))answer)(&devices);
     printf("count %d\n", devices);
     ask("cuMemGetInfo", &answer, 3020, 0, NULL);
@@ -172,12 +175,14 @@ static void shapes(void) {
     printf("no name %d\n", device_name((char *)8, 1 << 20, 9));
     printf("alloc %d", ((int (*)(uint64_t *, uint64_t))symbol("cuMemAlloc_v2"))(&address, 64));
     printf(" %llx\n", (unsigned long long)address);
-    int (*copy)(uint64_t, const void *, uint64_t) = (int (*)(uint64_t, const void *, uint64_t))symbol("cuMemcpyHtoD_v2");
+    int (*copy)(uint64_t, const void *, uint64_t) =
+        (int (*)(uint64_t, const void *, uint64_t))symbol("cuMemcpyHtoD_v2");
     printf("copy %d\n", copy(address, bytes, sizeof bytes));
     printf("wild copy %d\n", copy(address, (void *)0x123456789000, 4096));
-    int (*launch)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **,
-                  void **) = (int (*)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
-                                      void *, void **, void **))symbol("cuLaunchKernel");
+    int (*launch)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *,
+                  void **, void **) =
+        (int (*)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *,
+                 void **, void **))symbol("cuLaunchKernel");
     printf("launch %d\n", launch(NULL, 1, 2, 3, 4, 5, 6, 7, NULL, params, NULL));
     long (*sum)(long, long, long, long, long, long, double, double, long, long) =
         (long (*)(long, long, long, long, long, long, double, double, long, long))symbol("cuPrivateSum");

@@ -41,12 +41,13 @@ static int binding_mode(void) {
     return (mode & RTLD_NOW ? RTLD_NOW : RTLD_LAZY) | RTLD_LOCAL;
 }
 
-static void note_range(void) {
+/* Learns where the shim lies and what it exports. */
+static void note_shim(void *opened) {
     struct link_map_head { /* the public part of glibc's struct link_map */
         uint64_t base;
         char *name;
         void *dynamic;
-    } *map = handle;
+    } *map = opened;
     struct tap_object object;
     if (!shimbench_object_at((uint64_t)map->dynamic, &object))
         return;
@@ -55,9 +56,10 @@ static void note_range(void) {
     __atomic_store_n(&tap_behind.size, object.end - object.start, __ATOMIC_RELEASE);
     for (uint32_t i = 1; i < TAP_FUNCTION_COUNT; i++) {
         bool indirect = false;
-        void *real = tap_exports[i].name ? shimbench_symbol_in(&object, tap_exports[i].name, &indirect) : NULL;
+        void *real =
+            tap_exports[i].name ? shimbench_symbol_in(&object, tap_exports[i].name, &indirect) : NULL;
         if (real && indirect)
-            real = loader.dlsym(handle, tap_exports[i].name);
+            real = loader.dlsym(opened, tap_exports[i].name);
         if (real)
             __atomic_store_n(&tap_real[i], real, __ATOMIC_RELAXED);
     }
@@ -75,6 +77,8 @@ void *tap_symbol_behind(const char *name) {
     int saved = errno;
     void *opened = handle ? handle : open_behind();
     void *symbol = NULL;
+    if (opened && !tap_behind.size)
+        note_shim(opened);
     if (opened) {
         symbol = loader.dlsym(opened, name);
         if (!symbol)
@@ -84,8 +88,12 @@ void *tap_symbol_behind(const char *name) {
     return symbol;
 }
 
-static int32_t missing_cuda(void) { return 500; /* CUDA_ERROR_NOT_FOUND */ }
-static int32_t missing_nvml(void) { return 13; /* NVML_ERROR_FUNCTION_NOT_FOUND */ }
+static int32_t missing_cuda(void) {
+    return 500; /* CUDA_ERROR_NOT_FOUND */
+}
+static int32_t missing_nvml(void) {
+    return 13; /* NVML_ERROR_FUNCTION_NOT_FOUND */
+}
 
 void *tap_resolve(uint16_t function) {
     void *real = tap_symbol_behind(tap_exports[function].name);
@@ -143,7 +151,7 @@ static void load_behind(void) {
         record_load(&call, path, error);
     if (opened) {
         library.behind = opened;
-        note_range();
+        note_shim(opened);
         tap_fill_export_thunks();
         return;
     }
@@ -152,7 +160,9 @@ static void load_behind(void) {
     shimbench_local.load_failures++; /* the preload turns the dlopen that brought us in into this failure */
 }
 
-static void *wrap_answer(const char *name, void *address) { return tap_wrap_symbol(name, address); }
+static void *wrap_answer(const char *name, void *address) {
+    return tap_wrap_symbol(name, address);
+}
 
 __attribute__((constructor)) static void start(void) {
     int saved = errno;

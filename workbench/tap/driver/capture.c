@@ -8,7 +8,8 @@ enum { LOWEST_POINTER = 4096 }; /* below lie integers and mistakes */
 
 uint64_t tap_count_behind(uint64_t pointer, unsigned size) {
     uint64_t count = 0;
-    if (pointer < LOWEST_POINTER || size > sizeof count || shimbench_copy_safely(&count, pointer, size) != size)
+    if (pointer < LOWEST_POINTER || size > sizeof count ||
+        shimbench_copy_safely(&count, pointer, size) != size)
         return 0;
     return count;
 }
@@ -31,7 +32,8 @@ void tap_capture_before(const struct tap_prototype *prototype, const uint64_t *w
         uint64_t length = length_of(value, words);
         if (length > TAP_BEFORE_BYTES)
             length = TAP_BEFORE_BYTES;
-        if (pointer >= LOWEST_POINTER && shimbench_copy_safely(before->bytes[slot], pointer, length) == length)
+        if (pointer >= LOWEST_POINTER &&
+            shimbench_copy_safely(before->bytes[slot], pointer, length) == length)
             before->length[slot] = (uint8_t)length;
         slot++;
     }

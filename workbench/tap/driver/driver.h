@@ -16,8 +16,8 @@ enum tap_capture_kind { TAP_CAPTURE_STRING, TAP_CAPTURE_IN, TAP_CAPTURE_OUT, TAP
 /* What a pointer parameter points to. */
 struct tap_value {
     uint8_t kind;
-    uint8_t index; /* of the parameter */
-    bool sure;     /* size and length are constants of the model: read without a safety net after success */
+    uint8_t index;  /* of the parameter */
+    bool sure;      /* size and length are constants of the model: read without a safety net after success */
     uint32_t size;  /* bytes of one element */
     uint32_t count; /* elements, unless `counter` computes them from the arguments */
     uint64_t (*counter)(const uint64_t *words);
@@ -34,9 +34,9 @@ struct tap_prototype {
 
 struct tap_export {
     const char *name, *base;
-    uint32_t version; /* of the API that brought it in, as cuGetProcAddress counts */
-    bool per_thread;  /* of the per-thread default stream */
-    int32_t missing;  /* the error that says there is no such function */
+    uint32_t version;    /* of the API that brought it in, as cuGetProcAddress counts */
+    bool per_thread;     /* of the per-thread default stream */
+    int32_t missing;     /* the error that says there is no such function */
     const char *wrapper; /* its code */
     const struct tap_prototype *prototype;
 };
@@ -63,7 +63,9 @@ static inline void *tap_real_of(uint16_t function) {
     return TAP_LIKELY(real != NULL) ? real : tap_resolve(function);
 }
 
-static inline bool tap_is_behind(uint64_t address) { return address - tap_behind.start < tap_behind.size; }
+static inline bool tap_is_behind(uint64_t address) {
+    return address - tap_behind.start < tap_behind.size;
+}
 
 /* The shim's own cu* references bind to the tap when that lies in the global scope. */
 static inline void tap_mark_internal(struct tap_call *call) {
@@ -119,8 +121,8 @@ enum tap_thunk_kind {
 /* Exports that the model doesn't know come first: stamping gives these slots their names. */
 #define TAP_EXPORT_THUNKS 512
 #define TAP_ANSWER_THUNKS 1024
-#define TAP_THUNKS (TAP_EXPORT_THUNKS + TAP_ANSWER_THUNKS)
-#define TAP_THUNK_SIZE 16
+#define TAP_THUNKS        (TAP_EXPORT_THUNKS + TAP_ANSWER_THUNKS)
+#define TAP_THUNK_SIZE    16
 
 struct tap_thunk {
     void *target;

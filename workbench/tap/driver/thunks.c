@@ -70,7 +70,9 @@ void tap_fill_export_thunks(void) {
     }
 }
 
-static int32_t nowhere(void) { return 500; /* CUDA_ERROR_NOT_FOUND */ }
+static int32_t nowhere(void) {
+    return 500; /* CUDA_ERROR_NOT_FOUND */
+}
 
 /* How many of the caller's stack words may be copied: sixteen, or fewer at the very top of a stack. */
 static uint64_t readable_words(const uint64_t *stack) {
@@ -110,11 +112,13 @@ void tap_thunk_enter(struct thunk_frame *frame, uint32_t index, uint64_t caller,
         return;
     const uint64_t *gp = frame->gp;
     if (kind == TAP_THUNK_SLOT)
-        frame->recorded = tap_enter(&frame->call, TAP_FN_TABLE_SLOT, caller, thunk->slot, gp[0], gp[1], gp[2]);
+        frame->recorded =
+            tap_enter(&frame->call, TAP_FN_TABLE_SLOT, caller, thunk->slot, gp[0], gp[1], gp[2]);
     else if (kind == TAP_THUNK_UNKNOWN)
         frame->recorded = tap_enter(&frame->call, TAP_FN_UNKNOWN, caller, gp[0], gp[1], gp[2], gp[3]);
     else if (!thunk->prototype->by_value) /* collect_words can't see past a struct on the stack */
-        frame->recorded = tap_enter(&frame->call, thunk->prototype->function, caller, gp[0], gp[1], gp[2], gp[3]);
+        frame->recorded =
+            tap_enter(&frame->call, thunk->prototype->function, caller, gp[0], gp[1], gp[2], gp[3]);
     if (!frame->recorded)
         return;
     tap_mark_internal(&frame->call);

@@ -58,7 +58,9 @@ static const void *ret_instruction_near(uint64_t caller) {
     return NULL;
 }
 
-static bool is_pseudo_handle(const void *handle) { return handle == RTLD_DEFAULT || handle == RTLD_NEXT; }
+static bool is_pseudo_handle(const void *handle) {
+    return handle == RTLD_DEFAULT || handle == RTLD_NEXT;
+}
 
 static struct tap_library *tap_with_handle(const void *handle) {
     for (struct tap_library *library = shimbench_libraries(); library; library = library->next)
@@ -70,8 +72,8 @@ static struct tap_library *tap_with_handle(const void *handle) {
 /* A lookup in the tap that failed, made again in what the shim brings: it may lie in a library of the
  * shim's, and if not, dlerror names the shim's file. */
 static void *look_behind(const struct tap_library *tap, const char *name, const char *version) {
-    void *found = version ? preload_real_dlvsym(tap->behind, name, version)
-                          : preload_real_dlsym(tap->behind, name);
+    void *found =
+        version ? preload_real_dlvsym(tap->behind, name, version) : preload_real_dlsym(tap->behind, name);
     return found ? tap->wrap_answer(name, found) : NULL;
 }
 
@@ -90,9 +92,11 @@ static void record_lookup(const struct tap_call *call, const char *name, const c
     shimbench_payload_finish(&payload);
 }
 
-static void *look_up(uint16_t function, void *handle, const char *name, const char *version, uint64_t caller) {
+static void *look_up(uint16_t function, void *handle, const char *name, const char *version,
+                     uint64_t caller) {
     struct tap_call call;
-    bool recorded = tap_enter(&call, function, caller, (uint64_t)handle, (uint64_t)name, (uint64_t)version, 0);
+    bool recorded =
+        tap_enter(&call, function, caller, (uint64_t)handle, (uint64_t)name, (uint64_t)version, 0);
     void *real = version ? (void *)preload_real_dlvsym : (void *)preload_real_dlsym;
     const void *ret_instruction = is_pseudo_handle(handle) ? ret_instruction_near(caller) : NULL;
     void *answer;

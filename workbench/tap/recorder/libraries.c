@@ -10,7 +10,9 @@
 
 static struct tap_library *libraries;
 
-struct tap_library *shimbench_libraries(void) { return __atomic_load_n(&libraries, __ATOMIC_ACQUIRE); }
+struct tap_library *shimbench_libraries(void) {
+    return __atomic_load_n(&libraries, __ATOMIC_ACQUIRE);
+}
 
 /* Taps come and go in their constructors and destructors, under the loader's lock. */
 void shimbench_add_library(struct tap_library *library) {
@@ -133,8 +135,7 @@ static uint32_t find_by_sysv_hash(const struct tap_object *object, const char *n
 }
 
 void *shimbench_symbol_in(const struct tap_object *object, const char *name, bool *indirect) {
-    uint32_t index =
-        object->names.gnu ? find_by_gnu_hash(object, name) : find_by_sysv_hash(object, name);
+    uint32_t index = object->names.gnu ? find_by_gnu_hash(object, name) : find_by_sysv_hash(object, name);
     if (!index)
         return NULL;
     const ElfW(Sym) *symbol = symbol_at(object, index);
@@ -153,8 +154,7 @@ static uint32_t import_limit(const struct tap_object *object) {
 static bool contains(const struct dl_phdr_info *info, uint64_t address) {
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *header = &info->dlpi_phdr[i];
-        if (header->p_type == PT_LOAD &&
-            address - (info->dlpi_addr + header->p_vaddr) < header->p_memsz)
+        if (header->p_type == PT_LOAD && address - (info->dlpi_addr + header->p_vaddr) < header->p_memsz)
             return true;
     }
     return false;

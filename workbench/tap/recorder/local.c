@@ -121,7 +121,9 @@ bool tap_claim_thread(struct tap_local *local) {
     return true;
 }
 
-void tap_reset_local(void) { shimbench_local = (struct tap_local){.generation = UINT32_MAX}; }
+void tap_reset_local(void) {
+    shimbench_local = (struct tap_local){.generation = UINT32_MAX};
+}
 
 static void thread_ended(void *value) {
     struct tap_local *local = value;
@@ -132,7 +134,9 @@ static void thread_ended(void *value) {
     tap_reset_local();
 }
 
-void tap_make_thread_key(void) { have_thread_key = pthread_key_create(&thread_key, thread_ended) == 0; }
+void tap_make_thread_key(void) {
+    have_thread_key = pthread_key_create(&thread_key, thread_ended) == 0;
+}
 
 bool shimbench_prepare(void) {
     struct tap_local *local = &shimbench_local;

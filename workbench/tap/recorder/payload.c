@@ -51,10 +51,8 @@ static bool begin(struct tap_payload *payload, const struct tap_call *call, int3
         return false;
     }
     tap_fill_record(record, call, result, end);
-    *payload = (struct tap_payload){.at = (uint8_t *)(record + 1),
-                                    .end = (uint8_t *)(record + cells),
-                                    .record = record,
-                                    .call = call};
+    *payload = (struct tap_payload){
+        .at = (uint8_t *)(record + 1), .end = (uint8_t *)(record + cells), .record = record, .call = call};
     if (local->dropped) {
         uint64_t dropped = local->dropped;
         local->dropped = 0;
@@ -102,9 +100,12 @@ static void close_item(struct tap_payload *payload, const struct tap_item *item)
     payload->at += padded;
 }
 
-static uint32_t whole_length(size_t length) { return length > UINT32_MAX ? UINT32_MAX : (uint32_t)length; }
+static uint32_t whole_length(size_t length) {
+    return length > UINT32_MAX ? UINT32_MAX : (uint32_t)length;
+}
 
-void shimbench_put(struct tap_payload *payload, uint8_t kind, uint8_t index, const void *data, size_t length) {
+void shimbench_put(struct tap_payload *payload, uint8_t kind, uint8_t index, const void *data,
+                   size_t length) {
     struct tap_item item = {.kind = kind, .index = index, .original = whole_length(length)};
     uint8_t *to = open_item(payload, &item, &length);
     if (!to)

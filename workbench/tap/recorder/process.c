@@ -49,8 +49,7 @@ static struct tap_region *map_region(int *fd_out) {
         return NULL;
     void *memory = MAP_FAILED;
     if (ftruncate(fd, (off_t)TAP_REGION_SIZE) == 0)
-        memory =
-            mmap(NULL, TAP_REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        memory = mmap(NULL, TAP_REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (memory == MAP_FAILED) {
         close(fd);
         return NULL;
@@ -165,7 +164,9 @@ static void forked(void) {
 }
 
 static bool exiting;
-bool shimbench_is_exiting(void) { return exiting; }
+bool shimbench_is_exiting(void) {
+    return exiting;
+}
 static void exit_began(int status, void *data) {
     (void)status, (void)data;
     exiting = true;

@@ -27,9 +27,13 @@ static struct {
     ino_t inode;
 } collector = {-1, 0, 0};
 
-static const char *socket_path(void) { return shimbench_setting("socket", "SHIMBENCH_SOCKET"); }
+static const char *socket_path(void) {
+    return shimbench_setting("socket", "SHIMBENCH_SOCKET");
+}
 
-bool tap_socket_is_configured(void) { return socket_path() != NULL; }
+bool tap_socket_is_configured(void) {
+    return socket_path() != NULL;
+}
 
 /* A path too long for sun_path is reached through its folder's descriptor. */
 static int connect_to_path(int fd, const char *path) {

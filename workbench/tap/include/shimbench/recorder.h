@@ -23,8 +23,8 @@
 
 #include "shimbench/tap_abi.h"
 
-#define TAP_PUBLIC __attribute__((visibility("default")))
-#define TAP_LIKELY(x) __builtin_expect(!!(x), 1)
+#define TAP_PUBLIC      __attribute__((visibility("default")))
+#define TAP_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define TAP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 /* What a thread needs to record. `generation` is that of the registration which `block` and `chunk`
@@ -33,13 +33,13 @@ struct tap_local {
     struct tap_thread *block;
     struct tap_chunk *chunk;
     uint32_t generation;
-    uint32_t used;     /* cells of `chunk` that are committed */
-    uint32_t sequence; /* of the newest call entered */
-    uint32_t depth;    /* calls under way */
-    uint32_t parent;   /* sequence of the innermost call under way */
-    uint32_t dropped;  /* records lost since the last one written */
-    uint32_t busy;     /* a record is being written: a signal handler's calls pass through */
-    int32_t dlopen_mode; /* of the dlopen this thread is inside of; 0 none */
+    uint32_t used;          /* cells of `chunk` that are committed */
+    uint32_t sequence;      /* of the newest call entered */
+    uint32_t depth;         /* calls under way */
+    uint32_t parent;        /* sequence of the innermost call under way */
+    uint32_t dropped;       /* records lost since the last one written */
+    uint32_t busy;          /* a record is being written: a signal handler's calls pass through */
+    int32_t dlopen_mode;    /* of the dlopen this thread is inside of; 0 none */
     uint32_t load_failures; /* shims this thread failed to load behind a tap */
 };
 static_assert(sizeof(struct tap_local) <= 64, "small enough for the static TLS surplus");
@@ -180,13 +180,13 @@ static inline void tap_leave(const struct tap_call *call, int32_t result) {
 }
 
 /* The end of a call with items: begin, put..., finish. `begin` is false when nothing can be written. */
-TAP_PUBLIC bool shimbench_payload_begin(struct tap_payload *payload, const struct tap_call *call, int32_t result,
-                                        uint64_t end);
+TAP_PUBLIC bool shimbench_payload_begin(struct tap_payload *payload, const struct tap_call *call,
+                                        int32_t result, uint64_t end);
 TAP_PUBLIC void shimbench_put(struct tap_payload *payload, uint8_t kind, uint8_t index, const void *data,
                               size_t length);
 /* The same from memory that may not be readable: copied by the kernel, left out when that fails. */
-TAP_PUBLIC void shimbench_put_safely(struct tap_payload *payload, uint8_t kind, uint8_t index, uint64_t address,
-                                     size_t length);
+TAP_PUBLIC void shimbench_put_safely(struct tap_payload *payload, uint8_t kind, uint8_t index,
+                                     uint64_t address, size_t length);
 /* A NUL-terminated string of at most `limit` bytes that may not be readable. */
 TAP_PUBLIC void shimbench_put_string_safely(struct tap_payload *payload, uint8_t index, uint64_t address,
                                             size_t limit);
@@ -200,12 +200,12 @@ TAP_PUBLIC size_t shimbench_copy_safely(void *to, uint64_t from, size_t length);
 /* A tap in front of a shim, as the preload needs to know it. */
 struct tap_library {
     const char *soname;
-    uint64_t start, end;      /* of the tap's own mapping */
-    void *own_handle;         /* the tap's link map, which glibc uses as handle */
-    void *behind;             /* handle of the shim, NULL while it isn't loaded */
+    uint64_t start, end; /* of the tap's own mapping */
+    void *own_handle;    /* the tap's link map, which glibc uses as handle */
+    void *behind;        /* handle of the shim, NULL while it isn't loaded */
     uint64_t behind_start, behind_end;
-    uint16_t (*function_of)(uint64_t address);                    /* 0: none known */
-    void *(*wrap_answer)(const char *name, void *address);        /* the wrapper of an address */
+    uint16_t (*function_of)(uint64_t address);             /* 0: none known */
+    void *(*wrap_answer)(const char *name, void *address); /* the wrapper of an address */
     struct tap_library *next;
 };
 TAP_PUBLIC void shimbench_add_library(struct tap_library *library);

@@ -15,16 +15,16 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define TAP_MAGIC 0x3147455250415453ull /* "STAPREG1", little endian */
+#define TAP_MAGIC       0x3147455250415453ull /* "STAPREG1", little endian */
 #define TAP_ABI_VERSION 1u
 
-#define TAP_CELL_SIZE 64u
-#define TAP_CHUNK_SIZE 65536u
+#define TAP_CELL_SIZE       64u
+#define TAP_CHUNK_SIZE      65536u
 #define TAP_CELLS_PER_CHUNK (TAP_CHUNK_SIZE / TAP_CELL_SIZE - 1u) /* cell 0 is the chunk's head */
-#define TAP_MAX_THREADS 1024u
-#define TAP_MAX_IN_FLIGHT 24u /* nesting deeper than this is recorded, but without a slot */
-#define TAP_HEAD_ARGS 3u
-#define TAP_MAX_CELLS 255u /* of one record: its head and up to 254 cells of payload */
+#define TAP_MAX_THREADS     1024u
+#define TAP_MAX_IN_FLIGHT   24u /* nesting deeper than this is recorded, but without a slot */
+#define TAP_HEAD_ARGS       3u
+#define TAP_MAX_CELLS       255u /* of one record: its head and up to 254 cells of payload */
 
 /* Function numbers: 1.. are those of the API model the tap was built from (`id` in model.json);
  * these name what is not a call of a known function. */
@@ -69,10 +69,10 @@ static_assert(sizeof(struct tap_record) == TAP_CELL_SIZE, "a record's head is on
 /* The payload: items one after another, each padded to 8 bytes. Item kind 0 ends it early. */
 enum tap_item_kind {
     TAP_ITEM_END = 0,
-    TAP_ITEM_ARGS = 1,   /* u64 words: arguments from number TAP_HEAD_ARGS on */
-    TAP_ITEM_OUT = 2,    /* what argument `index` pointed to, after the call */
-    TAP_ITEM_IN = 3,     /* what argument `index` pointed to, before the call */
-    TAP_ITEM_STRING = 4, /* a string argument (or string `index` of a TAP_FN_ function), no NUL */
+    TAP_ITEM_ARGS = 1,     /* u64 words: arguments from number TAP_HEAD_ARGS on */
+    TAP_ITEM_OUT = 2,      /* what argument `index` pointed to, after the call */
+    TAP_ITEM_IN = 3,       /* what argument `index` pointed to, before the call */
+    TAP_ITEM_STRING = 4,   /* a string argument (or string `index` of a TAP_FN_ function), no NUL */
     TAP_ITEM_RESOLVED = 5, /* cuGetProcAddress, dlsym: u16 function number of the export that the
                               answer is (0: none known), u16 0, u32 0, u64 address */
     TAP_ITEM_TABLE = 6,    /* 16-byte UUID of an export table */
@@ -82,7 +82,7 @@ enum tap_item_kind {
 struct tap_item {
     uint8_t kind;
     uint8_t index;
-    uint16_t length; /* of the data behind this head, without padding */
+    uint16_t length;   /* of the data behind this head, without padding */
     uint32_t original; /* length before a cut; equal to `length` when whole */
 };
 static_assert(sizeof(struct tap_item) == 8, "an item's head is one word");
@@ -152,9 +152,9 @@ struct tap_region {
     uint64_t lookups;     /* reserved */
     /* Control block: written by the collector on behalf of the workbench, read by the tap. */
     uint32_t control_generation;
-    uint32_t paused;           /* 1: pass calls through without recording them */
-    uint32_t collector_gone;   /* set by the tap when the socket closed: nobody drains any more */
-    uint32_t capture_limit;    /* bytes of one in or out value at the most (default 256) */
+    uint32_t paused;         /* 1: pass calls through without recording them */
+    uint32_t collector_gone; /* set by the tap when the socket closed: nobody drains any more */
+    uint32_t capture_limit;  /* bytes of one in or out value at the most (default 256) */
     uint64_t reserved[16];
 };
 static_assert(sizeof(struct tap_region) <= 4096, "the header fits its page");
@@ -170,14 +170,14 @@ struct tap_hello {
     uint32_t pid;
     uint32_t ppid;
     uint32_t tid;
-    uint32_t tee;      /* value 1: descriptor 1 follows, value 2: descriptor 2 follows */
-    uint64_t size;     /* of the region */
-    char origin[16];   /* which of our libraries registered: "preload", "tap", "fork" */
+    uint32_t tee;    /* value 1: descriptor 1 follows, value 2: descriptor 2 follows */
+    uint64_t size;   /* of the region */
+    char origin[16]; /* which of our libraries registered: "preload", "tap", "fork" */
 };
 struct tap_welcome {
     uint32_t kind; /* TAP_WELCOME */
     uint32_t accepted;
-    uint32_t tee; /* bits of the descriptors that are to be replaced */
+    uint32_t tee;     /* bits of the descriptors that are to be replaced */
     uint32_t process; /* the collector's number for this process */
 };
 
