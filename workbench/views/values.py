@@ -100,17 +100,20 @@ def _element_text(
 
 
 def struct_text(schema: Schema, name: str, data: bytes) -> str:
-    """A struct's members in braces; of a union only the bytes it has room for in a line."""
+    """A struct's members in braces; of members that share a place the first. A union: its size."""
     if name in _UUID_STRUCTS and len(data) >= 16:
         return str(uuid.UUID(bytes=data[:16]))
     members: list[dict[str, Any]] = schema.structs[name]["fields"]
     if len(members) > 1 and all(member["offset"] == 0 for member in members):
         return f"{len(data)} bytes"
-    parts = []
+    parts: list[str] = []
+    shown_to = 0
     for member in members:
         end = member["offset"] + member["size"]
-        if member["name"].startswith("reserved") or end > len(data):
+        shared = member["offset"] < shown_to and not member.get("bits")
+        if shared or member["name"].startswith("reserved") or end > len(data):
             continue
+        shown_to = end
         parts.append(f"{member['name']}={_member_text(schema, member, data[member['offset'] : end])}")
     return "{" + ", ".join(parts) + "}"
 

@@ -1,0 +1,46 @@
+"""Sessions made by hand over the real API model, for the tests of views, filters and commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sessions.testing import SessionBuilder
+from workbench.native import NativePaths
+
+CUDART = 0x10000000
+CUBLAS = 0x20000000
+GGML = 0x30000000
+MODULES = [
+    ("/opt/libs/libcudart.so.13", CUDART, CUDART + 0x100000),
+    ("/opt/libs/libcublasLt.so.13", CUBLAS, CUBLAS + 0x100000),
+    ("/opt/libs/libggml-cuda.so", GGML, GGML + 0x100000),
+]
+
+
+@pytest.fixture(scope="session")
+def model(native_paths: NativePaths) -> dict[str, Any]:
+    """The built API model."""
+    parsed: dict[str, Any] = json.loads(native_paths.model.read_text())
+    return parsed
+
+
+@pytest.fixture
+def builder(tmp_path: Path, model: dict[str, Any]) -> Iterator[SessionBuilder]:
+    """An empty session with one process, whose libraries are MODULES."""
+    made = SessionBuilder(tmp_path / "session", model)
+    made.event("run", run=1, reason="start", command=["target"], shim="/shim/libcuda.so.1", ours=False)
+    made.process(["/opt/bin/target", "--flag"], pid=4121, run=1, modules=MODULES)
+    yield made
+    made.finish()
+
+
+@pytest.fixture(scope="session")
+def identify(model: dict[str, Any]) -> Callable[[str], int]:
+    """The number of a function by its name."""
+    numbers = {row["name"]: row["id"] for row in model["functions"]}
+    return numbers.__getitem__
