@@ -96,7 +96,9 @@ EXPORT const char *cublasGetStatusString(enum cublas_status status) {
 }
 
 /* Products. Their arguments are not looked at, so they are not declared. */
-static enum cublas_status not_supported(void) { return CUBLAS_STATUS_NOT_SUPPORTED; }
+static enum cublas_status not_supported(void) {
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+}
 
 #define NOT_SUPPORTED(name) EXPORT enum cublas_status name(void) __attribute__((alias("not_supported")))
 
