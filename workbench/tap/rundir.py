@@ -66,7 +66,7 @@ def make_run_directory(
 def make_bare_directory(
     run_dir: Path, libraries: Mapping[str, Path], inherited: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The same without any of ours (``--no-tap``): links to the libraries, and an environment to find them."""
+    """The same without any of ours (``--no-tap``): links to the libraries, and what leads to them."""
     lib = run_dir / "lib"
     lib.mkdir(parents=True, exist_ok=True)
     preload = []
