@@ -57,7 +57,7 @@ class StandInCollector:
     def event(self, kind: str, **fields: Any) -> None:
         self.events.append((kind, fields))
 
-    def line(self, text: bytes, stream: str, role: str) -> None:
+    def line(self, text: bytes, *, stream: str, role: str) -> None:
         self.lines.append(text)
 
     def poll(self) -> list[SimpleNamespace]:

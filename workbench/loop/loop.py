@@ -14,8 +14,9 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sessions import Session, open_session
 from workbench import native
 from workbench.config import FILE_NAME, Config
 from workbench.errors import ShimbenchError
@@ -29,13 +30,10 @@ from workbench.loop.status import HostStatus, LoopEvent, LoopStatus, TargetStatu
 from workbench.loop.store import BuildStore, StoredBuild
 from workbench.loop.watch import Saved, SourceFiles, SourceWatcher
 from workbench.sessions_store import Place, place_of
+from workbench.tap.collector import Collector, CollectorError
 from workbench.tap.rundir import make_bare_directory, make_run_directory
 from workbench.target.command import Target, find_program
 from workbench.target.exercise import perform
-
-if TYPE_CHECKING:
-    from sessions import Session
-    from workbench.tap.collector import Collector
 
 TICK_SECONDS = 0.25
 LOG_TICK_SECONDS = 0.1
@@ -90,13 +88,13 @@ class Loop:
 
     def open(self) -> None:
         """Start the collector and open the session it writes. Raises ShimbenchError when it can't be."""
-        from sessions import open_session
-        from workbench.tap.collector import Collector
-
         self.session_dir.parent.mkdir(parents=True, exist_ok=True)
-        self.collector = Collector.start(self.session_dir, native.paths().model)
+        try:
+            self.collector = Collector.start(self.session_dir, native.paths().model)
+        except (CollectorError, OSError) as error:
+            raise ShimbenchError(f"no session can be written in {self.session_dir}: {error}") from error
         self.session = open_session(self.session_dir)
-        self._spawner = CollectorSpawner(self.collector)
+        self._spawner = CollectorSpawner(self.collector, self._collector_gone)
         self._host = HostForwarder(
             self._spawner, self.config.directory, self.session_dir, self._host_status, self._host_state
         )
@@ -129,7 +127,8 @@ class Loop:
         await self._end_run("the workbench ends")
         await self._host.stop()
         self._spawner.stop()
-        await asyncio.to_thread(self.collector.close)
+        with contextlib.suppress(CollectorError):
+            await asyncio.to_thread(self.collector.close)
         self.session.refresh()
         shutil.rmtree(self.session_dir / "runs", ignore_errors=True)
         await asyncio.to_thread(self.store.prune)
@@ -265,7 +264,7 @@ class Loop:
         return path if path.is_relative_to(self.config.directory) else None
 
     def _tell_build(self, report: BuildReport) -> None:
-        self.collector.event(
+        self._record(
             "build",
             build=report.number,
             ok=report.ok,
@@ -303,7 +302,7 @@ class Loop:
             program = str(build.host) if build.host else words[0]
             await self._host.ensure((program, *words[1:]), run)
         environment = self._environment(build, run)
-        self.collector.event(
+        self._record(
             "run",
             run=run,
             reason=reason,
@@ -362,9 +361,7 @@ class Loop:
             return
         self._pid = None
         self.last_exit = exit_
-        self.collector.event(
-            "run-end", run=run, exit_code=exit_.exit_code, signal=exit_.signal, reason=reason
-        )
+        self._record("run-end", run=run, exit_code=exit_.exit_code, signal=exit_.signal, reason=reason)
         self._set(target=TargetStatus("ended", 0, str(exit_), exit_.status, self.target.title))
         self._emit("run-ended", str(exit_), run=run, status=exit_.status)
         self._run_ended.set()
@@ -373,7 +370,8 @@ class Loop:
         """Files the shim writes its log to become lines of the session like any other output."""
 
         def on_line(path: Path, line: bytes) -> None:
-            self.collector.line(line, stream="shim", role="shim")
+            with contextlib.suppress(CollectorError):
+                self.collector.line(line + b"\n", stream="shim", role="shim")
 
         follower = LogFollower(self.config.directory, self.config.shim.logs, on_line)
         try:
@@ -392,7 +390,7 @@ class Loop:
                 seconds = (moment - saved.at_ns) / 1e9 if saved else None
                 if seconds is not None:
                     self._set(last_save_to_first_call=seconds)
-                self.collector.event("first-call", run=run, seconds_since_save=seconds)
+                self._record("first-call", run=run, seconds_since_save=seconds)
                 self._emit("first-call", run=run, seconds_since_save=seconds)
                 return
             await asyncio.sleep(FIRST_CALL_TICK_SECONDS)
@@ -401,7 +399,7 @@ class Loop:
         exercise = self.config.target.exercise
         assert exercise is not None
         answer = await perform(exercise, url)
-        self.collector.event(
+        self._record(
             "exercise", run=run, ok=answer.ok, status=answer.status, seconds=answer.seconds, text=answer.text
         )
         self._emit("exercise", answer.text, run=run, ok=answer.ok, status=answer.status)
@@ -421,15 +419,24 @@ class Loop:
                 if alive != self.status.target.processes:
                     self._set(target=replace(self.status.target, processes=max(1, alive)))
 
+    def _collector_gone(self, text: str) -> None:
+        """Targets go on without it, unrecorded; what it wrote is the session."""
+        self._emit("problem", f"{text}: nothing is recorded any more. Start shimbench again")
+
+    def _record(self, kind: str, /, **fields: Any) -> None:
+        """Append an event to the session; when its collector is gone there is nobody to tell."""
+        with contextlib.suppress(CollectorError):
+            self.collector.event(kind, **fields)
+
     def _host_status(self, status: HostStatus) -> None:
         if status.state == "failed":
-            self.collector.event("host", state="failed", detail=status.detail)
+            self._record("host", state="failed", detail=status.detail)
             self._emit("problem", status.detail)
         self._set(host=status)
         self._emit("host", status.detail, state=status.state)
 
     def _host_state(self, state: Mapping[str, Any]) -> None:
-        self.collector.event("host", **{key: value for key, value in state.items() if key != "kind"})
+        self._record("host", **{key: value for key, value in state.items() if key != "kind"})
         self._emit("host", "", **state)
 
     def _set(self, **changes: Any) -> None:
@@ -447,9 +454,9 @@ class Loop:
         """What goes wrong while building or launching is told; the loop lives on."""
         try:
             await work
-        except (ShimbenchError, OSError) as error:
+        except (ShimbenchError, CollectorError, OSError) as error:
             self._emit("problem", str(error))
-            self.collector.event("problem", text=str(error))
+            self._record("problem", text=str(error))
             state = self.status.shim.state
             if state in ("building", "none"):
                 self._set(shim=replace(self.status.shim, state="failed", progress=None))

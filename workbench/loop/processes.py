@@ -7,12 +7,13 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from workbench.errors import ShimbenchError
+from workbench.tap.collector import Collector, CollectorError
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Exit:
     def __str__(self) -> str:
         if self.signal is not None:
             return f"killed by {signal.Signals(self.signal).name}"
-        return f"exit status {self.exit_code}"
+        return f"exit status {self.exit_code}" if self.exit_code is not None else "ended, nobody saw how"
 
 
 class Spawner(Protocol):
@@ -84,8 +85,9 @@ class LocalSpawner:
 class CollectorSpawner:
     """Starts programs through the collector and hears from it how they ended."""
 
-    def __init__(self, collector: Any) -> None:
+    def __init__(self, collector: Collector, on_gone: Callable[[str], None] = lambda text: None) -> None:
         self._collector = collector
+        self._on_gone = on_gone
         self._ended: dict[int, Exit] = {}
         self._waiting: dict[int, asyncio.Future[Exit]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -96,7 +98,7 @@ class CollectorSpawner:
         self._loop.add_reader(self._collector.fileno(), self._poll)
 
     def stop(self) -> None:
-        """Listen no more; who still waits is told that nobody will answer."""
+        """Listen no more; who still waits is cancelled."""
         if self._loop is not None:
             self._loop.remove_reader(self._collector.fileno())
             self._loop = None
@@ -105,26 +107,47 @@ class CollectorSpawner:
         self._waiting.clear()
 
     def spawn(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, role: str, run: int) -> int:
-        pid: int = self._collector.spawn(list(argv), dict(env), cwd, role, run)
-        return pid
+        """-> pid. Raises CollectorError when it can't be executed."""
+        return self._collector.spawn(argv, env, cwd, role, run)
 
     def signal(self, pid: int, sig: int, group: bool = True) -> None:
-        self._collector.signal(pid, sig, group)
+        """As Collector.signal; when the collector is gone, directly."""
+        try:
+            self._collector.signal(pid, sig, group)
+        except CollectorError:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                (os.killpg if group else os.kill)(pid, sig)
 
     async def wait(self, pid: int) -> Exit:
         if pid in self._ended:
             return self._ended[pid]
         future = self._waiting.setdefault(pid, asyncio.get_running_loop().create_future())
-        self._poll()
         return await asyncio.shield(future)
 
     def _poll(self) -> None:
-        for ended in self._collector.poll():
-            exit_ = Exit(ended.pid, ended.exit_code, ended.signal)
-            self._ended[exit_.pid] = exit_
-            future = self._waiting.pop(exit_.pid, None)
-            if future is not None and not future.done():
-                future.set_result(exit_)
+        try:
+            exits = self._collector.poll()
+        except CollectorError as error:
+            self._lose(str(error))
+            return
+        for ended in exits:
+            self._tell(Exit(ended.pid, ended.exit_code, ended.signal))
+
+    def _lose(self, text: str) -> None:
+        """The collector died. What it started goes on, but nobody will tell us how it ends."""
+        waiting = list(self._waiting)
+        if self._loop is not None:
+            self._loop.remove_reader(self._collector.fileno())
+            self._loop = None
+        for pid in waiting:
+            self._tell(Exit(pid, None, None))
+        self._on_gone(text)
+
+    def _tell(self, exit_: Exit) -> None:
+        self._ended[exit_.pid] = exit_
+        future = self._waiting.pop(exit_.pid, None)
+        if future is not None and not future.done():
+            future.set_result(exit_)
 
 
 async def stop_group(spawner: Spawner, pid: int, patience: float = 5.0) -> Exit:
