@@ -88,8 +88,13 @@ class Device : public DeviceCalls {
     virtual CUresult graph_nodes(std::uint64_t graph, std::vector<std::uint64_t> &nodes) = 0;
 };
 
-// The device that performs everything but kernels: those are counted. `facts.executes_kernels` says so.
-std::unique_ptr<Device> make_count_only(const wire_device &facts, const AddressRange &range,
-                                        MemoryShare share);
+enum class DeviceKind : std::uint8_t {
+    Soft,      // performs everything, kernels included
+    CountOnly, // performs everything but kernels: those are counted
+};
+
+// `abandoned` tells a long kernel that its client is gone. The device's facts say whether it executes.
+std::unique_ptr<Device> make_device(DeviceKind kind, const wire_device &facts, const AddressRange &range,
+                                    MemoryShare share, std::function<bool()> abandoned);
 
 } // namespace shimbench

@@ -99,7 +99,8 @@ bool Client::handle(std::span<const std::byte> message) {
     row_.calls.fetch_add(1, std::memory_order_relaxed);
     if (!perform(head, Reader(message.subspan(sizeof(head))), result))
         return *why_ ? false : fail("a message's arguments do not fit its function");
-    if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY)
+    // A synchronising call tells an error that was counted when it happened.
+    if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY && head.function != WIRE_FN_SYNCHRONIZE)
         report(head, result);
     if (head.slot != WIRE_NO_SLOT)
         answer(head, out_.overflowed() ? CUDA_ERROR_INVALID_VALUE : result);

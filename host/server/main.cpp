@@ -17,8 +17,9 @@ Serves the shims of this user's processes at the local socket PATH until SIGTERM
 worker process of its own; what it made is freed when it ends.
 
   --socket PATH               where to listen; only the owner may connect
-  --device count-only         count-only: memory, copies and streams are real, kernels are counted and
-                              NOT executed (default)
+  --device soft|count-only    soft: a GPU in software, which executes the kernels' PTX (default);
+                              count-only: memory, copies and streams are real, kernels are counted and
+                              NOT executed
   --memory SIZE               of the device: 8GiB, 512MiB, or bytes (default 8GiB)
   --compute-capability M.N    (default 8.0)
   --name TEXT                 the device's name
@@ -30,6 +31,7 @@ worker process of its own; what it made is freed when it ends.
                               (host/STATE.md)
   -h, --help
 
+SHIMBENCH_HOST and SHIMBENCH_HOST_STATE in the environment stand for --socket and --state.
 The device's description also comes from SHIMBENCH_DEVICE_* in the environment; options win.
 )";
 
@@ -70,6 +72,11 @@ std::uint64_t size_of(const std::string &option, const char *text) {
 shimbench::HostSettings read_settings(int argc, char **argv) {
     shimbench::HostSettings settings;
     settings.worker.pinned_bytes = std::uint64_t{4} << 30;
+    // A workbench names both to whatever forwarder it starts.
+    if (const char *socket = std::getenv("SHIMBENCH_HOST"))
+        settings.socket_path = socket;
+    if (const char *state = std::getenv("SHIMBENCH_HOST_STATE"))
+        settings.state_target = state;
     for (int n = 1; n < argc; n++) {
         const std::string option = argv[n];
         if (option == "-h" || option == "--help") {
@@ -106,9 +113,11 @@ shimbench::HostSettings read_settings(int argc, char **argv) {
         }
     }
     if (settings.socket_path.empty())
-        usage_error("--socket PATH is missing");
-    if (settings.device_kind != "count-only")
-        usage_error("--device " + settings.device_kind + ": there is only count-only");
+        usage_error("--socket PATH is missing, and SHIMBENCH_HOST is not set");
+    if (settings.device_kind != "soft" && settings.device_kind != "count-only")
+        usage_error("--device " + settings.device_kind + ": there are soft and count-only");
+    settings.worker.device =
+        settings.device_kind == "soft" ? shimbench::DeviceKind::Soft : shimbench::DeviceKind::CountOnly;
     if (!settings.max_clients || settings.max_clients > shimbench::table_rows)
         usage_error("--max-clients: expected 1 to " + std::to_string(shimbench::table_rows));
     if (!settings.worker.pinned_bytes)
@@ -116,7 +125,7 @@ shimbench::HostSettings read_settings(int argc, char **argv) {
     char error[256];
     if (device_profile_load(&settings.worker.facts, error, sizeof(error)))
         usage_error(error);
-    settings.worker.facts.executes_kernels = 0;
+    settings.worker.facts.executes_kernels = settings.worker.device == shimbench::DeviceKind::Soft;
     return settings;
 }
 

@@ -224,7 +224,11 @@ const char *serve(Client &client, const Region &region, const Connection &connec
         const auto mine = static_cast<std::uint64_t>(row.memory.load());
         return std::min(left, mine < table.client_bytes ? table.client_bytes - mine : 0);
     };
-    const auto device = make_count_only(settings.facts, range, share);
+    const auto gone = [&] {
+        pollfd client{connection.client, POLLIN, 0};
+        return poll(&client, 1, 0) > 0;
+    };
+    const auto device = make_device(settings.device, settings.facts, range, share, gone);
     const auto client = std::make_unique<Client>(*device, region, row);
     row.state.store(RowState::Connected);
     const char *why = serve(*client, region, connection, *device, row);

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 
+#include "device/device.hpp"
 #include "server/table.hpp"
 #include "wire/protocol.h"
 
 namespace shimbench {
 
 struct WorkerSettings {
+    DeviceKind device = DeviceKind::CountOnly;
     wire_device facts;
     std::uint64_t pinned_bytes; // most pinned memory of one client
 };

@@ -15,8 +15,8 @@ void set_active(Warp &w, std::uint32_t mask) { w.active = w.exec = mask; }
 void go(Warp &w, const Op &op, std::uint32_t target) {
     if (target < w.pc && --w.budget == 0) {
         w.budget = 4096;
-        if (w.block->cancelled->load(std::memory_order_relaxed)) // a flag alone: nothing is read through it
-            raise(w, op, FaultKind::timeout, 0, "the launch was ended");
+        if (const char *reason = w.block->end->reason())
+            raise(w, op, FaultKind::timeout, 0, reason);
     }
     w.pc = target;
 }
@@ -27,6 +27,16 @@ template <class F> void lanes_of(std::uint32_t mask, F f) {
 }
 
 } // namespace
+
+const char *EndCheck::reason() const {
+    if (failed.load(std::memory_order_relaxed)) // a flag alone: nothing is read through it
+        return "another block of the launch failed";
+    if (std::chrono::steady_clock::now() > deadline)
+        return "the launch ran longer than its limit";
+    if (abandoned && abandoned())
+        return "nobody waits for the launch any more";
+    return nullptr;
+}
 
 void resume_next(Warp &w) {
     while (!w.stack.empty()) {
@@ -215,6 +225,13 @@ void unpack(Warp &w, const Op &op) {
         for (unsigned k = 0; k < op.count; ++k)
             w.slot<std::uint32_t>(list[k])[i] = static_cast<std::uint32_t>((value >> (bits * k)) & ((1ull << bits) - 1));
     });
+}
+
+void copy_word(Warp &w, const Op &op) {
+    lanes_of(w.exec, [&](unsigned i) { w.slot<std::uint32_t>(op.dst)[i] = w.slot<std::uint32_t>(op.a)[i]; });
+}
+void copy_wide(Warp &w, const Op &op) {
+    lanes_of(w.exec, [&](unsigned i) { w.slot<std::uint64_t>(op.dst)[i] = w.slot<std::uint64_t>(op.a)[i]; });
 }
 
 void narrow(Warp &w, const Op &op) {

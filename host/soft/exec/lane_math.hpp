@@ -8,7 +8,7 @@
 #include <limits>
 #include <type_traits>
 
-namespace soft::inline SOFT_ISA {
+namespace soft {
 
 /// 16-bit floats travel as their bits; arithmetic happens in float or double.
 struct f16 {
@@ -87,4 +87,4 @@ inline std::uint32_t permute(std::uint32_t a, std::uint32_t b, std::uint32_t sel
     return result;
 }
 
-} // namespace soft::inline SOFT_ISA
+} // namespace soft

@@ -9,7 +9,7 @@
 #include <immintrin.h>
 #endif
 
-namespace soft::inline SOFT_ISA {
+namespace soft {
 
 inline constexpr std::uint32_t all_lanes = 0xffffffff;
 
@@ -109,4 +109,4 @@ template <class F> inline void each_lane(std::uint32_t mask, F f) {
         f(static_cast<unsigned>(std::countr_zero(mask)));
 }
 
-} // namespace soft::inline SOFT_ISA
+} // namespace soft

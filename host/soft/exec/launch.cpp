@@ -96,7 +96,7 @@ std::vector<std::uint8_t> prepare_fixed(const Program &program, const Launch &la
 /// Runs one block after the other on one thread.
 class BlockRunner {
 public:
-    BlockRunner(const Program &program, const Launch &launch, const std::vector<std::uint8_t> &fixed, std::atomic<bool> &cancelled)
+    BlockRunner(const Program &program, const Launch &launch, const std::vector<std::uint8_t> &fixed, EndCheck &end)
         : program_(program), launch_(launch) {
         Block &block = block_;
         std::copy(launch.block, launch.block + 3, block.size);
@@ -111,7 +111,7 @@ public:
         block.parameters = launch.parameters.data();
         block.parameter_bytes = static_cast<std::uint32_t>(launch.parameters.size());
         block.grid_id = launch.id;
-        block.cancelled = &cancelled;
+        block.end = &end;
         if (launch.print) {
             block.print_context = const_cast<Launch *>(&launch);
             block.print = [](void *context, const char *text, std::size_t length) {
@@ -331,7 +331,7 @@ void raise(Warp &warp, const Op &op, FaultKind kind, unsigned lane, const std::s
     throw fault;
 }
 
-std::optional<Fault> run(const Program &program, const Launch &launch, unsigned threads, std::atomic<bool> &cancelled,
+std::optional<Fault> run(const Program &program, const Launch &launch, unsigned threads,
                          LaunchStatistics *statistics) {
     auto begin = std::chrono::steady_clock::now();
     const std::uint64_t blocks = static_cast<std::uint64_t>(launch.grid[0]) * launch.grid[1] * launch.grid[2];
@@ -340,9 +340,10 @@ std::optional<Fault> run(const Program &program, const Launch &launch, unsigned 
     std::atomic<bool> failed{false};
     std::mutex mutex;
     std::optional<Fault> fault;
+    EndCheck end{begin + std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(launch.seconds)), launch.abandoned, failed};
     auto work = [&] {
         try {
-            BlockRunner runner(program, launch, fixed, cancelled);
+            BlockRunner runner(program, launch, fixed, end);
             // Blocks are independent of one another: which thread takes which does not matter.
             for (std::uint64_t number; (number = next.fetch_add(1, std::memory_order_relaxed)) < blocks && !failed.load(std::memory_order_relaxed);)
                 runner.run(number);

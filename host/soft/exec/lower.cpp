@@ -117,7 +117,6 @@ private:
 
     const ptx::Module &module_;
     const SymbolAddress &address_;
-    const HandlerSet &set_ = handlers();
     std::shared_ptr<Program> program_ = std::make_shared<Program>();
     std::vector<Value> values_;
     std::vector<Draft> drafts_;
@@ -332,7 +331,7 @@ void Lowerer::set_address(Frame &frame, const Instruction &in, const Operand &op
 }
 
 void Lowerer::plain(Frame &frame, const Instruction &in) {
-    Choice choice = set_.plain(in);
+    Choice choice = choose_plain(in);
     Draft draft = begin(in, choice.run);
     draft.op.flags = choice.flags;
     draft.op.immediate = choice.immediate;
@@ -431,7 +430,7 @@ void Lowerer::load(Frame &frame, const Instruction &in) {
             if (from.offset != 0 || to.kind != Kind::reg)
                 not_implemented(in, "parameter of a call that is no scalar");
             std::uint32_t value = with_width(found->second.front(), is_wide(in.type()), in.line);
-            Draft draft = begin(in, is_wide(in.type()) ? set_.copy64 : set_.copy32);
+            Draft draft = begin(in, is_wide(in.type()) ? copy_wide : copy_word);
             draft.op.a = value;
             use(draft, value);
             draft.op.dst = result(frame, in, to, is_wide(in.type()));
@@ -442,7 +441,7 @@ void Lowerer::load(Frame &frame, const Instruction &in) {
     if (ptx::size_of(in.type()) == 16)
         not_implemented(in);
     unsigned count = to.kind == Kind::vector ? static_cast<unsigned>(to.elements.size()) : 1;
-    Draft draft = begin(in, set_.load(in, space, count));
+    Draft draft = begin(in, choose_load(in, space, count));
     set_address(frame, in, from, space, draft);
     bool wide = is_wide(in.type());
     if (to.kind == Kind::vector) {
@@ -470,7 +469,7 @@ void Lowerer::store(Frame &frame, const Instruction &in) {
         std::uint32_t value = source(frame, in, from, type);
         std::uint32_t held = found->second.front();
         value = with_width(value, values_[held].wide, in.line);
-        Draft draft = begin(in, values_[held].wide ? set_.copy64 : set_.copy32);
+        Draft draft = begin(in, values_[held].wide ? copy_wide : copy_word);
         draft.op.a = value;
         draft.op.dst = held;
         use(draft, value);
@@ -478,7 +477,7 @@ void Lowerer::store(Frame &frame, const Instruction &in) {
         return emit(frame, in, std::move(draft));
     }
     unsigned count = from.kind == Kind::vector ? static_cast<unsigned>(from.elements.size()) : 1;
-    Draft draft = begin(in, set_.store(in, space, count));
+    Draft draft = begin(in, choose_store(in, space, count));
     set_address(frame, in, to, space, draft);
     if (from.kind == Kind::vector) {
         for (const Operand &element : from.elements) {
@@ -495,9 +494,9 @@ void Lowerer::store(Frame &frame, const Instruction &in) {
 }
 
 void Lowerer::atomic(Frame &frame, const Instruction &in) {
-    bool returns = in.opcode == "atom";
+    const bool returns = in.opcode == "atom";
     Space space = space_of(in);
-    Draft draft = begin(in, set_.atomic(in, space, returns));
+    Draft draft = begin(in, choose_atomic(in, space));
     std::size_t next = returns ? 1 : 0;
     set_address(frame, in, in.operands.at(next++), space, draft);
     draft.op.b = draft.op.c = source(frame, in, in.operands.at(next++), in.type());
@@ -516,7 +515,7 @@ void Lowerer::atomic(Frame &frame, const Instruction &in) {
 void Lowerer::async_copy(Frame &frame, const Instruction &in) {
     if (!in.has("async") || in.has("bulk") || in.has("mbarrier"))
         not_implemented(in);
-    Draft draft = begin(in, set_.async_copy(in));
+    Draft draft = begin(in, choose_async_copy(in));
     set_address(frame, in, in.operands.at(0), Space::shared, draft);
     const Operand &from = in.operands.at(1);
     if (from.kind != Kind::address || from.index < 0 || from.offset != static_cast<std::int32_t>(from.offset))
@@ -547,7 +546,7 @@ void Lowerer::change_space(Frame &frame, const Instruction &in) {
     }
     bool to_generic = !in.has("to");
     bool windowed = space == Space::shared || space == Space::local;
-    draft = begin(in, windowed ? set_.address(space, to_generic) : set_.copy64);
+    draft = begin(in, windowed ? choose_address(space, to_generic) : copy_wide);
     draft.op.a = source(frame, in, in.operands.at(1), Type::u64);
     use(draft, draft.op.a);
     draft.op.dst = result(frame, in, in.operands.at(0), true);
@@ -556,7 +555,7 @@ void Lowerer::change_space(Frame &frame, const Instruction &in) {
 }
 
 void Lowerer::exchange(Frame &frame, const Instruction &in) {
-    Draft draft = begin(in, set_.exchange(in));
+    Draft draft = begin(in, choose_exchange(in));
     const Operand &to = in.operands.at(0);
     const Operand &value_to = to.kind == Kind::pair ? to.elements[0] : to;
     bool negated = false;
@@ -588,7 +587,7 @@ void Lowerer::exchange(Frame &frame, const Instruction &in) {
 }
 
 void Lowerer::matrix(Frame &frame, const Instruction &in) {
-    Draft draft = begin(in, set_.matrix(in));
+    Draft draft = begin(in, choose_matrix(in));
     auto take = [&](const Operand &operand, bool defined) {
         auto one = [&](const Operand &element) {
             std::uint32_t value = defined ? result(frame, in, element, false) : source(frame, in, element, Type::b32);

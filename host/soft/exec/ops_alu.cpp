@@ -1,10 +1,10 @@
 // Integer, logic, float and predicate arithmetic: all instructions with one result and values in.
-#include "isa.hpp"
+#include "select.hpp"
 #include "lanes.hpp"
 
 #include <map>
 
-namespace soft::inline SOFT_ISA {
+namespace soft {
 
 using ptx::Instruction;
 using ptx::Type;
@@ -816,4 +816,4 @@ Choice choose_plain(const Instruction &in) {
     return row->second(in);
 }
 
-} // namespace soft::inline SOFT_ISA
+} // namespace soft

@@ -1,10 +1,10 @@
 // cvt between all scalar types, and arithmetic with a directed rounding.
-#include "isa.hpp"
+#include "select.hpp"
 #include "lanes.hpp"
 
 #include <cfenv>
 
-namespace soft::inline SOFT_ISA {
+namespace soft {
 
 using ptx::Instruction;
 using ptx::Type;
@@ -315,4 +315,4 @@ Choice choose_conversion(const Instruction &in) {
     return {conversion_between(in, to, source, mode), to, {source}, 0, mode};
 }
 
-} // namespace soft::inline SOFT_ISA
+} // namespace soft

@@ -6,12 +6,12 @@
 //   B, register r, element e: row t * E + e + 4 * E * r, column g
 //   C, element i of a lane:   row g + 8 * (i >> 1), column 2 * t + (i & 1)
 // A sum over k has no order, so that columns of A and rows of B are kept in the order they come in.
-#include "isa.hpp"
+#include "select.hpp"
 #include "lanes.hpp"
 
 #include <algorithm>
 
-namespace soft::inline SOFT_ISA {
+namespace soft {
 
 using ptx::Instruction;
 using ptx::Type;
@@ -309,4 +309,4 @@ Handler choose_matrix(const Instruction &in) {
     not_implemented(in);
 }
 
-} // namespace soft::inline SOFT_ISA
+} // namespace soft

@@ -4,12 +4,12 @@
 // device memory lies at the same place in guest and worker; of shared memory, offsets into the block's;
 // of local memory, offsets into each thread's own. A bad global access raises SIGSEGV, which the launch
 // turns into a fault; offsets are checked here, as they would hit other memory of ours.
-#include "isa.hpp"
+#include "select.hpp"
 #include "lanes.hpp"
 
 #include <cstdio>
 
-namespace soft::inline SOFT_ISA {
+namespace soft {
 
 using ptx::Instruction;
 using ptx::Space;
@@ -359,7 +359,7 @@ Handler choose_store(const Instruction &in, Space space, unsigned elements) {
     }
 }
 
-Handler choose_atomic(const Instruction &in, Space space, bool) {
+Handler choose_atomic(const Instruction &in, Space space) {
     return space == Space::shared ? atomic_in<Space::shared>(in) : atomic_in<Space::global>(in);
 }
 
@@ -379,4 +379,4 @@ Handler choose_address(Space space, bool to_generic) {
     return to_generic ? change_space<Space::local, true> : change_space<Space::local, false>;
 }
 
-} // namespace soft::inline SOFT_ISA
+} // namespace soft

@@ -1,10 +1,10 @@
 // Exchanges between the lanes of a warp: shfl, vote, match, activemask, redux.
-#include "isa.hpp"
+#include "select.hpp"
 #include "lanes.hpp"
 
 #include <algorithm>
 
-namespace soft::inline SOFT_ISA {
+namespace soft {
 
 using ptx::Instruction;
 using ptx::Type;
@@ -156,4 +156,4 @@ Handler choose_exchange(const Instruction &in) {
     not_implemented(in);
 }
 
-} // namespace soft::inline SOFT_ISA
+} // namespace soft

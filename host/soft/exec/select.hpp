@@ -15,28 +15,17 @@ struct Choice {
     std::int64_t immediate = 0;
 };
 
-/// What a memory access does with one element; `elements` of them make a vector access.
-struct Access {
-    Handler run = nullptr;
-    ptx::Type type = ptx::Type::none;
-};
-
-/// The handlers of one instruction set of the host's processor. Throws ptx::Error for an instruction
-/// that is not implemented, naming it; a null handler never leaves here.
-struct HandlerSet {
-    Choice (*plain)(const ptx::Instruction &);
-    Handler (*load)(const ptx::Instruction &, ptx::Space, unsigned elements);
-    Handler (*store)(const ptx::Instruction &, ptx::Space, unsigned elements);
-    Handler (*atomic)(const ptx::Instruction &, ptx::Space, bool returns);
-    Handler (*async_copy)(const ptx::Instruction &);
-    Handler (*address)(ptx::Space, bool to_generic);
-    Handler (*exchange)(const ptx::Instruction &); // shfl, vote, match, activemask, redux
-    Handler (*matrix)(const ptx::Instruction &);   // mma, ldmatrix, stmatrix, movmatrix, wmma
-    Handler copy32, copy64;
-};
-
-/// The best set for this processor, chosen once.
-const HandlerSet &handlers();
+// Each throws ptx::Error for an instruction that is not implemented, naming it; none returns null.
+Choice choose_plain(const ptx::Instruction &);      // one result, values in
+Choice choose_conversion(const ptx::Instruction &); // cvt
+Choice directed_choice(const ptx::Instruction &);   // arithmetic rounded towards zero, down or up
+Handler choose_load(const ptx::Instruction &, ptx::Space, unsigned elements);
+Handler choose_store(const ptx::Instruction &, ptx::Space, unsigned elements);
+Handler choose_atomic(const ptx::Instruction &, ptx::Space); // atom and red
+Handler choose_async_copy(const ptx::Instruction &);
+Handler choose_address(ptx::Space, bool to_generic);    // cvta of shared and local
+Handler choose_exchange(const ptx::Instruction &);      // shfl, vote, match, activemask, redux
+Handler choose_matrix(const ptx::Instruction &);        // mma, ldmatrix, stmatrix, movmatrix, wmma
 
 [[noreturn]] void not_implemented(const ptx::Instruction &instruction, const std::string &why = "");
 

@@ -4,7 +4,9 @@
 #include "program.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
+#include <functional>
 #include <stdexcept>
 #include <vector>
 
@@ -38,6 +40,15 @@ struct Reconvergence {
 inline constexpr std::uint32_t no_join = 0xffffffff;
 
 enum class WarpState : std::uint8_t { running, at_barrier, done };
+
+/// Whether a launch must end before its kernel does.
+struct EndCheck {
+    std::chrono::steady_clock::time_point deadline;
+    const std::function<bool()> &abandoned;
+    const std::atomic<bool> &failed; // another block had a fault
+
+    const char *reason() const;
+};
 
 struct Block;
 
@@ -80,7 +91,7 @@ struct Block {
     std::uint32_t threads = 0, dynamic_shared = 0;
     std::uint32_t arrived[16] = {};                // threads that arrived at a barrier and went on
     std::uint64_t grid_id = 0;
-    const std::atomic<bool> *cancelled = nullptr; // set when another block failed or time is up
+    EndCheck *end = nullptr;
     void (*print)(void *context, const char *text, std::size_t length) = nullptr;
     void *print_context = nullptr;
 };

@@ -1,0 +1,166 @@
+#include "soft/engine.hpp"
+
+#include <cstdio>
+#include <sys/mman.h>
+#include <thread>
+
+#include "soft/exec/launch.hpp"
+#include "soft/exec/lower.hpp"
+
+namespace shimbench::soft {
+
+namespace {
+
+CUresult result_of(::soft::FaultKind kind) {
+    switch (kind) {
+    case ::soft::FaultKind::illegal_address:
+        return CUDA_ERROR_ILLEGAL_ADDRESS;
+    case ::soft::FaultKind::misaligned_address:
+        return CUDA_ERROR_MISALIGNED_ADDRESS;
+    case ::soft::FaultKind::assert_failed:
+        return CUDA_ERROR_ASSERT;
+    case ::soft::FaultKind::timeout:
+        return CUDA_ERROR_LAUNCH_TIMEOUT;
+    case ::soft::FaultKind::not_supported:
+        return CUDA_ERROR_NOT_SUPPORTED;
+    default:
+        return CUDA_ERROR_LAUNCH_FAILED;
+    }
+}
+
+void say(CUresult result, const std::string &message) {
+    const char *name = result == CUDA_ERROR_ILLEGAL_ADDRESS      ? "CUDA_ERROR_ILLEGAL_ADDRESS"
+                       : result == CUDA_ERROR_MISALIGNED_ADDRESS ? "CUDA_ERROR_MISALIGNED_ADDRESS"
+                       : result == CUDA_ERROR_ASSERT             ? "CUDA_ERROR_ASSERT"
+                       : result == CUDA_ERROR_LAUNCH_TIMEOUT     ? "CUDA_ERROR_LAUNCH_TIMEOUT"
+                       : result == CUDA_ERROR_NOT_SUPPORTED      ? "CUDA_ERROR_NOT_SUPPORTED"
+                                                                 : "CUDA_ERROR_LAUNCH_FAILED";
+    std::fprintf(stderr, "shimbench-host: %s: %s\n", name, message.c_str());
+}
+
+/// A module's PTX, its variables in memory, and those of its kernels that were launched.
+class LoadedModule {
+  public:
+    explicit LoadedModule(const std::string &code) : text_(code) { place_variables(); }
+    ~LoadedModule() {
+        if (memory_)
+            munmap(memory_, bytes_);
+    }
+    LoadedModule(const LoadedModule &) = delete;
+
+    /// Throws ptx::Error when the kernel cannot be executed.
+    const ::soft::Program &program(const std::string &name) {
+        auto &known = programs_[name];
+        if (!known)
+            known = ::soft::lower(text_, name, [this](const std::string &symbol) { return address(symbol); });
+        return *known;
+    }
+
+  private:
+    std::uint64_t address(const std::string &symbol) const {
+        const auto found = addresses_.find(symbol);
+        if (found == addresses_.end())
+            throw ptx::Error(0, "unknown symbol " + symbol);
+        return found->second;
+    }
+
+    static bool in_memory(const ptx::Variable &variable) {
+        return variable.space == ptx::Space::global || variable.space == ptx::Space::constant;
+    }
+
+    void place_variables() {
+        for (const ptx::Variable &variable : text_.variables())
+            if (in_memory(variable)) {
+                bytes_ = (bytes_ + variable.align - 1) / variable.align * variable.align;
+                addresses_[variable.name] = bytes_;
+                bytes_ += std::max<std::uint64_t>(variable.size, 1);
+            }
+        if (!bytes_)
+            return;
+        void *memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED)
+            throw ptx::Error(0, "no memory for the module's variables");
+        memory_ = static_cast<std::uint8_t *>(memory);
+        for (auto &[name, offset] : addresses_)
+            offset += reinterpret_cast<std::uint64_t>(memory_);
+        for (const ptx::Variable &variable : text_.variables()) {
+            if (!in_memory(variable))
+                continue;
+            auto *target = reinterpret_cast<std::uint8_t *>(addresses_[variable.name]);
+            std::copy(variable.initial.begin(), variable.initial.end(), target);
+            for (const ptx::Relocation &relocation : variable.relocations) {
+                if (relocation.offset + 8 > variable.size)
+                    throw ptx::Error(0, "address in " + variable.name + " does not fit");
+                const std::uint64_t value =
+                    address(relocation.symbol) + static_cast<std::uint64_t>(relocation.addend);
+                std::memcpy(target + relocation.offset, &value, sizeof(value));
+            }
+        }
+    }
+
+    ptx::Module text_;
+    std::uint8_t *memory_ = nullptr;
+    std::uint64_t bytes_ = 0;
+    std::unordered_map<std::string, std::uint64_t> addresses_;
+    std::unordered_map<std::string, std::shared_ptr<const ::soft::Program>> programs_;
+};
+
+class Engine {
+  public:
+    explicit Engine(EngineSettings settings) : settings_(std::move(settings)) {
+        if (!settings_.threads)
+            settings_.threads = std::max(1u, std::thread::hardware_concurrency());
+        ::soft::install_fault_handler();
+    }
+
+    CUresult run(const Module &module, const Kernel &kernel, const wire_launch &wanted,
+                 std::span<const std::byte> parameters) {
+        if (sticky_ != CUDA_SUCCESS)
+            return sticky_; // a context that had a fault stays unusable
+        const ::soft::Program *program = nullptr;
+        try {
+            auto &loaded = modules_[kernel.module];
+            if (!loaded)
+                loaded = std::make_unique<LoadedModule>(module.code);
+            program = &loaded->program(kernel.facts.name);
+        } catch (const ptx::Error &error) {
+            say(CUDA_ERROR_NOT_SUPPORTED, std::string(error.what()) + ", in " + kernel.facts.name +
+                                              " at PTX line " + std::to_string(error.line));
+            return CUDA_ERROR_NOT_SUPPORTED;
+        }
+        ::soft::Launch launch;
+        std::copy(wanted.grid, wanted.grid + 3, launch.grid);
+        std::copy(wanted.block, wanted.block + 3, launch.block);
+        launch.dynamic_shared = wanted.shared_bytes;
+        launch.parameters.resize(std::max<std::size_t>(program->parameter_bytes, parameters.size()));
+        std::memcpy(launch.parameters.data(), parameters.data(), parameters.size());
+        launch.id = ++launches_;
+        launch.seconds = settings_.launch_seconds;
+        launch.abandoned = settings_.abandoned;
+        launch.print = [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); };
+        const auto fault = ::soft::run(*program, launch, settings_.threads);
+        if (!fault)
+            return CUDA_SUCCESS;
+        sticky_ = result_of(fault->kind);
+        say(sticky_, fault->message);
+        return sticky_;
+    }
+
+  private:
+    EngineSettings settings_;
+    CUresult sticky_ = CUDA_SUCCESS;
+    std::uint64_t launches_ = 0;
+    std::unordered_map<std::uint64_t, std::unique_ptr<LoadedModule>> modules_; // by the device's handle
+};
+
+} // namespace
+
+KernelEngine make_engine(EngineSettings settings) {
+    const auto engine = std::make_shared<Engine>(std::move(settings));
+    return {[engine](const Module &module, const Kernel &kernel, const wire_launch &launch,
+                     std::span<const std::byte> parameters) {
+        return engine->run(module, kernel, launch, parameters);
+    }};
+}
+
+} // namespace shimbench::soft

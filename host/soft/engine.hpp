@@ -1,0 +1,18 @@
+// The software GPU's engine: executes the PTX of the kernels that a client launches.
+#pragma once
+
+#include "device/emulated.hpp"
+
+namespace shimbench::soft {
+
+struct EngineSettings {
+    unsigned threads = 0;            // host threads a launch may use; 0: as many as the host has cores
+    double launch_seconds = 300;     // after which a launch ends with CUDA_ERROR_LAUNCH_TIMEOUT
+    std::function<bool()> abandoned; // true once nobody waits for results any more; may be empty
+};
+
+/// An engine that runs kernels on this process's threads. What goes wrong in a kernel is written to
+/// stderr in one line (kernel, block, thread, PTX line) and returned as the CUresult a GPU gives.
+KernelEngine make_engine(EngineSettings settings);
+
+} // namespace shimbench::soft
