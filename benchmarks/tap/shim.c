@@ -4,7 +4,9 @@
 
 #ifdef LOGGING
 static FILE *out;
-__attribute__((constructor)) static void open_log(void) { out = fopen("/dev/null", "w"); }
+__attribute__((constructor)) static void open_log(void) {
+    out = fopen("/dev/null", "w");
+}
 #endif
 
 int cuCtxSetLimit(int limit, uint64_t value) {

@@ -38,9 +38,11 @@ static struct tap_record *reserve(struct tap_local *local, uint32_t cells) {
 
 static bool begin(struct tap_payload *payload, const struct tap_call *call, int32_t result, uint64_t end,
                   uint32_t cells) {
-    if (!tap_still_ours(call))
-        return false;
     struct tap_local *local = &shimbench_local;
+    if (!tap_still_ours(call)) {
+        local->busy = 0;
+        return false;
+    }
     local->busy = 1;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     struct tap_record *record = reserve(local, cells);
@@ -54,8 +56,7 @@ static bool begin(struct tap_payload *payload, const struct tap_call *call, int3
     *payload = (struct tap_payload){
         .at = (uint8_t *)(record + 1), .end = (uint8_t *)(record + cells), .record = record, .call = call};
     if (local->dropped) {
-        uint64_t dropped = local->dropped;
-        local->dropped = 0;
+        uint64_t dropped = __atomic_exchange_n(&local->dropped, 0, __ATOMIC_RELAXED);
         record->flags |= TAP_FLAG_LOST_BEFORE;
         shimbench_put(payload, TAP_ITEM_LOST, 0, &dropped, sizeof dropped);
     }

@@ -164,13 +164,13 @@ static inline void tap_leave(const struct tap_call *call, int32_t result) {
     if (TAP_UNLIKELY(!tap_still_ours(call)))
         return;
     struct tap_local *local = &shimbench_local;
+    local->busy = 1; /* before `used` is read, or a signal handler's record would be overwritten */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     uint32_t used = local->used;
     if (TAP_UNLIKELY(used >= TAP_CELLS_PER_CHUNK || local->dropped)) {
         shimbench_leave_slowly(call, result, end);
         return;
     }
-    local->busy = 1;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     tap_fill_record((struct tap_record *)local->chunk + 1 + used, call, result, end);
     local->used = used + 1;
     __atomic_store_n(&local->chunk->committed, used + 1, __ATOMIC_RELEASE);
