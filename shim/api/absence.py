@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from shim.api.annotate import Annotations
+
 Json = dict[str, Any]
 
 KEYS = {"runtime", "effect", "error", "source", "version", "per_thread", "how"}
@@ -40,7 +42,7 @@ def _counts_always(row: Json) -> bool:
     return not row.keys() & {"version", "per_thread", "how"}
 
 
-def private_names(annotations: Json, functions: Json, ladders: Json) -> list[str]:
-    """Names that runtimes ask for and the headers lack."""
-    known = set(functions) | set(ladders)
-    return sorted({name for entry in annotations["asked"] for name in entry["names"]} - known)
+def private_names(annotations: Annotations, known: set[str]) -> list[str]:
+    """Names that are asked for and the headers lack."""
+    asked = {name for entry in annotations.absence["asked"] for name in entry["names"]}
+    return sorted((asked | set(annotations.private)) - known)

@@ -38,6 +38,7 @@ class Annotations:
     performed: list[str]
     aliases: dict[str, str]
     rungs: list[dict[str, Any]]
+    private: list[str]
     tables: dict[str, dict[str, Any]]
     absence: dict[str, Any]
 
@@ -80,6 +81,7 @@ def load_annotations(directory: Path = ANNOTATIONS) -> Annotations:
         performed=performed,
         aliases=ladders.get("aliases", {}),
         rungs=ladders.get("rung", []),
+        private=ladders.get("private", {}).get("exports", []),
         tables=read("tables.toml"),
         absence=read("absence.toml"),
     )

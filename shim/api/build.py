@@ -233,7 +233,7 @@ def join(declared: list[Json], header_sets: list[HeaderSet], annotations: Annota
         "typedefs": typedefs,
         "ladders": ladders,
         "absence": absence_rows(annotations.absence),
-        "private_names": private_names(annotations.absence, functions, ladders),
+        "private_names": private_names(annotations, {*functions, *ladders}),
         "tables": annotations.tables,
     }
 

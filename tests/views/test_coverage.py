@@ -186,3 +186,17 @@ def test_rows_that_come_later_are_added_to_those_before(builder: SessionBuilder)
     session.refresh()
     coverage.update(session)
     assert (coverage.rows()[0].calls, coverage.rows()[0].last_result) == (2, "CUDA_ERROR_NOT_INITIALIZED")
+
+
+def test_a_library_that_becomes_known_later_is_named_then(builder: SessionBuilder) -> None:
+    builder.call(Pseudo.DLSYM, items=[string_item(0, "cuInit")], result=1, caller=0x77770001)
+    session = builder.open()
+    coverage = Coverage()
+    coverage.update(session)
+    assert coverage.rows()[0].asked[0].by == "an unknown library"
+    late = [*MODULES, ("/opt/libs/late.so", 0x77770000, 0x77780000)]
+    builder.event("modules", index=0, modules=[list(module) for module in late])
+    builder.publish()
+    session.refresh()
+    assert coverage.update(session)
+    assert coverage.rows()[0].asked[0].by == "late.so"

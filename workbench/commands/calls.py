@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.commands.common import (
     add_session_words,
     duration,
+    pid_of,
     print_json_list,
     seconds,
     take_session,
@@ -90,7 +91,7 @@ def _as_line(session: Session, decoder: CallDecoder, number: int) -> str:
     caller = session.caller_name(row.process, row.caller).rpartition("+0x")[0] or f"0x{row.caller:x}"
     inside = "  " * row.nesting
     return (
-        f"{number + 1:>8} {seconds(row.time):>12} {session.processes[row.process].pid:>7} {row.thread:>7} "
+        f"{number + 1:>8} {seconds(row.time):>12} {pid_of(session, row.process):>7} {row.thread:>7} "
         f"{caller:<20} {duration(row.duration):>8}  {inside}{decoder.text(session, number)}"
     )
 
@@ -102,7 +103,7 @@ def _as_json(session: Session, decoder: CallDecoder, number: int) -> dict[str, A
         "number": number + 1,
         "time_ns": row.time,
         "duration_ns": row.duration,
-        "pid": session.processes[row.process].pid,
+        "pid": pid_of(session, row.process),
         "thread": row.thread,
         "caller": session.caller_name(row.process, row.caller),
         "function": call.name,

@@ -80,6 +80,11 @@ def told_as_errors() -> Iterator[None]:
         raise ShimbenchError(str(error)) from error
 
 
+def pid_of(session: Session, process: int) -> int:
+    """The pid of a process by its index; 0 when the session never heard of it."""
+    return session.processes[process].pid if 0 <= process < len(session.processes) else 0
+
+
 def seconds(nanoseconds: int) -> str:
     """A time since the session's start."""
     return f"{nanoseconds / 1e9:.6f}"

@@ -7,7 +7,7 @@ columns; only lookups, which are few, are looked at one by one.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,17 +70,22 @@ class CoverageRow:
 
 @dataclass
 class _Request:
-    """All requests alike."""
+    """All requests alike. Who asked is looked up late: a library may be known after its calls."""
 
     name: str  #: as asked
-    asked: Asked
     process: int
+    caller: int
+    how: str
+    version: int
+    flags: int
+    answered: str | None
+    count: int
+    first_call: int
+    last_call: int
     uuid: str = ""
 
 
-@dataclass
-class _Name:
-    requests: dict[tuple[str, str, int, int], _Request] = field(default_factory=dict)
+UNKNOWN_LIBRARY = "an unknown library"
 
 
 class Coverage:
@@ -96,10 +101,11 @@ class Coverage:
     def _reset(self) -> None:
         self._calls = np.zeros(_SIZE, np.int64)
         self._results: dict[int, int] = {}
-        self._names: dict[str, _Name] = {}
-        self._newest_asked: dict[tuple[int, str], int] = {}
+        self._names: dict[str, dict[tuple[int, int, str, int, int], _Request]] = {}
         self._callers: dict[tuple[int, int], str] = {}
+        self._newest_asked: dict[tuple[int, str], int] = {}
         self._rows: list[CoverageRow] | None = None
+        self._modules = 0
 
     def update(self, session: Session) -> bool:
         """Take in rows recorded since; True if that may have changed rows()."""
@@ -120,6 +126,9 @@ class Coverage:
             stop = min(self._scanned + BATCH, total)
             self._take(session, self._scanned, stop, in_run)
             self._scanned = stop
+        known = sum(len(process.modules) for process in session.processes)
+        changed |= known != self._modules
+        self._modules = known
         if changed:
             self._rows = None
         return changed
@@ -150,12 +159,16 @@ class Coverage:
         columns = session.calls.columns(start, stop, _COUNTED)
         function = columns["function"].astype(np.int64)
         mine = in_run[columns["process"]]
-        mine &= (columns["flags"] & INTERNAL) == 0
+        flagged = bool(columns["flags"].any())
+        if flagged:
+            mine &= (columns["flags"] & INTERNAL) == 0
         if not mine.all():
             function = np.where(mine, function, 0)
         self._calls += np.bincount(function, minlength=_SIZE)
         self._calls[0] = 0
-        rows = np.flatnonzero((columns["flags"] & UNRETURNED) == 0)
+        rows = np.arange(stop - start)
+        if flagged:
+            rows = rows[(columns["flags"] & UNRETURNED) == 0]
         last = np.full(_SIZE, -1, np.int64)
         last[function[rows]] = rows  # of equal places the last one stays
         for number in np.flatnonzero(last >= 0).tolist():
@@ -170,9 +183,8 @@ class Coverage:
 
     def _take_lookup(self, session: Session, row: int, call: dict[str, int]) -> None:
         items = session.calls.payload_of(call["payload"])
-        by = self._library(session, call["process"], call["caller"])
         if call["function"] == self._table_id:
-            self._take_table(row, call, items, by)
+            self._take_table(session, row, call, items)
             return
         name = string_of(items, 0)
         if not name:
@@ -185,8 +197,6 @@ class Coverage:
             given = call["result"] == 0 and bool(pointer)
             key = self._ladders.export_for(name, version, bool(flags & PER_THREAD)) or name
             how = "proc-address"
-            asker = call["process"], by
-            self._newest_asked[asker] = max(version, self._newest_asked.get(asker, 0))
         else:
             if not name.startswith(("cu", "nvml")):
                 return
@@ -194,19 +204,27 @@ class Coverage:
             given = call["result"] == 1
             how = "link" if call["flags"] & LINK_TIME else "dlsym"
         answered = self._answer(answer, given, name)
-        self._note(key, name, by, how, version, flags, answered, row, call["process"])
+        self._note(
+            key, _Request(name, call["process"], call["caller"], how, version, flags, answered, 1, row, row)
+        )
 
-    def _take_table(self, row: int, call: dict[str, int], items: list[Item], by: str) -> None:
+    def _take_table(self, session: Session, row: int, call: dict[str, int], items: list[Item]) -> None:
         data = next((item.data for item in items if item.kind == ItemKind.TABLE), b"")
         if len(data) < 16:
             return
-        assert self._session is not None
         text = str(uuid.UUID(bytes=data[:16]))
-        table = self._session.schema.model.get("tables", {}).get(text)
+        table = session.schema.model.get("tables", {}).get(text)
         name = f"table {table['name']} {text[:8]}" if table else f"table {text}"
         answered = name if call["result"] == 0 else None
-        request = self._note(name, name, by, "table", 0, 0, answered, row, call["process"])
-        request.uuid = text
+        process, caller = call["process"], call["caller"]
+        self._note(name, _Request(name, process, caller, "table", 0, 0, answered, 1, row, row, text))
+
+    def _note(self, key: str, new: _Request) -> None:
+        requests = self._names.setdefault(key, {})
+        known = requests.setdefault((new.process, new.caller, new.how, new.version, new.flags), new)
+        if known is not new:
+            known.count += 1
+            known.answered, known.last_call = new.answered, new.last_call
 
     def _answer(self, answer: Answer | None, given: bool, name: str) -> str | None:
         if not given:
@@ -218,28 +236,6 @@ class Coverage:
         assert self._session is not None
         return self._session.schema.function_name(answer.function)
 
-    def _note(
-        self, key: str, name: str, by: str, how: str, version: int, flags: int, answered: str | None,
-        row: int, process: int,
-    ) -> _Request:  # fmt: skip
-        requests = self._names.setdefault(key, _Name()).requests
-        request = requests.get((by, how, version, flags))
-        if request is None:
-            asked = Asked(by, how, version, flags, answered, 0, row)
-            request = requests[by, how, version, flags] = _Request(name, asked, process)
-        request.asked.count += 1
-        request.asked.answered = answered
-        request.process = process
-        return request
-
-    def _library(self, session: Session, process: int, caller: int) -> str:
-        """The library a call came from, without the offset inside of it."""
-        key = process, caller
-        if key not in self._callers:
-            text = session.caller_name(process, caller)
-            self._callers[key] = text.rpartition("+0x")[0] or text
-        return self._callers[key]
-
     # Saying what is known
 
     def _make_rows(self) -> list[CoverageRow]:
@@ -247,22 +243,20 @@ class Coverage:
             return []
         schema = self._session.schema
         ours = self._shim_is_ours()
+        self._newest_asked = self._newest_versions()
         called = {schema.function_name(n): n for n in np.flatnonzero(self._calls).tolist() if n < 0xF000}
         rows = []
         for name in {*self._names, *called}:
-            number = called.get(name)
+            number = called.get(name, 0)
             function = schema.functions.get(schema.function_id(name) or 0)
-            result = self._results.get(number) if number is not None else None
-            last = None
-            if number is not None and result is not None:
-                last = self._decoder.result_text(number, result)
+            result = self._results.get(number) if number else None
             row = CoverageRow(
                 name=name,
-                asked=self._asked(name),
+                asked=[],
                 answered=True,
                 performed=function.performed if function is not None and ours else None,
-                calls=int(self._calls[number]) if number is not None else 0,
-                last_result=last,
+                calls=int(self._calls[number]),
+                last_result=None if result is None else self._decoder.result_text(number, result),
                 effect="",
                 rank=RANK_ANSWERED,
             )
@@ -270,25 +264,51 @@ class Coverage:
             rows.append(row)
         return sorted(rows, key=lambda row: (row.rank, row.first_call or 0, row.name))
 
-    def _asked(self, name: str) -> list[Asked]:
-        known = self._names.get(name)
-        return [request.asked for request in known.requests.values()] if known else []
+    def _library(self, request: _Request) -> str:
+        """The library a request came from, without the offset inside of it."""
+        key = request.process, request.caller
+        name = self._callers.get(key)
+        if name is None:
+            assert self._session is not None
+            name = self._session.caller_name(*key).rpartition("+0x")[0]
+            if not name:
+                return UNKNOWN_LIBRARY
+            self._callers[key] = name
+        return name
+
+    def _newest_versions(self) -> dict[tuple[int, str], int]:
+        """The newest API version each library of each process asked for."""
+        newest: dict[tuple[int, str], int] = {}
+        for requests in self._names.values():
+            for request in requests.values():
+                asker = request.process, self._library(request)
+                newest[asker] = max(request.version, newest.get(asker, 0))
+        return newest
 
     def _judge(self, row: CoverageRow) -> None:
-        known = self._names.get(row.name)
+        """Who asked for a name, and what it means if one of them got no answer."""
+        asked: dict[tuple[str, str, int, int], Asked] = {}
+        last: dict[tuple[str, str, int, int], _Request] = {}
+        for request in self._names.get(row.name, {}).values():
+            key = self._library(request), request.how, request.version, request.flags
+            entry = asked.setdefault(key, Asked(*key, None, 0, request.first_call))
+            entry.count += request.count
+            entry.first_call = min(entry.first_call, request.first_call)
+            if key not in last or last[key].last_call < request.last_call:
+                last[key] = request
         worst: tuple[int, Verdict] | None = None
-        for request in known.requests.values() if known else ():
-            asked = request.asked
-            if asked.answered is not None:
-                asked.effect = asked.reason = ""
+        for key, entry in asked.items():
+            entry.answered = last[key].answered
+            if entry.answered is not None:
                 continue
-            verdict = self._verdict(request)
-            asked.effect, asked.reason = verdict.effect, verdict.reason
+            verdict = self._verdict(last[key], entry.by)
+            entry.effect, entry.reason = verdict.effect, verdict.reason
             rank = EFFECTS.index(verdict.effect)
             if worst is None or rank < worst[0]:
                 worst = rank, verdict
-            if row.first_call is None or asked.first_call < row.first_call:
-                row.first_call = asked.first_call
+            if row.first_call is None or entry.first_call < row.first_call:
+                row.first_call = entry.first_call
+        row.asked = sorted(asked.values(), key=lambda entry: entry.first_call)
         if worst is not None:
             row.answered = False
             row.effect, row.error, row.reason = worst[1].effect, worst[1].error, worst[1].reason
@@ -296,31 +316,28 @@ class Coverage:
         elif row.calls and (row.performed is False or (row.last_result or "").endswith("NOT_SUPPORTED")):
             row.rank = RANK_REFUSED
 
-    def _verdict(self, request: _Request) -> Verdict:
-        asked = request.asked
-        runtime = self._runtime(request)
-        if asked.how == "table":
+    def _verdict(self, request: _Request, by: str) -> Verdict:
+        # A runtime asks for nothing newer than itself, so its requests show its version.
+        runtime = runtime_version(self._newest_asked.get((request.process, by), 0))
+        if request.how == "table":
             return self._rules.of_table(request.uuid, runtime)
-        if asked.how == "link":
-            return Verdict("fatal-at-init", None, f"{asked.by} is not loaded without it")
-        if asked.how == "proc-address":
-            per_thread = bool(asked.flags & PER_THREAD)
-            return self._rules.of_name([request.name], asked.how, asked.version, per_thread, runtime)
-        if library_major(asked.by) is None:
-            return Verdict("unknown", None, f"looked up by {asked.by}, which is no CUDA runtime")
+        if request.how == "link":
+            return Verdict("fatal-at-init", None, f"{by} is not loaded without it")
+        if request.how == "proc-address":
+            per_thread = bool(request.flags & PER_THREAD)
+            return self._rules.of_name([request.name], request.how, request.version, per_thread, runtime)
+        if by == UNKNOWN_LIBRARY:
+            return Verdict("unknown", None, "it is not known which library looked it up")
+        if library_major(by) is None:
+            return Verdict("unknown", None, f"looked up by {by}, which is no CUDA runtime")
         # Without cuGetProcAddress a runtime looks the versioned names up themselves.
         assert self._session is not None
         schema = self._session.schema
         function = schema.functions.get(schema.function_id(request.name) or 0)
         if function is None:
-            return self._rules.of_name([request.name], asked.how, 0, False, runtime)
+            return self._rules.of_name([request.name], request.how, 0, False, runtime)
         names = [request.name, function.base]
-        return self._rules.of_name(names, asked.how, function.version, function.per_thread, runtime)
-
-    def _runtime(self, request: _Request) -> tuple[int, int] | None:
-        """The version of the runtime behind a request, as far as its requests show it."""
-        newest = self._newest_asked.get((request.process, request.asked.by), 0)
-        return runtime_version(newest)
+        return self._rules.of_name(names, request.how, function.version, function.per_thread, runtime)
 
     def _shim_is_ours(self) -> bool:
         assert self._session is not None
