@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,32 @@ def target_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         program = folder / source.stem
         subprocess.run(["cc", *options, "-o", str(program), str(source), "-ldl"], check=True)
     return folder
+
+
+@pytest.fixture
+def start_shim_host(
+    native_paths: native.NativePaths, tmp_path: Path
+) -> Iterator[Callable[..., dict[str, str]]]:
+    """Start shimbench-host with the options given; what our shim's environment must then say."""
+    hosts: list[subprocess.Popen[bytes]] = []
+
+    def start(*options: str) -> dict[str, str]:
+        path = tmp_path / f"shim-host-{len(hosts)}.sock"
+        with (tmp_path / f"shim-host-{len(hosts)}.log").open("wb") as log:
+            hosts.append(subprocess.Popen([native_paths.host, "--socket", path, *options], stderr=log))
+        deadline = time.monotonic() + 60
+        while not path.exists():
+            assert hosts[-1].poll() is None and time.monotonic() < deadline, "shimbench-host does not listen"
+            time.sleep(0.01)
+        return {"SHIMBENCH_HOST": f"unix:{path}"}
+
+    yield start
+    for host in hosts:
+        host.terminate()
+        host.wait()
+
+
+@pytest.fixture
+def shim_host(start_shim_host: Callable[..., dict[str, str]]) -> dict[str, str]:
+    """A shimbench-host with its defaults: the environment by which our shim finds it."""
+    return start_shim_host()
