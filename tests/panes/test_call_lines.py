@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from workbench.panes.call_lines import SHORTEST_FOLD, CallLines
 
 

@@ -5,6 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
+
 from workbench.panes.lines import parts_text, wrapped
 from workbench.panes.sgr import plain_text, printable, styled_parts
 

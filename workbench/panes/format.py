@@ -36,7 +36,7 @@ def bytes_text(size: int) -> str:
     value = float(size)
     if value < 1024:
         return f"{size} B"
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
+    for unit in ("KiB", "MiB", "GiB", "TiB"):  # noqa: B007
         value /= 1024
         if value < 1023.95:
             break

@@ -51,9 +51,7 @@ class Rule(Inked, Widget):
         self.info = ""
         self.notes = ""
 
-    def show(
-        self, *, info: str | None = None, notes: str | None = None, chosen: str | None = None
-    ) -> None:
+    def show(self, *, info: str | None = None, notes: str | None = None, chosen: str | None = None) -> None:
         """Change what stands after the titles, at the right, or which tab is on top."""
         before = (self.info, self.notes, self.chosen)
         self.info = self.info if info is None else info

@@ -8,18 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, cast
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual.binding import BindingType
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
+from workbench.panes.actions import bindings
 from workbench.panes.sgr import printable
 
 Ink = str | Style
@@ -62,9 +65,10 @@ class Inked:
         ground = node.background_colors[1]
         front = ground + rules.color if rules.has_rule("color") else None
         back = ground + rules.background if rules.has_rule("background") else None
-        return Style(
-            color=front.rich_color if front else None, bgcolor=back.rich_color if back else None
-        ) + rules.text_style
+        return (
+            Style(color=front.rich_color if front else None, bgcolor=back.rich_color if back else None)
+            + rules.text_style
+        )
 
     def notify_style_update(self) -> None:
         """The theme changed."""
@@ -80,6 +84,7 @@ class LineView(Inked, ScrollView, can_focus=True):
     """A scrolling view of lines that are drawn when they are visible."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = Inked.COMPONENT_CLASSES
+    BINDINGS: ClassVar[list[BindingType]] = bindings("lines")
     where: ClassVar[str] = "lines"
     """Names the pane in the command registry: which keys it obeys."""
 
@@ -261,9 +266,7 @@ class LineView(Inked, ScrollView, can_focus=True):
         strip = strip.crop(x, x + width).extend_cell_length(width).apply_style(style)
         if is_cursor:
             mark = self.ink("cursor" if self.has_focus else "cursor-away")
-            strip = Strip(
-                [Segment(text, (old or style) + mark) for text, old, _ in strip], strip.cell_length
-            )
+            strip = Strip([Segment(text, (old or style) + mark) for text, old, _ in strip], strip.cell_length)
         return strip
 
     def _widened(self) -> None:
@@ -331,7 +334,7 @@ def highlight(parts: Sequence[Part], pattern: re.Pattern[str]) -> list[Part]:
     for part, ink in parts:
         start, end = at, at + len(part)
         edges = [start, *(cut for cut in cuts if start < cut < end), end]
-        for left, right in zip(edges, edges[1:], strict=False):
+        for left, right in pairwise(edges):
             inside = any(first <= left < last for first, last in spans)
             marked.append((text[left:right], "match" if inside else ink))
         at = end

@@ -1,0 +1,71 @@
+"""The application over sessions with fixed content."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import scenario
+from sessions.testing import library_path
+from textual.pilot import Pilot
+from workbench import native
+from workbench.app import ShimbenchApp
+
+from sessions import Session, open_session
+
+Open = Callable[[str], Session]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_writer() -> Path:
+    """The built writer; building it if need be."""
+    if not library_path().exists():
+        os.environ["SHIMBENCH_BUILD"] = str(native.paths().build)
+    return library_path()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Open:
+    """A finished session by the scenario's name: broken or working."""
+    folder = tmp_path_factory.mktemp("sessions")
+
+    def open_finished(name: str) -> Session:
+        path = folder / name
+        if not path.exists():
+            getattr(scenario, f"write_{name}_run")(path).finish()
+        return open_session(path)
+
+    return open_finished
+
+
+@pytest.fixture
+def broken(finished: Open) -> ShimbenchApp:
+    """The workbench on the run that fell back to the CPU."""
+    return ShimbenchApp(None, finished("broken"))
+
+
+@pytest.fixture
+def working(finished: Open) -> ShimbenchApp:
+    """The workbench on the run that decodes."""
+    return ShimbenchApp(None, finished("working"))
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object], what: str = "") -> None:
+    """Wait for a condition; the pytest time-out is the only clock."""
+    for _ in range(2000):
+        if condition():
+            await pilot.pause()
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"never came true: {what or condition}")
+
+
+async def shown(pilot: Pilot[None]) -> ShimbenchApp:
+    """Wait until everything the session holds is on the screen."""
+    app = pilot.app
+    assert isinstance(app, ShimbenchApp)
+    await until(pilot, lambda: app.settled, "the session is shown")
+    return app

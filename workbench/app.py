@@ -1,0 +1,536 @@
+"""The workbench: one screen over a session that is still being written, or that was saved."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.css.query import NoMatches
+
+from workbench.panes.actions import PANES, bindings, key_text, registry
+from workbench.panes.build import BuildPane, SourcePlace
+from workbench.panes.calls import CallsPane
+from workbench.panes.coverage import CoveragePane
+from workbench.panes.device import DevicePane
+from workbench.panes.facts import SessionFacts
+from workbench.panes.format import duration_text
+from workbench.panes.frame import Rule, Tab
+from workbench.panes.header import Bar, HeaderLine, header_facts, stage_parts
+from workbench.panes.inspector import InspectorPane
+from workbench.panes.lines import LineView, TextLine
+from workbench.panes.log import LogPane
+from workbench.panes.palette import Commands
+from workbench.panes.processes import ProcessesPane
+from workbench.panes.prompt import KeyLine, Prompt
+from workbench.panes.why import Target, WhyPane
+
+if TYPE_CHECKING:
+    from sessions import Session
+    from workbench.loop import Loop, LoopEvent
+
+TICKS = 30  # looks at the session a second
+VIEW_PERIOD = 0.25  # seconds between updates of the derived views, more when they are dear
+VIEW_SHARE = 8  # a view update that took t seconds is not repeated for this many t
+
+_TABS = ("coverage", "device", "inspect", "build", "processes")
+_TITLES = {pane: Tab(str(number), "INSPECT" if pane == "inspect" else pane.upper(), pane)
+           for number, pane in enumerate(PANES, 1)}  # fmt: skip
+_HINTS = {
+    "search": "regular expression",
+    "goto": "number of a call",
+    "note": "what is worth knowing about this call",
+}
+_KEYS = {
+    "calls": ("calls.filter", "calls.follow", "calls.pause", "lines.search", "lines.choose", "calls.fold"),
+    "log": ("log.filter", "log.follow", "log.pause", "lines.search", "log.wrap", "lines.choose", "log.call"),
+    "build": ("source.open", "lines.search", "lines.copy"),
+}
+_ALWAYS = ("relaunch", "evidence.jump", "calls.next-error", "pane.zoom")
+_FIXED = ("app.command", "app.help", "app.quit")
+
+
+class ShimbenchApp(App[None]):
+    """Panes over a session; `loop` is None when it was saved, or is watched from elsewhere."""
+
+    TITLE = "shimbench"
+    CSS_PATH = "panes/app.tcss"
+    COMMANDS: ClassVar[set[type[Commands] | Callable[[], type[Commands]]]] = {Commands}  # type: ignore[assignment]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("global")
+    AUTO_FOCUS = "#calls"
+
+    def __init__(self, loop: Loop | None, session: Session, root: Path | None = None) -> None:
+        super().__init__()
+        self.loop = loop
+        self.session = session
+        self.root = root or Path.cwd()
+        self.facts = SessionFacts(session)
+        self.pane = "calls"
+        self.tab = "coverage"
+        self.zoomed = False
+        self._evidence_at = -1
+        self._views_due = 0.0
+        self._views_stale = True
+        self._was_live = session.live
+
+    # Layout
+
+    def compose(self) -> ComposeResult:
+        """The first screen of the design, top to bottom."""
+        session, facts = self.session, self.facts
+        yield Bar(id="header")
+        yield Bar(id="stages")
+        yield Rule([Tab("", "WHY", "why")], "┌", "┐", id="why-rule")
+        with VerticalScroll(id="why-scroll", can_focus=False):
+            yield WhyPane()
+        yield Rule(list(_TITLES.values()), "", "", id="narrow-rule")
+        with Horizontal(id="middle"):
+            with Vertical(id="left"):
+                yield Rule([_TITLES["calls"]], "├", "─", id="calls-rule")
+                yield CallsPane(session, facts.decoder, facts.outcomes)
+            with Vertical(id="right"):
+                yield Rule([_TITLES[pane] for pane in _TABS], "┬", "┤", id="tabs-rule")
+                yield CoveragePane(facts.coverage)
+                yield DevicePane(facts.device, session)
+                yield InspectorPane(session, facts.decoder)
+                yield BuildPane(session, self.root)
+                yield ProcessesPane(session)
+        with Vertical(id="bottom"):
+            yield Rule([_TITLES["log"]], "├", "┤", id="log-rule")
+            yield LogPane(session)
+        yield KeyLine()
+        yield Prompt()
+
+    def on_mount(self) -> None:
+        """Start looking at the session."""
+        self._arrange()
+        self.set_interval(1 / TICKS, self._tick)
+        self.call_after_refresh(self._tick)
+        if self.loop is not None:
+            self.loop.subscribe(self._on_loop_event)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Between one pane at a time and all of them."""
+        self.call_after_refresh(self._arrange)
+
+    @property
+    def single(self) -> bool:
+        """Whether one pane at a time is shown: a small terminal, or a maximised pane."""
+        return self.zoomed or self.size.width < 110 or self.size.height < 30
+
+    def _arrange(self) -> None:
+        single = self.single
+        self.screen.set_class(single, "single")
+        tab = self.pane if self.pane in _TABS else self.tab
+        self.tab = tab
+        shown = {"left": ("calls",), "right": _TABS, "bottom": ("log",)}
+        for container, panes in shown.items():
+            self.query_one(f"#{container}").display = not single or self.pane in panes
+        self.query_one("#middle").display = not single or self.pane != "log"
+        for rule in ("calls-rule", "tabs-rule", "log-rule"):
+            self.query_one(f"#{rule}").display = not single
+        self.query_one("#narrow-rule").display = single
+        for pane in _TABS:
+            self.query_one(f"#{pane}").display = pane == tab
+        self._show_titles()
+        self.call_after_refresh(self._show_header)
+
+    def _show_titles(self) -> None:
+        for identity in ("narrow-rule", "calls-rule", "tabs-rule", "log-rule"):
+            rule = self.query_one(f"#{identity}", Rule)
+            rule.focused_pane = self.pane
+            chosen = self.tab if identity == "tabs-rule" else self.pane
+            if identity in ("narrow-rule", "tabs-rule"):
+                rule.show(chosen=chosen)
+            if identity in ("calls-rule", "log-rule"):
+                rule.show(info=self._view(rule.tabs[0].pane).status())
+            if identity == "tabs-rule":
+                rule.show(notes=self._view(self.tab).status())
+            rule.refresh()
+        self._show_keys()
+
+    def _show_keys(self) -> None:
+        names = (*_KEYS.get(self.pane, ("lines.search", "lines.choose", "lines.copy")), *_ALWAYS)
+        status = self._view(self.pane).status() if self.single else ""
+        self.query_one(KeyLine).show(self._keys(names), self._keys(_FIXED), status)
+
+    def _keys(self, names: tuple[str, ...]) -> list[tuple[str, str, str]]:
+        rows = [registry().get(name) for name in names]
+        words = {row.name: row.title.split(" ")[0] if "." not in row.name else row.title for row in rows}
+        return [(key_text(row), words[row.name].lower(), row.name) for row in rows if not row.reason(self)]
+
+    # Panes
+
+    def _view(self, pane: str) -> LineView:
+        return self.query_one(f"#{pane}", LineView)
+
+    @property
+    def view(self) -> LineView:
+        """What has the focus: a pane, or the lines of an overlay."""
+        focused = self.focused
+        return focused if isinstance(focused, LineView) else self._view(self.pane)
+
+    @property
+    def calls(self) -> CallsPane:
+        """The calls pane."""
+        return self.query_one(CallsPane)
+
+    @property
+    def log_pane(self) -> LogPane:
+        """The log pane."""
+        return self.query_one(LogPane)
+
+    @property
+    def why(self) -> WhyPane:
+        """The WHY pane."""
+        return self.query_one(WhyPane)
+
+    def show_pane(self, pane: str) -> None:
+        """Bring a pane to the front and give it the keys."""
+        self.pane = pane
+        self._arrange()
+        self._view(pane).focus()
+        self._views_stale = True
+
+    def step_pane(self, step: int) -> None:
+        """The next pane, in the order of their numbers."""
+        self.show_pane(PANES[(PANES.index(self.pane) + step) % len(PANES)])
+
+    def zoom(self) -> None:
+        """Maximise the pane, or not."""
+        self.zoomed = not self.zoomed
+        self._arrange()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A click focuses a pane as its key does."""
+        pane = event.widget.id
+        if pane in PANES and pane != self.pane:
+            self.pane = pane
+            self._arrange()
+
+    # The session
+
+    def _tick(self) -> None:
+        try:
+            calls, log = self.calls, self.log_pane
+        except NoMatches:  # the screen is going or not there yet
+            return
+        changed = self._was_live and self.session.refresh()
+        finished = self._was_live and not self.session.live
+        self._was_live = self.session.live
+        self._views_stale = self._views_stale or changed or finished
+        now = time.monotonic()
+        due = now >= self._views_due
+        if changed or finished or calls.calls.scanned < len(self.session.calls) or (due and calls.in_flight):
+            calls.advance(in_flight_too=due)
+            log.advance()
+        elif self._views_stale:
+            log.advance()
+        if due and (self._views_stale or self.session.live):
+            self._views_stale = False
+            self._update_views()
+            took = time.monotonic() - now
+            self._views_due = now + max(VIEW_PERIOD, VIEW_SHARE * took)
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything known of the session is on the screen."""
+        return not self._views_stale and self.calls.calls.scanned == len(self.session.calls)
+
+    def decoder_text(self, row: int) -> str:
+        """A call on one line."""
+        return self.facts.decoder.text(self.session, row)
+
+    def _update_views(self) -> None:
+        self.facts.update()
+        if self.tab == "coverage":
+            self.query_one(CoveragePane).show_rows()
+        if self.tab == "device":
+            self.query_one(DevicePane).show_rows()
+        if self.tab == "build":
+            building = self.loop is not None and self.loop.status.shim.state == "building"
+            self.query_one(BuildPane).show_rows(building)
+        if self.tab == "processes":
+            self.query_one(ProcessesPane).show_rows()
+        self.why.show(self.facts.sentences())
+        self._show_header()
+        self._show_titles()
+
+    def _show_header(self) -> None:
+        width = self.size.width
+        facts = header_facts(self.session, self.loop.status if self.loop is not None else None)
+        self.query_one("#header", Bar).show(HeaderLine(facts).parts(width))
+        right = ""
+        if facts.save_to_call is not None:
+            right = f"save to first call {duration_text(int(facts.save_to_call * 1e9))} "
+        stages = stage_parts(self.facts.mode, self.facts.stages(), width)
+        self.query_one("#stages", Bar).show(stages, [(right, "dim")] if right and width >= 120 else None)
+        notes = "w evidence  o source" if self.why.targets else ""
+        self.query_one("#why-rule", Rule).show(info="evidence", notes=notes)
+
+    def _on_loop_event(self, event: LoopEvent) -> None:
+        self._views_stale = True
+        if event.kind == "problem":
+            self.notify(event.text, severity="error")
+        elif event.kind == "build-finished" and not event.fields.get("ok", True):
+            self.notify("the build failed: the run before goes on (5 shows why)", severity="error")
+            if self.pane != "build":
+                self.tab = "build"
+                self._arrange()
+
+    # Commands
+
+    def do(self, name: str) -> None:
+        """Run a row of the registry, or say why it can't be done."""
+        row = registry().get(name)
+        reason = row.reason(self)
+        if reason:
+            self.notify(f"{row.title}: {reason}", severity="warning")
+            return
+        result = row.run(self)
+        if inspect.isawaitable(result):
+            self.run_worker(result, exclusive=False)
+        self._show_keys()
+
+    def action_do(self, name: str) -> None:
+        """What bindings call."""
+        self.do(name)
+
+    def ask(self, kind: str) -> None:
+        """Open the prompt."""
+        prompt = self.query_one(Prompt)
+        text, hint = "", _HINTS.get(kind, "")
+        if kind == "filter":
+            text = self.calls.filter_text if self.pane == "calls" else self.log_pane.filter_text
+            hint = "cuMem* !ok pid:123 caller:libcudart dur:>1ms result:CUDA_ERROR_* text:foo"
+            if self.pane == "log":
+                hint = "regular expression, ! first for the lines that don't match"
+        prompt.display = True
+        self.query_one(KeyLine).display = False
+        prompt.ask(kind, text, hint)
+
+    def on_prompt_answered(self, message: Prompt.Answered) -> None:
+        """Do what was asked for, and give the keys back to the pane."""
+        if message.text is not None and not self._answer(message.kind, message.text.strip()):
+            return
+        self.query_one(Prompt).display = False
+        self.query_one(KeyLine).display = True
+        self.view.focus()
+
+    def _answer(self, kind: str, text: str) -> bool:
+        """False: the prompt stays open."""
+        if kind == "search" and not self.view.search(text):
+            self.notify(f"nothing matches {text}", severity="warning")
+        elif kind == "goto":
+            self.go_to_call(text)
+        elif kind == "note":
+            self.mark(text)
+        elif kind == "filter" and self.pane == "log":
+            self.log_pane.set_filter(text)
+        elif kind == "filter":
+            return self._filter_calls(text)
+        self._show_titles()
+        return True
+
+    def _filter_calls(self, text: str) -> bool:
+        from workbench.filter import FilterError, parse
+
+        try:
+            self.calls.set_filter(text, parse(text) if text else None)
+        except FilterError as error:
+            self.notify(f"filter, column {error.column}: {error.message}", severity="error")
+            return False
+        self._show_titles()
+        return True
+
+    def go_to_call(self, text: str) -> None:
+        """Show a call by its number."""
+        number = text.replace(" ", "")
+        if not number.isdigit() or not 1 <= int(number) <= len(self.session.calls):
+            self.notify(
+                f"there is no call {text}: they go from 1 to {len(self.session.calls)}", severity="warning"
+            )
+            return
+        if self.calls.show_row(int(number) - 1, by_user=True):
+            self.show_pane("calls")
+
+    def next_error(self, step: int) -> None:
+        """Go to the next or previous failed call."""
+        if not self.calls.next_error(step):
+            self.notify("no failed call after this one" if step > 0 else "no failed call before this one")
+
+    def next_match(self, step: int) -> None:
+        """Go on with the search."""
+        if not self.view.next_match(step):
+            self.notify("no other match")
+
+    def no_search(self) -> str | None:
+        """Why n and N can't go on."""
+        return None if self.view.pattern is not None else "nothing is searched for: / first"
+
+    def back(self) -> None:
+        """Leave the innermost passing state: a search, a filter, a pause, a maximised pane."""
+        view = self.view
+        if view.pattern is not None:
+            view.search("")
+        elif isinstance(view, CallsPane) and view.filter_text:
+            view.set_filter("", None)
+        elif isinstance(view, LogPane) and view.filter_text:
+            view.set_filter("")
+        elif isinstance(view, CallsPane | LogPane) and view.paused:
+            view.pause()
+        elif self.zoomed:
+            self.zoom()
+        self._show_titles()
+
+    def choose(self) -> None:
+        """Enter: a fold opens, a call is inspected, a log line is shown whole, a row opens."""
+        view = self.view
+        if isinstance(view, CallsPane):
+            line = view.selected_line()
+            if line is not None and line.folded:
+                view.toggle_fold()
+            elif line is not None:
+                self.query_one(InspectorPane).show_row(line.row)
+                self.show_pane("inspect")
+        elif isinstance(view, LogPane):
+            self._show_whole_line(view)
+        elif isinstance(view, CoveragePane | ProcessesPane | DevicePane):
+            view.toggle()
+        elif isinstance(view, BuildPane):
+            self.do("source.open")
+
+    def on_line_view_chosen(self, message: LineView.Chosen) -> None:
+        """A double click is Enter."""
+        self.choose()
+
+    def _show_whole_line(self, view: LogPane) -> None:
+        from workbench.panes.overlays import Overlay
+        from workbench.panes.sgr import styled_parts
+
+        number = view.selected_number()
+        if number is None:
+            return
+        line = self.session.log.line(number)
+        parts = [(text, style if style else "plain") for text, style in styled_parts(line.text)]
+        source = f"{line.pid} {view.source(line)} {line.stream}"
+        title = f"log {number + 1}: {source} {line.length} bytes, after call {line.after_call}"
+        self.push_screen(Overlay(title, [TextLine(parts)], view.line_text(view.cursor)))
+
+    def copy_line(self) -> None:
+        """Copy the whole line under the cursor."""
+        if self.view.count():
+            text = self.view.line_text(self.view.cursor)
+            self.copy_to_clipboard(text)
+            self.notify(f"copied {len(text)} characters")
+
+    def mark(self, note: str) -> None:
+        """Write a mark for the selected call into the session."""
+        row = self.calls.selected_row()
+        if row is not None and self.loop is not None:
+            self.loop.collector.event("mark", call=row + 1, note=note)
+            self.calls.marks[row] = note
+            self.calls.refresh()
+
+    def show_help(self) -> None:
+        """The keys, the focused pane's first."""
+        from workbench.panes.overlays import Overlay, help_lines
+
+        rows = registry()
+        groups = [(self.pane, tuple(rows.all(self.pane))), ("every pane", tuple(rows.all("lines"))),
+                  ("everywhere", tuple(rows.all("global")))]  # fmt: skip
+        self.push_screen(Overlay(f"HELP {self.pane}", help_lines(self.pane, self.pane, groups)))
+
+    # What follows the cursor
+
+    def on_line_view_moved(self, message: LineView.Moved) -> None:
+        """The selected call drives the inspector and the log; other panes' lines stay among themselves."""
+        if isinstance(message.view, CallsPane):
+            row = message.view.selected_row()
+            if row is not None:
+                self.query_one(InspectorPane).show_row(row)
+                if not self.log_pane.following:
+                    self.log_pane.show_after_call(row + 1)
+        self._show_titles()
+
+    def on_line_view_status_changed(self, message: LineView.StatusChanged) -> None:
+        """Titles carry filter, follow and pause."""
+        self._show_titles()
+
+    def on_rule_tab_chosen(self, message: Rule.TabChosen) -> None:
+        """A click on a title."""
+        if message.pane in PANES:
+            self.show_pane(message.pane)
+
+    def on_key_line_pressed(self, message: KeyLine.Pressed) -> None:
+        """A click on a key."""
+        self.do(message.action)
+
+    def on_why_pane_clicked(self, message: WhyPane.Clicked) -> None:
+        """A click on a piece of evidence."""
+        self._go_to(message.target)
+
+    def jump_to_evidence(self) -> None:
+        """Where WHY's next sentence comes from."""
+        targets = self.why.targets
+        self._evidence_at = (self._evidence_at + 1) % len(targets)
+        self._go_to(targets[self._evidence_at])
+
+    def _go_to(self, target: Target) -> None:
+        if target.kind == "call":
+            self.calls.show_row(target.number, by_user=True)
+            self.show_pane("calls")
+        elif target.kind == "log":
+            self.log_pane.show_number(target.number)
+            self.show_pane("log")
+        else:
+            self.show_pane("coverage")
+            self._view("coverage").search(f"\\b{target.name}\\b")
+
+    def show_call_of_line(self) -> None:
+        """From a log line to the call before it."""
+        number = self.log_pane.selected_number()
+        if number is not None:
+            self.go_to_call(str(max(self.session.log.line(number).after_call, 1)))
+
+    # Source
+
+    def _place(self) -> SourcePlace | None:
+        if self.pane == "build":
+            return self.query_one(BuildPane).selected_place()
+        row = self.calls.selected_row()
+        if self.loop is None or row is None:
+            return None
+        from workbench.panes.source import find_definition
+
+        function = self.session.schema.functions.get(self.session.calls.row(row).function)
+        return find_definition(function.name, self.loop.config) if function else None
+
+    def no_source(self) -> str | None:
+        """Why `o` can't open anything."""
+        if self.pane == "build":
+            return None if self.query_one(BuildPane).selected_place() else "no diagnostic to open"
+        if self.loop is None:
+            return "a saved session names no sources to open"
+        return None if self.calls.selected_row() is not None else "select a call, or a diagnostic in 5 BUILD"
+
+    def open_source(self) -> None:
+        """Open $EDITOR at the place, the screen given over to it."""
+        from workbench.panes.source import editor_command, run_editor
+
+        place = self._place()
+        if place is None:
+            self.notify("no watched source defines the selected function", severity="warning")
+            return
+        path = Path(place.path) if Path(place.path).is_absolute() else self.root / place.path
+        with self.suspend():
+            problem = run_editor(editor_command(path, place.line, place.column), self.root)
+        self.refresh()
+        if problem:
+            self.notify(problem, severity="error")

@@ -1,0 +1,278 @@
+"""The calls pane: every intercepted call in order, repeats folded, calls in flight at the bottom."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from textual.binding import BindingType
+
+from workbench.panes.actions import bindings
+from workbench.panes.call_lines import CallFilter, CallLine, CallLines
+from workbench.panes.format import count_text, duration_text, elide, time_text
+from workbench.panes.lines import Ink, LineView, Part, column
+from workbench.panes.outcomes import Outcomes
+
+if TYPE_CHECKING:
+    from sessions import Row, Session
+    from workbench.views.decode import CallDecoder, DecodedCall
+
+WITH_PROCESS, WITH_CALLER, WITH_TIME = 124, 100, 76
+"""Widths of the pane from which these columns stand beside the call."""
+
+_FIND_CHUNK = 20_000
+
+
+class CallsPane(LineView):
+    """Calls as lines; number, time, process/thread, caller, call, duration as the width allows."""
+
+    where: ClassVar[str] = "calls"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("calls")
+
+    def __init__(
+        self, session: Session, decoder: CallDecoder, outcomes: Outcomes, *, id: str = "calls"
+    ) -> None:
+        super().__init__(id=id)
+        self.session = session
+        self.decoder = decoder
+        self.outcomes = outcomes
+        self.filter_text = ""
+        self.paused = False
+        self.calls = CallLines(session)
+        self.in_flight = list(session.in_flight())
+        self.following = session.live
+        self.marks: dict[int, str] = {}  # row -> note
+
+    # Content
+
+    def advance(self, in_flight_too: bool) -> None:
+        """Take in what was recorded since; ages of calls in flight move only when asked."""
+        if self.paused:
+            return
+        grown = self.calls.extend()
+        if in_flight_too:
+            before = self.in_flight
+            self.in_flight = list(self.session.in_flight())
+            grown = grown or bool(before or self.in_flight)
+        if grown:
+            self.lines_changed()
+            self.post_message(self.StatusChanged(self))
+
+    def count(self) -> int:
+        """Lines of recorded calls, then one a call in flight."""
+        return len(self.calls) + len(self.in_flight)
+
+    def status(self) -> str:
+        """Filter, how much passes it, whether the view is paused or follows."""
+        words = []
+        if self.filter_text:
+            words.append(f"filter {self.filter_text}  {count_text(self.calls.passing)} of "
+                         f"{count_text(len(self.session.calls))}")  # fmt: skip
+        behind = len(self.session.calls) - self.calls.scanned
+        if self.paused:
+            words.append(f"PAUSED, {count_text(behind)} more")
+        elif behind:
+            words.append(f"indexing, {count_text(behind)} to go")
+        elif self.following and self.session.live:
+            words.append("following")
+        if self.pattern is not None:
+            words.append(f"/{self.pattern.pattern}")
+        return "  ".join(words)
+
+    def set_filter(self, text: str, call_filter: CallFilter | None) -> None:
+        """Show only what the filter passes; the selected call stays selected if it does."""
+        row = self.selected_row()
+        self.filter_text = text
+        self._restart(call_filter, self.calls.fold, row)
+
+    def set_folding(self, fold: bool) -> None:
+        """Fold repeats, or show a line a call."""
+        self._restart(self.calls.filter, fold, self.selected_row())
+
+    def _restart(self, call_filter: CallFilter | None, fold: bool, row: int | None) -> None:
+        self.calls = CallLines(self.session, call_filter, fold)
+        self.calls.extend()
+        self.cursor = 0
+        self.scroll_to(y=0, animate=False, force=True)
+        self.lines_changed()
+        if row is not None and not self.following:
+            self.show_row(row)
+        self.post_message(self.StatusChanged(self))
+
+    def pause(self) -> None:
+        """Hold the view still, or let it go on; recording never stops."""
+        self.paused = not self.paused
+        self.advance(in_flight_too=True)
+        self.post_message(self.StatusChanged(self))
+
+    # Selection
+
+    def selected_line(self) -> CallLine | None:
+        """The line under the cursor, None on a call in flight."""
+        return self.calls.line(self.cursor) if self.cursor < len(self.calls) else None
+
+    def selected_row(self) -> int | None:
+        """Index of the call under the cursor (the first of a fold)."""
+        line = self.selected_line()
+        return None if line is None else line.row
+
+    def show_row(self, row: int, *, by_user: bool = False) -> bool:
+        """Put the cursor on a call, opening the fold that hides it; False if there is no such call."""
+        index = self.calls.index_of_row(row)
+        if index is None:
+            return False
+        line = self.calls.line(index)
+        if line.folded and not line.expanded and line.row != row:
+            self.calls.toggle(line)
+            self.lines_changed()
+            index = self.calls.index_of_row(row) or index
+        self.following = False
+        self.move_to(index, by_user=by_user, centre=True)
+        self.post_message(self.StatusChanged(self))
+        return True
+
+    def toggle_fold(self) -> bool:
+        """Expand or fold the run under the cursor; False when the line is a single call."""
+        line = self.selected_line()
+        if line is None or not (line.folded or line.inside):
+            return False
+        self.following = False
+        self.calls.toggle(line)
+        index = self.calls.index_of_row(line.row if line.folded else self.calls.row_at(line.position))
+        self.lines_changed()
+        if index is not None and line.inside:
+            self.move_to(index, by_user=False)
+        return True
+
+    def next_error(self, step: int) -> bool:
+        """Go to the next (1) or previous (-1) call that returned an error."""
+        row = self.selected_row()
+        at = len(self.session.calls) if row is None else row
+        found = self._error_from(at, step)
+        return found is not None and self.show_row(found, by_user=True)
+
+    def _error_from(self, row: int, step: int) -> int | None:
+        total = self.calls.scanned
+        start = row + 1 if step > 0 else row - 1
+        while 0 <= start < total:
+            low, high = (start, min(start + 65536, total)) if step > 0 else (max(start - 65535, 0), start + 1)
+            failed = np.flatnonzero(self.outcomes.failures(low, high)) + low
+            failed = np.union1d(failed, self.outcomes.fatal_lookups(low, high)).astype(np.int64)
+            if self.calls.filter is not None and len(failed):
+                failed = failed[self.calls.filter.mask(self.session, low, high)[failed - low]]
+            if len(failed):
+                return int(failed[0] if step > 0 else failed[-1])
+            start = high if step > 0 else low - 1
+        return None
+
+    # Drawing
+
+    def draw(self, index: int, width: int) -> list[Part]:
+        """One call, fold or call in flight."""
+        recorded = len(self.calls)
+        if index >= recorded:
+            return self._draw_in_flight(index - recorded, width)
+        line = self.calls.line(index)
+        if line.folded:
+            return self._draw_fold(line, width)
+        return self._draw_call(line, width)
+
+    def _draw_call(self, line: CallLine, width: int) -> list[Part]:
+        row = self.session.calls.row(line.row)
+        mark: Part = ("*" if line.row in self.marks else " ", "accent")
+        parts = [mark, *self._gutter(row)]
+        after: list[Part] = []
+        if self.size.width >= WITH_TIME:
+            after = [(" ", "plain"), column(duration_text(row.duration), 9, "dim", right=True)]
+        room = max(width - sum(len(text) for text, _ in (*parts, *after)), 12)
+        call = self.decoder.call(self.session, line.row)
+        if line.inside:  # its head names the function
+            call = replace(call, name=" ")
+        shown = call_parts(call, self.outcomes.ink(row.function, row.result, row.flags), room)
+        if after and width < 10_000:
+            shown.append((" " * max(room - sum(len(text) for text, _ in shown), 0), "plain"))
+        return [*parts, *shown, *after]
+
+    def _gutter(self, row: Row) -> list[Part]:
+        """Number, and as the width allows time, process/thread and caller; then the nesting's indent."""
+        view = self.size.width
+        parts = [column(str(row.number), 7, "number", right=True)]
+        if view >= WITH_TIME:
+            parts += [(" ", "plain"), column(time_text(row.time), 11, "dim", right=True)]
+        if view >= WITH_PROCESS:
+            process = self.session.processes[row.process]
+            parts += [("  ", "plain"), column(f"{process.pid}/{row.thread}", 15, "dim")]
+        if view >= WITH_CALLER:
+            parts += [("  ", "plain"), column(self.caller(row.process, row.caller), 16, "dim")]
+        return [*parts, ("  " + "  " * min(row.nesting, 8), "plain")]
+
+    def _draw_fold(self, line: CallLine, width: int) -> list[Part]:
+        row = self.session.calls.row(line.row)
+        parts: list[Part] = [("▾" if line.expanded else "▸", "accent"), *self._gutter(row)]
+        name = self.session.schema.function_name(row.function)
+        parts += [(f"{count_text(line.count)} x ", "head"), (name, "name"), ("  ", "dim")]
+        for words, ink, count in self.outcomes.tally(self.calls.rows_of(line), row.function):
+            parts.append((f"{count_text(count)} {words}  ", ink))
+        return parts
+
+    def _draw_in_flight(self, index: int, width: int) -> list[Part]:
+        call = self.in_flight[index]
+        name = self.session.schema.function_name(call.function)
+        process = self.session.processes[call.process]
+        caller = self.caller(call.process, call.caller)
+        age = duration_text(int(call.age_ns))
+        text = f"{name}(…) by {caller} in {process.pid}/{call.thread}"
+        parts: list[Part] = [(" ", "plain"), column("now", 7, "warn", right=True), ("  ", "plain")]
+        room = max(width - 10 - len(age) - 12, 8)
+        return [*parts, (elide(text, room), "name"), ("  in flight ", "warn"), (age, "warn")]
+
+    def caller(self, process: int, address: int) -> str:
+        """The library a call came from."""
+        return self.session.caller_name(process, address).split("+", 1)[0] or "?"
+
+    def line_text(self, index: int) -> str:
+        """The whole call, for search and copy."""
+        if index >= len(self.calls):
+            return "".join(text for text, _ in self._draw_in_flight(index - len(self.calls), 400))
+        line = self.calls.line(index)
+        if line.folded:
+            return "".join(text for text, _ in self._draw_fold(line, 400)).strip()
+        return self.decoder.text(self.session, line.row)
+
+    def find(self, pattern: re.Pattern[str], start: int, step: int) -> int | None:
+        """The next matching line, at most a bounded stretch of lines away (decoding is not free)."""
+        count = self.count()
+        for offset in range(min(count, _FIND_CHUNK)):
+            index = (start + offset * step) % count
+            if pattern.search(self.line_text(index)):
+                return index
+        return None
+
+
+def call_parts(call: DecodedCall, result: Ink, room: int) -> list[Part]:
+    """A call in `room` characters: out-values and then arguments give way, the result stays readable."""
+    words = [
+        f"{each.name}={each.text}" if each.name else each.text for each in call.arguments if not each.out
+    ]
+    given = ", ".join(words)
+    outs = ", ".join(f"*{each.name}={each.text}" for each in call.arguments if each.out)
+    outs = f" [{outs}]" if outs else ""
+    arrow = " -> " if call.result else ""
+    shown = call.result
+    if len(call.name) + len(given) + 2 + len(arrow) + len(shown) > room:
+        shown = (
+            shown.removeprefix("CUDA_ERROR_")
+            .removeprefix("NVML_ERROR_")
+            .removeprefix("CUDA_")
+            .removeprefix("NVML_")
+        )
+        # A name that is asked for, or any other string, says more than the pointers around it.
+        quoted = [each.text for each in call.arguments if not each.out and each.text.startswith('"')]
+        left = [word for word in words if not word.endswith('"')]
+        given = elide(
+            ", ".join([*quoted, *left]), max(room - len(call.name) - 2 - len(arrow) - len(shown), 1)
+        )
+    outs = elide(outs, room - len(call.name) - len(given) - 2 - len(arrow) - len(shown))
+    return [(call.name, "name"), (f"({given})", "plain"), (arrow, "dim"), (shown, result), (outs, "out")]

@@ -1,0 +1,178 @@
+"""The device pane: what the target made of the device, derived from its calls; host figures beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from workbench.panes.format import bytes_text, count_text
+from workbench.panes.lines import Ink, Part, TextLine, TextLines, column
+
+if TYPE_CHECKING:
+    from sessions import Session
+    from workbench.views.device import DeviceState, ProcessDevice
+
+_BAR = 30
+_FEW = 8  # allocations and kernels of a process shown before Enter opens the rest
+
+Host = Mapping[str, Any]
+
+
+class DevicePane(TextLines):
+    """One part a process: memory, allocations, contexts, streams, modules, kernels, graphs."""
+
+    where: ClassVar[str] = "device"
+    empty = "no call has touched the device yet"
+
+    def __init__(self, device: DeviceState, session: Session, *, id: str = "device") -> None:
+        super().__init__(id=id)
+        self.device = device
+        self.session = session
+        self.open: set[str] = set()
+
+    def show_rows(self) -> None:
+        """Draw what the view and the forwarder say now."""
+        host = self.device.host
+        lines: list[TextLine] = []
+        if self.device.executes is False:
+            lines.append(
+                TextLine(
+                    [
+                        (" KERNELS NOT EXECUTED ", "banner"),
+                        (" count-only: launches are only counted", "fatal"),
+                    ]
+                )
+            )
+        lines += [
+            TextLine([("host disagrees: ", "error"), (text, "plain")]) for text in self.device.disagreements()
+        ]
+        if isinstance(host.get("device"), dict):
+            lines += _host_lines(host)
+        for state in self.device.processes.values():
+            lines += self._process(state, _client_of(host, self.session.processes[state.process].pid))
+        self.set_lines(lines)
+
+    def _process(self, state: ProcessDevice, client: Host | None) -> list[TextLine]:
+        process = self.session.processes[state.process]
+        name = process.exe.rsplit("/", 1)[-1]
+        ended = "  ended, the device has all of it back" if state.ended else ""
+        lines = [TextLine([(f"{process.pid} {name}", "head"), (f"  run {process.run}{ended}", "dim")])]
+        lines.append(TextLine(memory_bar(state.memory_used, state.memory_total)))
+        if client is not None:
+            lines.append(_client_line(client))
+        counts = [
+            ("contexts", len(state.contexts)),
+            ("streams", len(state.streams)),
+            ("events", len(state.events)),
+            ("modules", len(state.modules)),
+            ("graphs", len(state.graphs)),
+        ]
+        parts: list[Part] = [("  ", "plain")]
+        for title, amount in counts:
+            parts += [(f"{title} ", "dim"), (f"{count_text(amount)}  ", "value" if amount else "dim")]
+        if state.pinned:
+            parts += [("pinned ", "dim"), (bytes_text(state.pinned), "value")]
+        return [*lines, TextLine(parts), *self._allocations(state), *self._kernels(state)]
+
+    def _allocations(self, state: ProcessDevice) -> list[TextLine]:
+        ranked = state.allocations
+        if not ranked:
+            return []
+        owners: Counter[str] = Counter()
+        for allocation in ranked:
+            owners[allocation.owner or "?"] += allocation.size
+        total = ", ".join(f"{owner} {bytes_text(size)}" for owner, size in owners.most_common(3))
+        count = count_text(len(ranked))
+        lines = [TextLine([("  allocations ", "accent"), (f"{count}  ", "value"), (total, "dim")])]
+        key = f"allocations {state.process}"
+        for allocation in ranked if key in self.open else ranked[:_FEW]:
+            lines.append(
+                TextLine(
+                    [
+                        column(bytes_text(allocation.size), 13, "value", right=True),
+                        (f"  0x{allocation.address:x}  ", "number"),
+                        column(allocation.kind, 9, "dim"),
+                        (allocation.owner or "?", "plain"),
+                        (f"  call {allocation.call}", "dim"),
+                    ],
+                    key,
+                )
+            )
+        return lines + self._rest(key, len(ranked))
+
+    def _kernels(self, state: ProcessDevice) -> list[TextLine]:
+        ranked = state.kernels
+        if not ranked:
+            return []
+        launches = sum(kernel.launches for kernel in ranked)
+        lines = [
+            TextLine(
+                [
+                    ("  kernels ", "accent"),
+                    (f"{count_text(len(ranked))}  ", "value"),
+                    (f"{count_text(launches)} launches", "dim"),
+                ]
+            )
+        ]
+        key = f"kernels {state.process}"
+        for kernel in ranked if key in self.open else ranked[:_FEW]:
+            launched = column(count_text(kernel.launches), 13, "value", right=True)
+            lines.append(TextLine([launched, (" x  ", "dim"), (kernel.name, "name")], key))
+        return lines + self._rest(key, len(ranked))
+
+    def _rest(self, key: str, amount: int) -> list[TextLine]:
+        if amount <= _FEW:
+            return []
+        words = (
+            "Enter folds them"
+            if key in self.open
+            else f"… {count_text(amount - _FEW)} more, Enter shows them"
+        )
+        return [TextLine([(f"                 {words}", "dim")], key)]
+
+    def toggle(self) -> bool:
+        """Open or close the list under the cursor."""
+        subject = self.selected
+        if not isinstance(subject, str):
+            return False
+        self.open ^= {subject}
+        self.show_rows()
+        return True
+
+    def status(self) -> str:
+        """The banner in short."""
+        return "kernels not executed" if self.device.executes is False else ""
+
+
+def _host_lines(host: Host) -> list[TextLine]:
+    device = host["device"]
+    words = f"  compute capability {device.get('compute_capability', '?')}  {device.get('pci', '')}"
+    used, total = int(host.get("memory_used", 0)), int(device.get("memory", 0))
+    return [
+        TextLine([(str(device.get("name", "device")), "head"), (words, "dim")]),
+        TextLine([*memory_bar(used, total), ("  all clients", "dim")]),
+    ]
+
+
+def _client_line(client: Host) -> TextLine:
+    parts: list[Part] = [("  host   ", "accent"), (bytes_text(int(client.get("memory", 0))), "value")]
+    for title in ("launches", "calls", "errors"):
+        parts += [(f"  {title} ", "dim"), (count_text(int(client.get(title, 0))), "value")]
+    return TextLine(parts)
+
+
+def _client_of(host: Host, pid: int) -> Host | None:
+    return next((client for client in host.get("clients", ()) if client.get("pid") == pid), None)
+
+
+def memory_bar(used: int, total: int) -> list[Part]:
+    """`  memory ███░░░░░ 1.2 GiB of 8.0 GiB`."""
+    parts: list[Part] = [("  memory ", "accent")]
+    if not total:
+        return [*parts, (f"{bytes_text(used)}, total not asked for", "value")]
+    filled = max(min(round(_BAR * used / total), _BAR), 1 if used else 0)
+    share = used / total
+    ink: Ink = "error" if share > 0.95 else "warn" if share > 0.8 else "ok"
+    parts += [("█" * filled, ink), ("░" * (_BAR - filled), "rule"), (" ", "plain")]
+    return [*parts, (f"{bytes_text(used)} of {bytes_text(total)}", "value")]

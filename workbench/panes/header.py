@@ -1,0 +1,184 @@
+"""The two lines on top: which shim runs under what, and how far the run came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rich.segment import Segment
+from textual.strip import Strip
+from textual.widget import Widget
+
+from workbench.panes.format import count_text, elide
+from workbench.panes.lines import Ink, Inked, Part, parts_text
+from workbench.panes.stages import Stage
+
+if TYPE_CHECKING:
+    from sessions import Session
+    from workbench.loop import LoopStatus
+
+_MODES: dict[str, tuple[str, Ink]] = {
+    "gpu": ("GPU", "ok"),
+    "cpu": ("CPU FALLBACK", "error"),
+    "not-executed": ("GPU, kernels not executed", "fatal"),
+    "unknown": ("GPU mode not known yet", "dim"),
+}
+
+
+@dataclass(frozen=True)
+class HeaderFacts:
+    """What the first line says; the same for a live session and a saved one."""
+
+    run: int = 0
+    shim: str = "none"  # state: ok, building, failed, none
+    shim_detail: str = ""  # time and build id
+    host: str = "none"
+    target: str = ""
+    processes: int = 0
+    alive: bool = False
+    calls: int = 0
+    lost: int = 0
+    live: bool = False
+    save_to_call: float | None = None
+
+
+def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
+    """Read from the session's events and processes, and from the loop when there is one."""
+    run_event: dict[str, Any] = {}
+    build: dict[str, Any] = {}
+    save_to_call: float | None = None
+    ended: dict[str, Any] | None = None
+    for event in session.events:
+        if event.kind == "run":
+            run_event, ended, save_to_call = event.fields, None, None
+        elif event.kind == "build":
+            build = event.fields
+        elif event.kind == "first-call":
+            save_to_call = event.fields.get("seconds_since_save")
+        elif event.kind == "run-end":
+            ended = event.fields
+    run = int(run_event.get("run") or max((process.run for process in session.processes), default=0))
+    mine = [process for process in session.processes if process.run == run and process.role in ("", "target")]
+    alive = sum(process.ended_ns is None for process in mine)
+    shim, detail, host = "none", "", "none"
+    if build:
+        shim = "ok" if build.get("ok") else "failed"
+        detail = f"{float(build.get('seconds') or 0):.1f}s"
+    elif run_event.get("shim"):
+        shim = "ok"
+    if run_event.get("host"):
+        host = "ok"
+    if status is not None:
+        shim, host = status.shim.state, status.host.state
+        detail = f"{status.shim.seconds:.1f}s" if status.shim.seconds else detail
+    name = (status.shim.build_id if status is not None else None) or run_event.get("shim_id") or ""
+    command = run_event.get("command") or (mine[0].argv if mine else [])
+    words = [command] if isinstance(command, str) else [str(word) for word in command]
+    if words:
+        words[0] = words[0].rsplit("/", 1)[-1]
+    target = " ".join(words)
+    if ended is not None and not alive:
+        signal, code = ended.get("signal"), ended.get("exit_code")
+        target += f", killed by signal {signal}" if signal else f", exit {code}" if code else ", ended"
+    return HeaderFacts(
+        run, shim, f"{detail} {str(name)[:4]}".strip(), host, target, alive if session.live else len(mine),
+        bool(alive), len(session.calls), int(session.lost), session.live, save_to_call,
+    )  # fmt: skip
+
+
+class Bar(Inked, Widget):
+    """One row of parts, some at the right end; what doesn't fit is cut at the end of the left."""
+
+    COMPONENT_CLASSES = Inked.COMPONENT_CLASSES
+    DEFAULT_CSS = "Bar { height: 1; width: 1fr; }"
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.left: list[Part] = []
+        self.right: list[Part] = []
+
+    def show(self, left: list[Part], right: list[Part] | None = None) -> None:
+        """Change what the bar says."""
+        if (left, right or []) != (self.left, self.right):
+            self.left, self.right = left, right or []
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """The bar."""
+        width = self.size.width
+        right = Strip(self.segments(self.right))
+        left = Strip([Segment(" "), *self.segments(self.left)])
+        room = width - right.cell_length
+        if left.cell_length + 2 > room:  # what stands at the right is worth less
+            right, room = Strip([]), width
+        strip = Strip.join([left.crop(0, room).extend_cell_length(room), right])
+        return strip.adjust_cell_length(width).apply_style(self.rich_style)
+
+
+@dataclass
+class HeaderLine:
+    """Words of the first line, shortened step by step until they fit."""
+
+    facts: HeaderFacts
+    banner: list[Part] = field(default_factory=list)
+
+    def parts(self, width: int) -> list[Part]:
+        """The line for a width."""
+        for target_width in (60, 40, 26, 18, 12):
+            parts = self._parts(target_width, brief=target_width < 40, named=width >= 90)
+            if len(parts_text(parts)) + 2 <= width:
+                break
+        return parts
+
+    def _parts(self, target_width: int, brief: bool, named: bool) -> list[Part]:
+        facts = self.facts
+        bar: Part = (" | ", "rule")
+        inks: dict[str, Ink] = {"ok": "ok", "building": "warn", "failed": "fatal", "none": "dim"}
+        parts: list[Part] = [("shimbench", "head"), ("  ", "plain")] if named else []
+        parts += [(f"run {facts.run}" if facts.run else "no run yet", "plain")]
+        parts += [bar, ("shim ", "dim"), (facts.shim, inks.get(facts.shim, "warn"))]
+        if facts.shim_detail:
+            parts.append((f" {facts.shim_detail}", "plain"))
+        parts += [
+            bar,
+            ("host ", "dim"),
+            (facts.host, inks.get(facts.host, "ok" if facts.host == "running" else "error")),
+        ]
+        count = f"{facts.processes} process{'' if facts.processes == 1 else 'es'}"
+        target = elide(facts.target or "none", target_width)
+        parts += [
+            bar,
+            ("" if brief else "target ", "dim"),
+            (target, "plain"),
+            (f", {facts.processes}p" if brief else f", {count}", "dim"),
+        ]
+        parts += [bar, (count_text(facts.calls), "plain"), (" calls ", "dim")]
+        parts.append((f"{count_text(facts.lost)} lost", "fatal" if facts.lost else "dim"))
+        if not facts.live and not brief:
+            parts.append(("  saved", "accent"))
+        return parts
+
+
+def stage_parts(mode: str, stages: Sequence[Stage], width: int) -> list[Part]:
+    """`CPU FALLBACK   load ok > symbols ok > TABLES FAILED > init -`, without words where it is narrow."""
+    words, ink = _MODES.get(mode, (mode, "warn"))
+    parts: list[Part] = [(words, ink)]
+    road: list[Part] = []
+    for number, stage in enumerate(stages):
+        if number:
+            road.append((" > ", "dim"))
+        if stage.state == "failed":
+            road.append((f"{stage.name.upper()} FAILED", "fatal"))
+        else:
+            road.append((f"{stage.name} {stage.state}", "ok" if stage.state == "ok" else "dim"))
+    if len(words) + 3 + len(parts_text(road)) + 2 > width:
+        short = {"ok": "ok", "failed": "FAILED", "-": "-"}
+        road = []
+        for number, stage in enumerate(stages):
+            text = stage.name.upper() if stage.state == "failed" else stage.name
+            stage_ink: Ink = "fatal" if stage.state == "failed" else "ok" if stage.state == "ok" else "dim"
+            road += [(">" if number else "", "dim"), (text, stage_ink)]
+            if short[stage.state] == "FAILED":
+                road.append((" FAILED", "fatal"))
+    return [*parts, ("   " if len(parts_text(road)) + len(words) + 4 < width else " ", "plain"), *road]

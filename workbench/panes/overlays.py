@@ -1,0 +1,78 @@
+"""What comes over the panes: a whole line of the log, the keys of the focused pane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+
+from workbench.actions import Action
+from workbench.panes.actions import key_text
+from workbench.panes.frame import Rule, Tab
+from workbench.panes.lines import Part, TextLine, TextLines, column, wrapped
+
+
+class _Content(TextLines):
+    """Lines wrapped to the width there is."""
+
+    def __init__(self, source: Sequence[TextLine]) -> None:
+        super().__init__(id="overlay-lines")
+        self.source = source
+
+    def on_resize(self) -> None:
+        """Wrap anew."""
+        width = max(self.scrollable_content_region.width, 10)
+        self.set_lines([TextLine(row) for line in self.source for row in wrapped(line.parts, width)])
+        super().on_resize()
+
+
+class Overlay(ModalScreen[None]):
+    """Some lines over the panes, closed by Esc, Enter or q."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "dismiss", "Close", show=False),
+        Binding("y", "copy", "Copy", show=False),
+    ]
+
+    def __init__(self, title: str, lines: Sequence[TextLine], copied: str = "") -> None:
+        super().__init__()
+        self.heading = title
+        self.lines = lines
+        self.copied = copied
+
+    def compose(self) -> ComposeResult:
+        """A rule with the title over the lines."""
+        rule = Rule([Tab("", self.heading, "overlay")], "┌", "┐", id="overlay-rule")
+        rule.show(notes="y copy  Esc close" if self.copied else "Esc close")
+        yield rule
+        yield _Content(self.lines)
+
+    def on_mount(self) -> None:
+        """Keys move the lines at once."""
+        self.query_one(_Content).focus()
+
+    def action_copy(self) -> None:
+        """Copy the bare text."""
+        if self.copied:
+            self.app.copy_to_clipboard(self.copied)
+            self.notify("copied")
+
+
+def help_lines(pane: str, title: str, groups: Sequence[tuple[str, Sequence[Action]]]) -> list[TextLine]:
+    """Keys by place: the focused pane's first."""
+    lines: list[TextLine] = []
+    for heading, actions in groups:
+        rows = [action for action in actions if action.key]
+        if not rows:
+            continue
+        lines += [TextLine([]), TextLine([(f" {heading}", "head")])]
+        for action in rows:
+            parts: list[Part] = [
+                column(f"  {key_text(action)}", 16, "accent"),
+                column(action.title, 18, "name"),
+            ]
+            lines.append(TextLine([*parts, (" " + action.help, "plain")], action.name))
+    return lines[1:]

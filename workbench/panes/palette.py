@@ -1,0 +1,57 @@
+"""The command palette: every row of the registry that can run now, and call numbers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from textual.command import DiscoveryHit, Hit, Provider
+
+from workbench.actions import Action
+from workbench.panes.actions import key_text, registry
+
+if TYPE_CHECKING:
+    from workbench.app import ShimbenchApp
+
+_NOT_OFFERED = ("lines.", "app.command", "app.back")
+
+
+class Commands(Provider):
+    """Feeds Textual's palette from the registry."""
+
+    @property
+    def workbench(self) -> ShimbenchApp:
+        """The application, typed."""
+        return cast("ShimbenchApp", self.app)
+
+    def _rows(self) -> list[Action]:
+        return [action for action in registry().all() if not action.name.startswith(_NOT_OFFERED)]
+
+    def _help(self, action: Action) -> str:
+        reason = action.reason(self.workbench)
+        if reason:
+            return f"not now: {reason}"
+        return f"{key_text(action)}  {action.help}" if action.key else action.help
+
+    def _runner(self, action: Action) -> Callable[[], None]:
+        return partial(self.workbench.do, action.name)
+
+    async def discover(self) -> AsyncIterator[DiscoveryHit]:
+        """All commands, before anything is typed."""
+        for action in self._rows():
+            yield DiscoveryHit(action.title, self._runner(action), help=self._help(action))
+
+    async def search(self, query: str) -> AsyncIterator[Hit]:
+        """Commands whose title or name matches; a number goes to that call."""
+        number = query.strip().removeprefix("goto").replace(" ", "")
+        if number.isdigit():
+            title = f"Go to call {number}"
+            yield Hit(1.0, title, partial(self.workbench.go_to_call, number), help="by its number")
+        matcher = self.matcher(query)
+        for action in self._rows():
+            score = max(matcher.match(action.title), matcher.match(action.name))
+            if score > 0:
+                yield Hit(
+                    score, matcher.highlight(action.title), self._runner(action), help=self._help(action)
+                )

@@ -1,0 +1,113 @@
+"""How far a run came on the road to tokens: load > symbols > tables > init > device > model > tokens.
+
+Read from the calls of the newest run, incrementally. A stage has failed when its calls only ever
+failed, or a name it can't do without was not answered; a later stage that worked clears the earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sessions import Session
+    from workbench.views.coverage import CoverageRow
+
+State = Literal["ok", "failed", "-"]
+
+NAMES = ("load", "symbols", "tables", "init", "device", "model", "tokens")
+_ASKS = ("cuGetProcAddress", "cuGetProcAddress_v2")
+_MODEL = (
+    "cuLibraryLoadData",
+    "cuModuleLoadData",
+    "cuModuleLoadDataEx",
+    "cuModuleLoadFatBinary",
+    "cuModuleLoad",
+)
+_LAUNCHES = ("cuLaunchKernel", "cuLaunchKernelEx", "cuLaunchCooperativeKernel", "cuGraphLaunch")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One station and whether it was reached."""
+
+    name: str
+    state: State
+
+
+class StageTracker:
+    """Counts results by function over the calls of the newest run."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.run = -1
+        self._scanned = 0
+        self._ids = {function.name: number for number, function in session.schema.functions.items()}
+        self._size = (
+            max(self._ids.values(), default=0) + 2
+        )  # the last is for what is no function of the model
+        self._ok = np.zeros(self._size, np.int64)
+        self._failed = np.zeros(self._size, np.int64)
+
+    def update(self) -> None:
+        """Take in calls recorded since."""
+        processes = self.session.processes
+        run = max((process.run for process in processes), default=-1)
+        if run != self.run:
+            self.run = run
+            self._ok[:] = 0
+            self._failed[:] = 0
+        mine = np.array([process.run == run for process in processes], bool)
+        total = len(self.session.calls)
+        while self._scanned < total:
+            stop = min(self._scanned + 1_000_000, total)
+            columns = self.session.calls.columns(self._scanned, stop, ("function", "result", "process"))
+            self._count(columns["function"], columns["result"], mine[columns["process"]])
+            self._scanned = stop
+
+    def _count(
+        self, function: NDArray[np.integer], result: NDArray[np.integer], mine: NDArray[np.bool_]
+    ) -> None:
+        function = np.minimum(function, self._size - 1)
+        failed = result != 0
+        self._ok += np.bincount(function[mine & ~failed], minlength=self._size)
+        self._failed += np.bincount(function[mine & failed], minlength=self._size)
+
+    def stages(self, coverage: Iterable[CoverageRow]) -> list[Stage]:
+        """All stations, in order."""
+        fatal = {row.name for row in coverage if not row.answered and row.effect == "fatal-at-init"}
+        loaded = bool(self._ok.sum() + self._failed.sum()) or self._mapped()
+        states: list[State] = ["ok" if loaded else "-"]
+        asked = self._some(self._ok, _ASKS) or self._some(self._failed, _ASKS)
+        states.append("failed" if fatal - {"cuGetExportTable"} else "ok" if asked else "-")
+        states.append("failed" if "cuGetExportTable" in fatal else self._state("cuGetExportTable"))
+        states.append(self._state("cuInit"))
+        states.append(self._state("cuDeviceGet", "cuDeviceGetCount"))
+        states.append(self._state(*_MODEL))
+        states.append(self._state(*_LAUNCHES))
+        # Only a device in use shows that an earlier failure did not matter: cuInit works in a lost run too.
+        last = max(
+            (number for number, state in enumerate(states) if state == "ok" and number >= 4), default=-1
+        )
+        shown: list[State] = ["ok" if number < last else state for number, state in enumerate(states)]
+        return [Stage(name, state) for name, state in zip(NAMES, shown, strict=True)]
+
+    def _some(self, counts: NDArray[np.int64], names: Iterable[str]) -> bool:
+        return any(counts[self._ids[name]] for name in names if name in self._ids)
+
+    def _state(self, *names: str) -> State:
+        if self._some(self._ok, names):
+            return "ok"
+        return "failed" if self._some(self._failed, names) else "-"
+
+    def _mapped(self) -> bool:
+        return any(
+            mapping.soname == "libcuda.so.1" or "/libcuda.so" in mapping.path
+            for process in self.session.processes
+            if process.run == self.run
+            for mapping in process.maps
+        )
