@@ -264,9 +264,10 @@ bool Writer::publish_rows() {
         uint64_t room;
         {
             std::unique_lock guard(mutex_);
-            if (rows_ - sealed_ >= kTailRows)
+            // The sealer is behind: calls wait in the rings meanwhile. On a full disk they are lost.
+            if (rows_ - sealed_ >= kTailRows && !seal_failed_)
                 changed_.wait_for(guard, std::chrono::seconds(1),
-                                  [&] { return rows_ - sealed_ < kTailRows; });
+                                  [&] { return rows_ - sealed_ < kTailRows || seal_failed_; });
             room = kTailRows - (rows_ - sealed_);
         }
         size_t count = std::min<size_t>(room, batch_.size() - done);
@@ -358,12 +359,14 @@ void Writer::seal_loop() {
         guard.unlock();
         bool sealed = seal(first, kChunkRows);
         guard.lock();
+        seal_failed_ = !sealed;
         if (sealed) {
             sealed_ = first + kChunkRows;
             changed_.notify_all();
         } else if (stopping_) {
             return;
         } else {
+            changed_.notify_all();
             changed_.wait_for(guard, std::chrono::milliseconds(200));
         }
     }

@@ -102,7 +102,7 @@ class Writer {
     std::mutex mutex_;
     std::condition_variable changed_;
     uint64_t published_ = 0, sealed_ = 0; // both under mutex_
-    bool stopping_ = false;
+    bool stopping_ = false, seal_failed_ = false;
     std::thread sealer_;
 };
 

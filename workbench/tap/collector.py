@@ -19,11 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from workbench.errors import ShimbenchError
+
 _LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes
 _TIMEOUT = 20.0  # seconds for an answer; sealing a large tail takes well under one
 
 
-class CollectorError(Exception):
+class CollectorError(ShimbenchError):
     """The collector can't be started or reached, or refuses; says what and why."""
 
 
@@ -41,7 +43,6 @@ class _Channel:
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(_TIMEOUT)
         self._received = b""
         try:
             self._socket.connect(str(path))
@@ -55,6 +56,7 @@ class _Channel:
     def send(self, *fields: str | bytes) -> None:
         message = b"\0".join(field if isinstance(field, bytes) else os.fsencode(field) for field in fields)
         try:
+            self._socket.settimeout(_TIMEOUT)
             self._socket.sendall(struct.pack("<I", len(message)) + message)
         except OSError as error:
             raise CollectorError(f"the collector is gone: {error.strerror}") from error
@@ -69,7 +71,8 @@ class _Channel:
                     self._received = self._received[4 + length :]
                     return message.split(b"\0")
             try:
-                data = self._socket.recv(1 << 16, 0 if wait else socket.MSG_DONTWAIT)
+                self._socket.settimeout(_TIMEOUT if wait else 0)
+                data = self._socket.recv(1 << 16)
             except BlockingIOError:
                 return None
             except OSError as error:
@@ -220,6 +223,22 @@ class Collector:
         """Leave it running: for whoever attaches next."""
         self._requests.close()
         self._exits.close()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the collector's process; None for who only attached."""
+        return None if self._process is None else self._process.pid
+
+    def kill(self) -> None:
+        """Kill the collector at once, as a crash would; the session stays readable."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def wait(self) -> int:
+        """Until it has ended by itself; its exit status."""
+        assert self._process is not None
+        return self._process.wait(_TIMEOUT)
 
     def _remove_sockets(self) -> None:
         for name in ("collector.sock", "control.sock"):

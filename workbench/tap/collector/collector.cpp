@@ -169,6 +169,10 @@ std::string Collector::start_program(Fields fields) {
     ProcessFacts facts = read_facts(pid);
     facts.argv = program.argv;
     facts.cwd = program.cwd;
+    facts.env.clear();
+    for (const std::string &entry : program.env)
+        if (size_t equals = entry.find('='); equals != std::string::npos && environment_matters(entry))
+            facts.env.emplace_back(entry.substr(0, equals), entry.substr(equals + 1));
     tell_process(image, facts, -1);
     watch_end(image);
     writer_.publish();

@@ -102,7 +102,8 @@ class Collector {
     std::vector<std::unique_ptr<Image>> images_;
     std::vector<Image *> active_; // those that live
     Drained drained_;
-    std::vector<session::CallRow> pending_; // of this pass, before they are put in order
+    std::vector<session::CallRow> pending_;           // of this pass, before they are put in order
+    std::vector<std::pair<int64_t, uint32_t>> order_; // of pending_: time of entry, place
     std::vector<FlyingCall> flying_;
     std::vector<session::InFlightRow> flying_rows_;
     int last_run_ = 0;

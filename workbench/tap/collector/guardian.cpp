@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -145,7 +146,10 @@ Guardian::Guardian() {
     socket_ = Descriptor(ends[0]);
 }
 
-Guardian::~Guardian() = default;
+void Guardian::dismiss() {
+    socket_.reset();
+    waitpid(pid_, nullptr, 0);
+}
 
 void Guardian::watch(uint32_t id, int reader, int destination) {
     Message message{Order::Watch, id};

@@ -12,13 +12,14 @@ class Guardian {
   public:
     // Forks it. To be made before the collector has threads.
     Guardian();
-    ~Guardian(); // pipes not forgotten are copied on
+    // When this goes away, pipes not forgotten are copied on.
     Guardian(const Guardian &) = delete;
     Guardian &operator=(const Guardian &) = delete;
     // Watch over a pipe's read end; `destination` -1: what comes is thrown away.
     void watch(uint32_t id, int reader, int destination);
     void forget(uint32_t id);
-    int pid() const { return pid_; }
+    // Ends it, and waits for that; to be called when it watches nothing.
+    void dismiss();
 
   private:
     session::Descriptor socket_;

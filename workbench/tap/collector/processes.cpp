@@ -4,9 +4,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,6 +56,15 @@ LogStream stream_of(LogRole role, LogStream descriptor) {
     if (role == LogRole::Build)
         return LogStream::Build;
     return role == LogRole::Host ? LogStream::Host : descriptor;
+}
+
+// Whether both are one pipe or terminal, whose reader sees the order of all that is written.
+bool same_destination(int output, int errors) {
+    struct stat first, second;
+    if (fstat(output, &first) != 0 || fstat(errors, &second) != 0)
+        return false;
+    bool null = S_ISCHR(first.st_mode) && first.st_rdev == makedev(1, 3);
+    return !null && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
 } // namespace
@@ -121,9 +133,19 @@ void Collector::welcome(Descriptor socket, uint32_t pid, const tap_hello &hello,
     reply.process = static_cast<uint32_t>(image.index);
     std::vector<Descriptor> ends;
     size_t next = 1;
+    bool shared = (hello.tee & kTeeOutput) && (hello.tee & kTeeErrors) && fds.size() > 2 &&
+                  same_destination(fds[1].get(), fds[2].get());
     for (uint32_t bit : {kTeeOutput, kTeeErrors}) {
         if (!(hello.tee & bit) || next >= fds.size())
             continue;
+        if (shared && bit == kTeeErrors) {
+            // One pipe for both, or what is written to them would change its order.
+            if (!ends.empty()) {
+                reply.tee |= bit;
+                ends.emplace_back(fcntl(ends[0].get(), F_DUPFD_CLOEXEC, 3));
+            }
+            continue;
+        }
         Source source{image.index, pid,
                       stream_of(image.role, bit == kTeeOutput ? LogStream::Stdout : LogStream::Stderr),
                       image.role};

@@ -73,10 +73,13 @@ size_t Collector::drain_region(Image &image, size_t limit) {
 
 // Numbers are given in the order of entry, as far as the calls of one pass go.
 void Collector::flush_calls() {
-    std::stable_sort(pending_.begin(), pending_.end(),
-                     [](const CallRow &a, const CallRow &b) { return a.time < b.time; });
+    order_.clear();
     for (const CallRow &row : pending_)
-        writer_.call(row);
+        order_.emplace_back(row.time, static_cast<uint32_t>(order_.size()));
+    if (!std::is_sorted(order_.begin(), order_.end()))
+        std::sort(order_.begin(), order_.end());
+    for (const auto &[time, place] : order_)
+        writer_.call(pending_[place]);
     pending_.clear();
 }
 

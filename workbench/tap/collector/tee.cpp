@@ -45,7 +45,10 @@ Descriptor without_blocking(Descriptor original, bool &never_blocks, bool &gone)
 Tee::Tee(EventLoop &loop, TakeLine take_line, std::function<void()> before)
     : loop_(loop), take_line_(std::move(take_line)), before_(std::move(before)) {}
 
-Tee::~Tee() = default;
+Tee::~Tee() {
+    if (pipes_.empty())
+        guardian_.dismiss();
+}
 
 Tee::Pipe *Tee::find(int fd) {
     struct stat info;
@@ -200,7 +203,7 @@ bool Tee::read_once(Pipe &pipe) {
     if (count == 0) {
         if (pipe.unsent.empty())
             close_pipe(pipe.id);
-        return false;
+        return false; // else it is read again once the destination has taken the rest
     }
     std::string_view data(buffer.data(), static_cast<size_t>(count));
     if (pipe.destination)
@@ -243,24 +246,18 @@ void Tee::process_ended(uint32_t pid) {
     for (auto &[id, pipe] : pipes_)
         if (pipe->source.pid == pid)
             ids.push_back(id);
-    for (uint32_t id : ids) {
+    for (uint32_t id : ids)
         // A pipe holds 1 MiB at the most; children that write on are read later.
         for (int i = 0; i < 64; i++) {
             auto found = pipes_.find(id);
-            if (found == pipes_.end() || found->second->waits)
+            if (found == pipes_.end() || found->second->waits || !read_once(*found->second))
                 break;
-            Pipe &pipe = *found->second;
-            if (!read_once(pipe)) {
-                if (auto still = pipes_.find(id); still != pipes_.end())
-                    end_line(*still->second);
-                break;
-            }
-            if (!forward(pipe)) {
+            if (!forward(*found->second))
                 close_pipe(id);
-                break;
-            }
         }
-    }
+    for (uint32_t id : ids)
+        if (auto found = pipes_.find(id); found != pipes_.end())
+            end_line(*found->second);
 }
 
 void Tee::tend_partial_lines(int64_t now_ns,
