@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
+
+from workbench import native
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Answers = Callable[..., list[str]]
@@ -77,3 +80,27 @@ def test_the_driver_version_is_configurable_and_hides_what_came_later(answers: A
         print(value.value, pfn.value == ctypes.cast(cuda.cuCtxGetDevice, c_void_p).value)
     """
     assert answers(script, {"SHIMBENCH_DRIVER_VERSION": "12.4"}) == ["12040 True"]
+
+
+def test_a_constructor_of_a_preloaded_library_may_initialise(
+    native_paths: native.NativePaths, tmp_path: Path, shim_host: dict[str, str]
+) -> None:
+    (tmp_path / "early.c").write_text("""
+        #include <stdio.h>
+        int cuInit(unsigned);
+        int cuDeviceGetCount(int *);
+        __attribute__((constructor)) static void early(void) {
+            int count = 0, first = cuInit(0), second = cuDeviceGetCount(&count);
+            printf("%d %d %d\\n", first, second, count);
+        }
+    """)
+    early, cuda = tmp_path / "early.so", native_paths.lib / "libcuda.so.1"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", early, tmp_path / "early.c", cuda], check=True)
+    done = subprocess.run(
+        ["/bin/true"],
+        env={**shim_host, "LD_PRELOAD": str(early), "LD_LIBRARY_PATH": str(native_paths.lib)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 0 1\n", "")
