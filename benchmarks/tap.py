@@ -17,10 +17,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "tap"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tap_registry import Registry  # noqa: E402
+from tap_registry import Registry
 
-from workbench import native  # noqa: E402
-from workbench.tap.rundir import make_run_directory  # noqa: E402
+from workbench import native
+from workbench.tap.rundir import make_run_directory
 
 SOURCES = Path(__file__).parent / "tap"
 INCLUDE = Path(__file__).parent.parent / "workbench" / "tap" / "include"
@@ -30,7 +30,8 @@ REPEATS = 7
 
 def compile_c(source: str, out: Path, *options: str) -> Path:
     """Compiles one of the C files beside this."""
-    subprocess.run(["cc", "-O2", f"-I{INCLUDE}", str(SOURCES / source), "-o", str(out), *options, "-ldl"], check=True)
+    command = ["cc", "-O2", f"-I{INCLUDE}", str(SOURCES / source), "-o", str(out), *options, "-ldl"]
+    subprocess.run(command, check=True)
     return out
 
 
