@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Param:
-    """A parameter; the meanings of its fields are those of model.json (see the package's README)."""
+    """A parameter, and what it points to."""
 
     name: str
     type: str  #: as C spells it

@@ -8,18 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from target_libraries import MODULES
 
 from sessions.testing import SessionBuilder
 from workbench.native import NativePaths
-
-CUDART = 0x10000000
-CUBLAS = 0x20000000
-GGML = 0x30000000
-MODULES = [
-    ("/opt/libs/libcudart.so.13", CUDART, CUDART + 0x100000),
-    ("/opt/libs/libcublasLt.so.13", CUBLAS, CUBLAS + 0x100000),
-    ("/opt/libs/libggml-cuda.so", GGML, GGML + 0x100000),
-]
 
 
 @pytest.fixture(scope="session")

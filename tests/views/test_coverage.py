@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from conftest import CUBLAS, CUDART, GGML, MODULES
+from target_libraries import CUBLAS, CUDART, GGML, MODULES
 
 from sessions.blobs import Item
 from sessions.format import CallFlag, ItemKind, Pseudo

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from conftest import CUDART
+from target_libraries import CUDART
 
 from sessions.blobs import Item
 from sessions.format import CallFlag, ItemKind, Pseudo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import CUDART, MODULES
+from target_libraries import CUDART, MODULES
 
 from sessions.format import CallFlag
 from sessions.testing import SessionBuilder, string_item
@@ -121,3 +121,20 @@ def test_evidence_of_an_older_run_is_forgotten_when_a_new_one_starts(builder: Se
     session.refresh()
     evidence.update(session)
     assert evidence.findings() == []
+
+
+def test_a_name_that_is_fatal_later_is_evidence_once_something_failed(builder: SessionBuilder) -> None:
+    ask = [string_item(0, "cuLaunchKernel")]
+    builder.call("cuGetProcAddress_v2", args=(1, 2, 4000, 0, 0), items=ask, result=500, caller=CUDART + 1)
+    newest = [string_item(0, "cuMemSetMemPool")]
+    builder.call("cuGetProcAddress_v2", args=(1, 2, 13000, 0, 0), items=newest, result=500, caller=CUDART + 1)
+    session = builder.open()
+    evidence = Evidence()
+    evidence.update(session)
+    assert evidence.findings() == []
+    builder.line("CUDA error: API call is not supported")
+    builder.publish()
+    session.refresh()
+    evidence.update(session)
+    assert [finding.name for finding in evidence.findings()] == ["cuLaunchKernel", None]
+    assert "fatal later" in evidence.findings()[0].text

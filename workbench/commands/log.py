@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
             return 0
         sys.stdout.flush()
         for number, line in chosen:
-            sys.stdout.buffer.write(line.text + b"\n" if options.raw else _as_line(number, line))
+            sys.stdout.buffer.write(_as_written(line) if options.raw else _as_line(number, line))
         sys.stdout.buffer.flush()
     return 0
 
@@ -63,6 +63,10 @@ def _chosen(
             continue
         if pattern is None or pattern.search(line.text):
             yield number, line
+
+
+def _as_written(line: Line) -> bytes:
+    return line.text if line.torn else line.text + b"\n"
 
 
 def _as_line(number: int, line: Line) -> bytes:

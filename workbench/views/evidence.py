@@ -70,7 +70,10 @@ class Evidence:
         session = self._session
         if session is None:
             return []
-        found = [self._missing(row) for row in self.coverage.rows() if row.rank == 0][:1]
+        # A name that is fatal only later says something once something has failed.
+        fatal = {"fatal-at-init"} if self._line is None else {"fatal-at-init", "fatal-later"}
+        missing = [row for row in self.coverage.rows() if not row.answered and row.effect in fatal]
+        found = [self._missing(row) for row in missing[:1]]
         if self._line is not None:
             found.append(self._line)
         decoder = CallDecoder(session.schema)
@@ -95,7 +98,8 @@ class Evidence:
         askers = ", ".join(dict.fromkeys(asked.by for asked in row.asked if asked.answered is None))
         error = f" -> error {row.error}" if row.error else ""
         call = f" (call {row.first_call + 1})" if row.first_call is not None else ""
-        text = f"{askers} asked for {row.name}; the shim does not answer it{error}, fatal at init{call}"
+        effect = row.effect.replace("-", " ")
+        text = f"{askers} asked for {row.name}; the shim does not answer it{error}, {effect}{call}"
         return Finding("name", text, call=row.first_call, name=row.name)
 
     def _take_lines(self, session: Session) -> bool:

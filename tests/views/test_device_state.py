@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 import numpy as np
-from conftest import GGML
+from target_libraries import GGML
 
 from sessions import format
 from sessions.blobs import Item
