@@ -12,6 +12,7 @@ from stand_in import StandInLoop
 
 from workbench.config import Config, HostConfig, ShimConfig
 from workbench.loop.headless import run_once
+from workbench.loop.launch import marked_processes
 from workbench.loop.loop import running
 from workbench.target.command import Target
 
@@ -68,7 +69,9 @@ async def test_a_save_gives_the_next_run_the_new_library(loop: StandInLoop) -> N
     await loop.until(lambda: told(loop) == ["first", "second"])
     assert loop.status.run == 2
     assert loop.stand_in.of("run")[1]["reason"] == "saved a.c"
-    assert loop.stand_in.of("run-end")[0]["signal"] == signal.SIGTERM
+    assert [(end["signal"], end["reason"]) for end in loop.stand_in.of("run-end")] == [
+        (signal.SIGTERM, "saved a.c")
+    ]
     assert [path.name for path in loop.builds[1].sources] == ["a.c"]
 
 
@@ -158,3 +161,11 @@ async def test_a_changed_configuration_is_told_and_does_not_build(
         (tmp_path / "shimbench.toml").write_text("# changed\n")
         await loop.until(lambda: any(event.kind == "problem" for event in loop.told))
         assert len(loop.builds) == 1
+
+
+async def test_what_outlives_the_target_ends_with_the_loop(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path, "setsid sleep 1000 & echo $! >stray")
+    loop.open()
+    outcome = await run_once(loop, 20, lambda text: None)
+    assert outcome.exit is not None and outcome.exit.status == 0
+    assert marked_processes(f"{loop.session_dir}#1") == []

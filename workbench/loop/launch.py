@@ -37,18 +37,8 @@ def target_environment(
 
 def marked_processes(mark: str) -> list[int]:
     """The pids whose environment carries this mark, as far as we may look."""
-    wanted = f"{MARK}={mark}".encode()
-    found = []
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        try:
-            environment = Path(entry.path, "environ").read_bytes()
-        except OSError:
-            continue
-        if wanted in environment.split(b"\0"):
-            found.append(int(entry.name))
-    return found
+    names = (entry.name for entry in os.scandir("/proc") if entry.name.isdigit())
+    return [int(name) for name in names if _is_marked(name, mark)]
 
 
 def listening_ports(pids: Iterable[int]) -> set[tuple[str, int]]:
@@ -68,7 +58,8 @@ def listening_ports(pids: Iterable[int]) -> set[tuple[str, int]]:
 async def stop_target(spawner: Spawner, pid: int, mark: str, patience: float = PATIENCE_SECONDS) -> Exit:
     """End the target's group and every marked process, then wait until its ports are free.
 
-    SIGTERM first; SIGKILL for what is there after `patience` seconds.
+    SIGTERM first; SIGKILL for what is there after `patience` seconds. What the kernel does not let go
+    (a process in uninterruptible sleep) is waited for, since it would keep the port and the device.
     """
     members = set(marked_processes(mark))
     ports = listening_ports(members | {pid})
@@ -77,18 +68,37 @@ async def stop_target(spawner: Spawner, pid: int, mark: str, patience: float = P
     for member in members:
         _signal(member, signal.SIGTERM)
     deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and not (ending.done() and not marked_processes(mark)):
+    while time.monotonic() < deadline and not (ending.done() and not _still(members, mark)):
         await asyncio.wait([ending], timeout=0.02)
-        if ending.done():
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(0 if ending.done() else 0.002)
     spawner.signal(pid, signal.SIGKILL)
-    for member in marked_processes(mark):
-        _signal(member, signal.SIGKILL)
+    await end_strays(mark)
     exit_ = await ending
     deadline = time.monotonic() + PORT_PATIENCE_SECONDS
-    while time.monotonic() < deadline and (marked_processes(mark) or _taken(ports)):
-        await asyncio.sleep(0.01)
+    while time.monotonic() < deadline and _taken(ports):
+        await asyncio.sleep(0.005)
     return exit_
+
+
+async def end_strays(mark: str) -> None:
+    """Kill what is left of a run: what would not hear, what began late, what outlived its parent."""
+    while left := marked_processes(mark):
+        for pid in left:
+            _signal(pid, signal.SIGKILL)
+        await asyncio.sleep(0.005)
+
+
+def _still(pids: Iterable[int], mark: str) -> bool:
+    """Is one of these processes still of this run, and not a zombie?"""
+    return any(_is_marked(pid, mark) for pid in pids)
+
+
+def _is_marked(pid: int | str, mark: str) -> bool:
+    try:
+        environment = Path("/proc", str(pid), "environ").read_bytes()
+    except OSError:
+        return False
+    return f"{MARK}={mark}".encode() in environment.split(b"\0")
 
 
 def _signal(pid: int, number: int) -> None:

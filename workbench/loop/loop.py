@@ -23,7 +23,7 @@ from workbench.errors import ShimbenchError
 from workbench.loop.build import BuildReport, progress_of, run_build
 from workbench.loop.first_call import first_call_ns
 from workbench.loop.host import HostForwarder
-from workbench.loop.launch import stop_target, target_environment
+from workbench.loop.launch import end_strays, stop_target, target_environment
 from workbench.loop.logs import LogFollower
 from workbench.loop.processes import CollectorSpawner, Exit
 from workbench.loop.status import HostStatus, LoopEvent, LoopStatus, TargetStatus
@@ -73,6 +73,7 @@ class Loop:
         self._building: asyncio.Task[BuildReport] | None = None
         self._saved: Saved | None = None
         self._pid: int | None = None
+        self._ending_reason = "by itself"
         self._run_ended = asyncio.Event()
         self.last_exit: Exit | None = None
         self._stopped = False
@@ -89,6 +90,8 @@ class Loop:
     def open(self) -> None:
         """Start the collector and open the session it writes. Raises ShimbenchError when it can't be."""
         self.session_dir.parent.mkdir(parents=True, exist_ok=True)
+        if not native.paths().collector.is_file():
+            raise ShimbenchError(f"{native.paths().collector} is not built: run ./dev build")
         try:
             self.collector = Collector.start(self.session_dir, native.paths().model)
         except (CollectorError, OSError) as error:
@@ -292,8 +295,9 @@ class Loop:
     async def _launch(self, reason: str, saved: Saved | None = None) -> None:
         if self.current is None:
             raise ShimbenchError("there is no good build yet to launch the target on")
-        await self._end_run(reason)
         build, run = self.current, self.status.run + 1
+        preparing = asyncio.create_task(asyncio.to_thread(self._environment, build, run))
+        await self._end_run(reason)
         self._run_ended.clear()
         self.last_exit = None
         self._set(run=run, target=TargetStatus("starting", title=self.target.title))
@@ -301,7 +305,7 @@ class Loop:
             words = self.config.host.run
             program = str(build.host) if build.host else words[0]
             await self._host.ensure((program, *words[1:]), run)
-        environment = self._environment(build, run)
+        environment = await preparing
         self._record(
             "run",
             run=run,
@@ -347,18 +351,22 @@ class Loop:
 
     async def _end_run(self, reason: str) -> None:
         if self._pid is None:
+            await end_strays(self._mark(self.status.run))
             return
+        pid, run = self._pid, self.status.run
         self._set(target=replace(self.status.target, state="stopping"))
-        exit_ = await stop_target(self._spawner, self._pid, self._mark(self.status.run))
-        self._ended(self._pid, self.status.run, exit_, reason)
+        self._ending_reason = reason
+        exit_ = await stop_target(self._spawner, pid, self._mark(run))
+        self._ended(pid, run, exit_)
 
     async def _await_end(self, pid: int, run: int) -> None:
-        exit_ = await self._spawner.wait(pid)
-        self._ended(pid, run, exit_, "by itself")
+        self._ended(pid, run, await self._spawner.wait(pid))
 
-    def _ended(self, pid: int, run: int, exit_: Exit, reason: str) -> None:
+    def _ended(self, pid: int, run: int, exit_: Exit) -> None:
+        """Once a run: told by whoever hears of it first."""
         if self._pid != pid:
             return
+        reason, self._ending_reason = self._ending_reason, "by itself"
         self._pid = None
         self.last_exit = exit_
         self._record("run-end", run=run, exit_code=exit_.exit_code, signal=exit_.signal, reason=reason)
