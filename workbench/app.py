@@ -12,7 +12,6 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.css.query import NoMatches
 
 from workbench.panes.actions import PANES, bindings, key_text, registry
 from workbench.panes.build import BuildPane, SourcePlace
@@ -125,6 +124,8 @@ class ShimbenchApp(App[None]):
         return self.zoomed or self.size.width < 110 or self.size.height < 30
 
     def _arrange(self) -> None:
+        if not self.query("#prompt"):
+            return
         single = self.single
         self.screen.set_class(single, "single")
         tab = self.pane if self.pane in _TABS else self.tab
@@ -142,9 +143,11 @@ class ShimbenchApp(App[None]):
         self.call_after_refresh(self._show_header)
 
     def _show_titles(self) -> None:
+        if not self.query("#prompt"):  # the screen is going, or not there yet
+            return
         for identity in ("narrow-rule", "calls-rule", "tabs-rule", "log-rule"):
             rule = self.query_one(f"#{identity}", Rule)
-            rule.focused_pane = self.pane
+            refocused, rule.focused_pane = rule.focused_pane != self.pane, self.pane
             chosen = self.tab if identity == "tabs-rule" else self.pane
             if identity in ("narrow-rule", "tabs-rule"):
                 rule.show(chosen=chosen)
@@ -152,7 +155,8 @@ class ShimbenchApp(App[None]):
                 rule.show(info=self._view(rule.tabs[0].pane).status())
             if identity == "tabs-rule":
                 rule.show(notes=self._view(self.tab).status())
-            rule.refresh()
+            if refocused:
+                rule.refresh()
         self._show_keys()
 
     def _show_keys(self) -> None:
@@ -217,10 +221,9 @@ class ShimbenchApp(App[None]):
     # The session
 
     def _tick(self) -> None:
-        try:
-            calls, log = self.calls, self.log_pane
-        except NoMatches:  # the screen is going or not there yet
+        if not self.query("#prompt"):
             return
+        calls, log = self.calls, self.log_pane
         changed = self._was_live and self.session.refresh()
         finished = self._was_live and not self.session.live
         self._was_live = self.session.live
@@ -263,6 +266,8 @@ class ShimbenchApp(App[None]):
         self._show_titles()
 
     def _show_header(self) -> None:
+        if not self.query("#prompt"):
+            return
         width = self.size.width
         facts = header_facts(self.session, self.loop.status if self.loop is not None else None)
         self.query_one("#header", Bar).show(HeaderLine(facts).parts(width))

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import scenario
-from sessions.testing import library_path
 from textual.pilot import Pilot
-from workbench import native
-from workbench.app import ShimbenchApp
 
 from sessions import Session, open_session
+from sessions.testing import library_path
+from workbench import native
+from workbench.app import ShimbenchApp
 
 Open = Callable[[str], Session]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import scenario
 from conftest import Open, shown, until
+
+from sessions import open_session
 from workbench.app import ShimbenchApp
 from workbench.panes.actions import registry
 from workbench.panes.inspector import InspectorPane
 from workbench.panes.lines import LineView, parts_text
 from workbench.panes.overlays import Overlay
-
-from sessions import open_session
 
 SIZE = (120, 40)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from conftest import shown
 from textual.pilot import Pilot
+
 from workbench.app import ShimbenchApp
 
 SIZES = [(80, 24), (120, 40), (200, 60)]

@@ -58,7 +58,7 @@ class CallsPane(LineView):
             grown = grown or bool(before or self.in_flight)
         if grown:
             self.lines_changed()
-            self.post_message(self.StatusChanged(self))
+            self.tell_status()
 
     def count(self) -> int:
         """Lines of recorded calls, then one a call in flight."""

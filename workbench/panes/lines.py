@@ -114,6 +114,7 @@ class LineView(Inked, ScrollView, can_focus=True):
         self.following = False
         self.pattern: re.Pattern[str] | None = None
         self._widest = 0
+        self._told = ""
 
     # What a pane overrides
 
@@ -132,6 +133,13 @@ class LineView(Inked, ScrollView, can_focus=True):
     def status(self) -> str:
         """What the pane's title adds to its name."""
         return ""
+
+    def tell_status(self) -> None:
+        """Have the title drawn anew if it says something else now."""
+        status = self.status()
+        if status != self._told:
+            self._told = status
+            self.post_message(self.StatusChanged(self))
 
     def find(self, pattern: re.Pattern[str], start: int, step: int) -> int | None:
         """The next line from `start` on in direction `step` that matches; wraps around."""

@@ -53,7 +53,7 @@ class LogPane(LineView):
             self._shown.extend(self._passing(self._scanned, stop))
         self._scanned = stop
         self.lines_changed()
-        self.post_message(self.StatusChanged(self))
+        self.tell_status()
 
     def _passing(self, start: int, stop: int):  # type: ignore[no-untyped-def]
         import numpy as np
