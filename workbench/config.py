@@ -109,7 +109,7 @@ def load_config(directory: Path, own_libraries: Callable[[], Mapping[str, Path]]
     libraries = (own_libraries or _own_libraries)()
     host = config.host
     if host.run is None:
-        host = HostConfig(host.watch, ("shimbench-host", "--device", "count-only"))
+        host = HostConfig(host.watch, ("shimbench-host", "--device", "soft"))
     shim = ShimConfig(config.shim.watch, config.shim.build, config.shim.logs, libraries)
     return Config(directory, config.path, shim, host, config.target, own_shim=True)
 

@@ -63,7 +63,7 @@ async def test_an_edit_shows_in_what_the_target_prints_and_an_error_leaves_the_r
         await reached(lambda: loop.status.last_save_to_first_call, "the time from save to first call")
 
         runs = loop.status.run
-        source.write_text(good.replace("used += bytes;", "used += bytes"))
+        source.write_text(good.replace("used += bytes;", "used += ;"))
         await reached(lambda: loop.status.shim.state == "failed", "the build to fail")
         [error] = loop.builds[-1].errors
         assert (error.path and error.path.name, "expected" in error.message) == ("memory.c", True)

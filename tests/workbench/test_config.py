@@ -53,7 +53,7 @@ def test_without_a_file_our_own_shim_and_forwarder_are_used(tmp_path: Path) -> N
     config = load_config(tmp_path, ours)
     assert config.own_shim and config.path is None
     assert config.shim.libraries == ours()
-    assert config.host.run == ("shimbench-host", "--device", "count-only")
+    assert config.host.run == ("shimbench-host", "--device", "soft")
     assert config.target.command is None and config.watch == ()
 
 

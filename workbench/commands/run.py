@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--timeout wants a number of seconds above 0")
     loop = make_loop(options, watch=False)
     loop.open()
-    passed_on = None if options.json else OutputCopy(loop.session, sys.stdout.buffer, sys.stderr.buffer)
+    passed_on = OutputCopy(loop.session, sys.stdout.buffer, sys.stderr.buffer, target=not options.json)
     outcome = asyncio.run(run_once(loop, options.timeout, _say, passed_on))
     status = outcome.exit.status if outcome.exit is not None else 1
     if outcome.timed_out:

@@ -31,23 +31,29 @@ class RunOutcome:
 
 
 class OutputCopy:
-    """Passes the target's output on as the session records it: every line whole, in order."""
+    """Passes output on as the session records it: the target's to both streams, every line whole and in
+    order, and the forwarder's words, headed by `host: `, to stderr. `target=False` leaves the first out.
+    """
 
-    def __init__(self, session: Session, stdout: BinaryIO, stderr: BinaryIO) -> None:
+    def __init__(self, session: Session, stdout: BinaryIO, stderr: BinaryIO, *, target: bool = True) -> None:
         self._session = session
-        self._streams = {"stdout": stdout, "stderr": stderr}
+        self._stderr = stderr
+        self._streams = {"stdout": stdout, "stderr": stderr} if target else {}
         self._next = 0
 
     def advance(self) -> None:
         """Pass on what the session has got since."""
         end = len(self._session.log)
         for line in self._session.log.lines(self._next, end):
-            stream = self._streams.get(str(line.stream))
-            if stream is not None and line.role == "target":
+            stream = self._streams.get(line.stream) if line.role == "target" else None
+            if stream is not None:
                 stream.write(line.text)
                 if line.length > len(line.text):
                     stream.write(b"\n")
                 stream.flush()
+            elif line.role == "host":
+                self._stderr.write(b"host: " + line.text + b"\n")
+                self._stderr.flush()
         self._next = end
 
 
