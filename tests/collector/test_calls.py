@@ -140,12 +140,14 @@ def test_processes_that_somebody_else_starts_are_found_with_their_end(bench: Ben
     assert (second.pid, second.exit_code, second.signal) == (killed.pid, None, signal.SIGKILL)
 
 
-def test_a_full_disk_is_said_and_what_it_costs_is_counted(bench: Bench) -> None:
+def test_a_full_disk_is_said_and_what_it_costs_is_counted(bench: Bench, tmp_path: Path) -> None:
+    assert bench.collector.pid is not None
     no_limit = resource.RLIM_INFINITY
     resource.prlimit(bench.collector.pid, resource.RLIMIT_FSIZE, (30_000, no_limit))
-    pid, counts = bench.produce(threads=2, calls=400_000, chunks=4096)
-    bench.wait(pid)
+    counts = tmp_path / "counts"
+    subprocess.run(bench.command(counts, threads=2, calls=400_000, chunks=4096), check=True)
     session = bench.open()
+    wait_for(lambda: (session.refresh(), session.processes[0].ended_ns)[1], "its end")
     wait_for(lambda: (session.refresh(), session.lost)[1], "the loss to be told")
     assert session.live
     assert len(session.calls) + session.lost == completed(counts)

@@ -45,11 +45,16 @@ void prepare_process() {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
+}
+
+// Raises the limit of open files as far as it goes; what it was before.
+rlimit raised_file_limit() {
+    rlimit before{}, raised;
+    getrlimit(RLIMIT_NOFILE, &before);
+    raised = before;
+    raised.rlim_cur = raised.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &raised);
+    return before;
 }
 
 Options prepared(const Options &options) {
@@ -78,7 +83,7 @@ std::string_view role_name(LogRole role) {
 }
 
 Collector::Collector(const Options &options)
-    : options_(prepared(options)),
+    : options_(prepared(options)), file_limit_(raised_file_limit()),
       tee_(
           loop_,
           [this](const Source &source, std::string_view text, bool torn) {
@@ -137,6 +142,7 @@ std::string Collector::start_program(Fields fields) {
     int run = static_cast<int>(fields.number());
     Program program;
     program.cwd = fields.next();
+    program.open_files = file_limit_;
     for (long count = fields.number(); count > 0 && !fields.rest().empty(); count--)
         program.argv.emplace_back(fields.next());
     while (!fields.rest().empty())

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <sys/resource.h>
 #include <vector>
 
 namespace shimbench::collector {
@@ -92,6 +93,7 @@ class Collector {
     int timeout(bool busy);
 
     Options options_;
+    rlimit file_limit_; // of what is spawned
     Calibration calibration_;
     EventLoop loop_;
     Tee tee_;                     // forks its guardian: before the writer has a thread and a lock

@@ -50,21 +50,22 @@ struct Failure {
 };
 
 // In the child: nothing but system calls.
-[[noreturn]] void become(const char *file, const char *cwd, char **argv, char **env, int output, int errors,
-                         int report) {
+[[noreturn]] void become(const char *file, const Program &program, char **argv, char **env, int output,
+                         int errors, int report) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
     for (int number : {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGXFSZ})
         signal(number, SIG_DFL);
     setsid();
+    setrlimit(RLIMIT_NOFILE, &program.open_files);
     Failure failure{"open /dev/null", 0};
     int null = open("/dev/null", O_RDONLY);
     if (null >= 0 && dup2(null, 0) == 0 && dup2(output, 1) == 1 && dup2(errors, 2) == 2) {
         if (null > 2)
             close(null);
         failure.what = "enter its directory";
-        if (chdir(cwd) == 0) {
+        if (chdir(program.cwd.c_str()) == 0) {
             failure.what = "execute it";
             execve(file, argv, env);
         }
@@ -96,7 +97,7 @@ int spawn(const Program &program, int output, int errors, std::string &why) {
     std::vector<char *> argv = pointers(program.argv), env = pointers(program.env);
     int pid = fork();
     if (pid == 0)
-        become(file.c_str(), program.cwd.c_str(), argv.data(), env.data(), output, errors, report[1]);
+        become(file.c_str(), program, argv.data(), env.data(), output, errors, report[1]);
     if (pid < 0) {
         why = std::string("fork: ") + std::strerror(errno);
         return -1;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <sys/resource.h>
 #include <vector>
 
 namespace shimbench::collector {
@@ -10,6 +11,7 @@ struct Program {
     std::vector<std::string> argv;
     std::vector<std::string> env; // NAME=value, all of it
     std::string cwd;
+    rlimit open_files{}; // the collector raises its own
 };
 
 // The new process, with these as its descriptors 1 and 2. On failure -1 and a sentence in `why`.

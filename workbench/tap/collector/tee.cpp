@@ -246,16 +246,21 @@ void Tee::process_ended(uint32_t pid) {
     for (auto &[id, pipe] : pipes_)
         if (pipe->source.pid == pid)
             ids.push_back(id);
+    std::vector<uint32_t> empty;
     for (uint32_t id : ids)
         // A pipe holds 1 MiB at the most; children that write on are read later.
         for (int i = 0; i < 64; i++) {
             auto found = pipes_.find(id);
-            if (found == pipes_.end() || found->second->waits || !read_once(*found->second))
+            if (found == pipes_.end() || found->second->waits)
                 break;
+            if (!read_once(*found->second)) {
+                empty.push_back(id);
+                break;
+            }
             if (!forward(*found->second))
                 close_pipe(id);
         }
-    for (uint32_t id : ids)
+    for (uint32_t id : empty)
         if (auto found = pipes_.find(id); found != pipes_.end())
             end_line(*found->second);
 }
