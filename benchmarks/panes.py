@@ -70,10 +70,9 @@ def write_calls(path: str, rate: int, ready: Event, stop: Event) -> None:
 
 async def watch(path: Path, seconds: float, filter_text: str) -> dict[str, float]:
     """Follow a live session; -> rows a second, CPU share, key-to-paint p50 and p99 in ms."""
+    from sessions import open_session
     from workbench.app import ShimbenchApp
     from workbench.filter import parse
-
-    from sessions import open_session
 
     app = ShimbenchApp(None, open_session(path))
     painted = asyncio.Event()

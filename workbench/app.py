@@ -77,6 +77,7 @@ class ShimbenchApp(App[None]):
         self._views_due = 0.0
         self._views_stale = True
         self._was_live = session.live
+        self._widgets = 0
 
     # Layout
 
@@ -108,6 +109,7 @@ class ShimbenchApp(App[None]):
 
     def on_mount(self) -> None:
         """Start looking at the session."""
+        self._widgets = len(self.query("LineView, Rule, Bar, WhyPane, KeyLine, Prompt"))
         self._arrange()
         self.set_interval(1 / TICKS, self._tick)
         self.call_after_refresh(self._tick)
@@ -119,12 +121,17 @@ class ShimbenchApp(App[None]):
         self.call_after_refresh(self._arrange)
 
     @property
+    def _whole(self) -> bool:
+        """Whether all widgets are there: on the way out they go one by one while timers still tick."""
+        return 0 < self._widgets == len(self.query("LineView, Rule, Bar, WhyPane, KeyLine, Prompt"))
+
+    @property
     def single(self) -> bool:
         """Whether one pane at a time is shown: a small terminal, or a maximised pane."""
         return self.zoomed or self.size.width < 110 or self.size.height < 30
 
     def _arrange(self) -> None:
-        if not self.query("#prompt"):
+        if not self._whole:
             return
         single = self.single
         self.screen.set_class(single, "single")
@@ -143,7 +150,7 @@ class ShimbenchApp(App[None]):
         self.call_after_refresh(self._show_header)
 
     def _show_titles(self) -> None:
-        if not self.query("#prompt"):  # the screen is going, or not there yet
+        if not self._whole:
             return
         for identity in ("narrow-rule", "calls-rule", "tabs-rule", "log-rule"):
             rule = self.query_one(f"#{identity}", Rule)
@@ -221,7 +228,7 @@ class ShimbenchApp(App[None]):
     # The session
 
     def _tick(self) -> None:
-        if not self.query("#prompt"):
+        if not self._whole:
             return
         calls, log = self.calls, self.log_pane
         changed = self._was_live and self.session.refresh()
@@ -266,7 +273,7 @@ class ShimbenchApp(App[None]):
         self._show_titles()
 
     def _show_header(self) -> None:
-        if not self.query("#prompt"):
+        if not self._whole:
             return
         width = self.size.width
         facts = header_facts(self.session, self.loop.status if self.loop is not None else None)

@@ -288,7 +288,7 @@ def write_broken_run(path: Path) -> SessionBuilder:
 
 
 def write_working_run(path: Path) -> SessionBuilder:
-    """A model is loaded and decodes on a device that counts launches; one allocation fails. Not finished yet."""
+    """A model decodes on a device that only counts launches; one allocation fails. Not finished yet."""
     builder = SessionBuilder(path, MODEL)
     _, runner = _start(builder)
     ggml: dict[str, Any] = {"caller": GGML + 0x40}
@@ -378,7 +378,8 @@ def write_working_run(path: Path) -> SessionBuilder:
         address += 2 << 30
     _call(builder, runner, "cuMemAlloc_v2", 0x7FFD_3000, 64 << 30, result=_OUT_OF_MEMORY, **ggml)
     builder.line(
-        "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 65536.00 MiB on device 0: cudaMalloc failed: out of memory",
+        "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 65536.00 MiB on device 0: "
+        "cudaMalloc failed: out of memory",
         process=runner,
     )
     _call(builder, runner, "cuGraphConditionalHandleCreate", 0x7FFD_3000, result=_NOT_SUPPORTED)

@@ -86,7 +86,8 @@ class InspectorPane(TextLines):
             if not item.data or item.kind not in _ITEMS:
                 continue
             cut = "" if item.original <= len(item.data) else f", {bytes_text(len(item.data))} of it kept"
-            title = f"{_ITEMS[ItemKind(item.kind)]} {self._parameter(number, item.index)}, {bytes_text(item.original)}{cut}"
+            what = f"{_ITEMS[ItemKind(item.kind)]} {self._parameter(number, item.index)}"
+            title = f"{what}, {bytes_text(item.original)}{cut}"
             lines += [TextLine([]), TextLine([(title, "accent")])]
             lines += [
                 TextLine(hex_row(item.data, at)) for at in range(0, min(len(item.data), _HEX_LIMIT), _HEX_ROW)
