@@ -40,6 +40,16 @@ MEMORY_QUESTION = {
 }
 AT_EXIT = {"cuDevicePrimaryCtxRelease": 1}
 
+# Names and tables that no driver of this version has, and the runtime's question which device is current
+# before any context is.
+NOT_FOUND, INVALID_CONTEXT = 500, 201
+EXPECTED_ERRORS = {
+    ("cuGetProcAddress_v2", NOT_FOUND),
+    ("cuGetExportTable", NOT_FOUND),
+    ("cuCtxGetDevice", INVALID_CONTEXT),
+    ("cuCtxGetDevice_v2", INVALID_CONTEXT),
+}
+
 
 def test_discovery_on_our_shim_finds_the_device(
     llama: Consumer, native_paths: NativePaths, recorder: Recorder
@@ -70,10 +80,9 @@ def test_a_tiny_model_runs_on_the_device_without_an_error(
     assert any("offloaded 5/5 layers to GPU" in line for line in done.log)
     assert any("CUDA0 model buffer size" in line for line in done.log)
     assert "decoded 8 tokens" in done.log
-    harmless = {"cuGetProcAddress_v2", "cuGetExportTable"}
-    assert not {name for name, _ in errors(done.session)} - harmless
+    assert not {call for call in errors(done.session) if call not in EXPECTED_ERRORS}
     assert done.report["lost"] == 0
-    assert done.report["gpu_mode"]["mode"] in ("gpu", "not-executed")
+    assert done.report["gpu_mode"] in ("gpu", "not-executed")
 
 
 def test_decoding_settles_into_one_graph_launch_a_token(
