@@ -43,7 +43,7 @@ class Blobs:
             raise SessionError(f"{self._index.path}: no payload {number}")
         entry = self._index.entries(number - 1, number)
         offset, length = int(entry["offset"][0]), int(entry["length"][0])
-        if length > self._data.size():
+        if offset + length > self._data.size():
             raise SessionError(f"{self._index.path}: payload {number} is damaged")
         data = self._data.read_exactly(offset, length)
         if zlib.crc32(data, zlib.crc32(entry.tobytes()[:-4])) != int(entry["crc"][0]):

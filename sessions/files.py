@@ -34,7 +34,7 @@ class StreamFile:
     def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`; fewer only at the end of the file."""
         parts: list[bytes] = []
-        while length > 0:
+        while length > 0 and offset <= self.size():
             part = os.pread(self._fd, min(length, 1 << 28), offset)
             if not part:
                 break

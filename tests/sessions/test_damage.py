@@ -1,0 +1,201 @@
+"""Sessions that were cut, flipped or left by a killed writer: an error or a note, never wrong data."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sessions import Session, SessionError, format, open_session
+from sessions.testing import SessionBuilder, string_item
+from tests.sessions.test_session import MODEL, assert_same, random_rows
+
+STREAMS = [
+    "blobs.dat",
+    "blobs.index",
+    "calls.dat",
+    "calls.index",
+    "calls.tail",
+    "events.jsonl",
+    "log.bytes",
+    "log.index",
+]
+
+
+def small_session(path: Path, finished: bool) -> Path:
+    builder = SessionBuilder(path, MODEL)
+    builder.process(["ollama"])
+    for number in range(6):
+        builder.call("cuInit", args=(number,), items=[string_item(0, f"text {number}")])
+        builder.line(f"line {number}")
+    builder.event("mark", n=1)
+    builder.in_flight("cuInit", args=(9,))
+    if finished:
+        builder.finish()
+    else:
+        builder.abandon()
+    return path
+
+
+def everything(session: Session) -> dict[str, Any]:
+    """All there is to see, as values that compare."""
+    calls = len(session.calls)
+    return {
+        "calls": [session.calls.row(n) for n in range(calls)],
+        "payloads": [session.calls.payload(n) for n in range(calls)],
+        "lines": session.log.lines(0, len(session.log)),
+        "events": session.events,
+        "processes": session.processes,
+        "in_flight": session.in_flight(),
+        "schema": session.schema.model,
+        "start": (session.start_unix_ns, session.start_mono_ns),
+    }
+
+
+def is_part_of(part: dict[str, Any], whole: dict[str, Any]) -> bool:
+    """Every stream a beginning of what was written; processes follow from the events."""
+    return all(
+        whole[name][: len(part[name])] == part[name] for name in ("calls", "payloads", "lines", "events")
+    ) and (part["schema"], part["start"]) == (whole["schema"], whole["start"])
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("name", [*STREAMS, "inflight", "schema.json.zst", "session.json"])
+def test_no_flipped_bit_shows_wrong_data(tmp_path: Path, name: str, finished: bool) -> None:
+    original = small_session(tmp_path / "s", finished)
+    whole = everything(open_session(original))
+    path = original / name
+    data = path.read_bytes()
+    used = len(data)
+    if name == "calls.tail" and not finished:
+        used = format.TAIL_HEADER_SIZE + 6 * format.CALL_ROW.itemsize
+    if name == "inflight":
+        used = format.IN_FLIGHT_HEAD.itemsize + format.IN_FLIGHT_ROW.itemsize
+    for at in range(used):
+        if name == "calls.tail" and format.TAIL_HEAD.itemsize <= at < format.TAIL_HEADER_SIZE:
+            continue  # reserved
+        with path.open("r+b") as file:
+            os.pwrite(file.fileno(), bytes([data[at] ^ (1 << at % 8)]), at)
+            try:
+                session = open_session(original)
+                seen = everything(session)
+            except SessionError as error:
+                assert name.split(".")[0] in str(error) or "session" in str(error)
+            else:
+                flight = seen["in_flight"]
+                same = seen == whole or (name == "inflight" and _same_but_age(flight, whole["in_flight"]))
+                assert same or (session.damage and is_part_of(seen, whole)), f"byte {at} of {name}"
+            os.pwrite(file.fileno(), data[at : at + 1], at)
+    assert everything(open_session(original)) == whole
+
+
+def _same_but_age(seen: list[Any], whole: list[Any]) -> bool:
+    """The head of `inflight` has a time and a generation that nothing else confirms."""
+    return [(c.function, c.args, c.started_ns) for c in seen] in (
+        [(c.function, c.args, c.started_ns) for c in whole],
+        [],
+    )
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_cut_anywhere_loses_only_its_end(tmp_path: Path, name: str, finished: bool) -> None:
+    original = small_session(tmp_path / "s", finished)
+    whole = everything(open_session(original))
+    used = format.TAIL_HEADER_SIZE + 6 * format.CALL_ROW.itemsize if name == "calls.tail" else 1 << 20
+    with (original / name).open("rb") as file:
+        data = file.read(used)
+    for cut in range(len(data)):
+        if name == "calls.tail" and format.TAIL_HEAD.itemsize < cut < format.TAIL_HEADER_SIZE:
+            continue
+        (original / name).write_bytes(data[:cut])
+        try:
+            session = open_session(original)
+            seen = everything(session)
+        except SessionError:
+            continue
+        assert seen == whole or is_part_of(seen, whole), f"{name} cut at {cut}"
+        if not finished and name in ("calls.index", "calls.dat"):
+            continue  # nothing was sealed: nothing is missing
+        lines_cut_whole = not finished and name in ("log.index", "events.jsonl")
+        assert session.damage or seen == whole or lines_cut_whole, f"{name} cut at {cut}"
+
+
+def test_a_writer_killed_between_seals_leaves_all_it_published(tmp_path: Path) -> None:
+    rows = random_rows(200_000)
+    builder = SessionBuilder(tmp_path / "s", MODEL)
+    builder.calls(rows)
+    builder.abandon()
+    session = open_session(tmp_path / "s")
+    assert not session.live and session.finished is None and session.damage == []
+    assert 0 < session.calls.sealed < len(rows)
+    assert_same(session, rows)
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_session_that_opens(tmp_path: Path) -> None:
+    script = """
+import sys
+import zlib
+import numpy as np
+from sessions.testing import SessionBuilder
+from tests.sessions.test_session import MODEL, random_rows
+builder = SessionBuilder(sys.argv[1], MODEL)
+rows = random_rows(1 << 20)
+print("go", flush=True)
+for at in range(0, len(rows), 5000):
+    builder.calls(rows[at : at + 5000])
+    builder.line(f"{at}")
+    builder.publish()
+    print(at + 5000, flush=True)
+sys.stdin.read()
+"""
+    rows = random_rows(1 << 20)
+    for round_number in range(6):
+        path = tmp_path / str(round_number)
+        writer = subprocess.Popen(
+            [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert writer.stdout is not None and writer.stdin is not None
+        assert writer.stdout.readline() == b"go\n"
+        published = 0
+        for _ in range(5 + 37 * round_number):
+            published = int(writer.stdout.readline())
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.wait()
+        writer.stdin.close()
+        writer.stdout.close()
+        session = open_session(path)
+        assert len(session.calls) >= published and session.damage == []
+        assert_same(session, rows[: len(session.calls)])
+        assert len(session.log) >= published // 5000
+
+
+def test_a_reader_of_rows_that_are_overwritten_meanwhile_gets_the_sealed_ones(tmp_path: Path) -> None:
+    rows = random_rows(700_000)
+    builder = SessionBuilder(tmp_path / "s", MODEL)
+    builder.calls(rows[:100_000])
+    session = builder.open()
+    builder.calls(rows[100_000:])
+    builder.publish()
+    assert len(session.calls) == 100_000  # it stands still until refresh()
+    assert_same(session, rows[:100_000])
+    assert np.array_equal(
+        session.calls.columns(66_000, 70_000, ["arg1"])["arg1"], rows["arg1"][66_000:70_000]
+    )
+    builder.finish()
+
+
+def test_another_format_is_refused_with_both_versions(tmp_path: Path) -> None:
+    path = small_session(tmp_path / "s", True) / "session.json"
+    text = path.read_bytes().rsplit(b',"crc32":', 1)[0][len(b'{"session":') :]
+    text = text.replace(b'"format":1', b'"format":7')
+    path.write_bytes(b'{"session":' + text + b',"crc32":%d}\n' % zlib.crc32(text))
+    with pytest.raises(SessionError, match="format 7 by shimbench testing; this version reads format 1"):
+        open_session(tmp_path / "s")
