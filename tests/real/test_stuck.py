@@ -175,6 +175,25 @@ def test_a_kill_9_leaves_a_session_that_opens_with_what_had_been_recorded(
                 os.kill(pid, signal.SIGKILL)
 
 
+def test_a_kill_9_of_the_forwarder_leaves_the_target_recorded_and_the_session_whole(
+    target_programs: Path, recorder: Recorder, until: Until, tmp_path: Path
+) -> None:
+    process, path = recorder.start(
+        [str(target_programs / "caller"), str(tmp_path / "counts"), "1", "0", "50"]
+    )
+    session = open_when_there(path, until)
+    until(lambda: session.refresh() and len(session.calls) > 1000, "calls to be recorded")
+    [host, *_] = [item for item in session.processes if item.role == "host" and item.ended_ns is None]
+    os.kill(host.pid, signal.SIGKILL)
+    seen = len(session.calls)
+    until(lambda: session.refresh() and len(session.calls) > seen + 1000, "more calls after it")
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    again = open_session(path)
+    assert not again.live and not again.damage
+    assert again.processes[host.index].signal == signal.SIGKILL
+
+
 def collectors(session: Path) -> list[psutil.Process]:
     """Collectors of that session, whoever their parent is by now."""
     found = []
