@@ -14,7 +14,7 @@ namespace shimbench {
 struct HostSettings {
     std::string socket_path;
     std::string state_target;
-    std::string device_kind = "count-only";
+    std::string device_kind = "soft";
     unsigned max_clients = 64;
     std::uint64_t client_bytes = 0; // 0: all of the device's memory
     WorkerSettings worker{};
