@@ -117,7 +117,7 @@ StateWriter::StateWriter(const std::string &target) {
             throw std::system_error(errno, std::generic_category(), "--state " + target);
         return;
     }
-    descriptor_ = open(target.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+    descriptor_ = open(target.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     owned_ = true;
     if (descriptor_ < 0)
         throw std::system_error(errno, std::generic_category(), "--state " + target);

@@ -27,7 +27,7 @@ std::string state_text(const HostFacts &facts, const Table &table);
 
 class StateWriter {
   public:
-    // `target`: "" none, a number an open descriptor, else a file's path (made anew, owner only).
+    // `target`: "" none, a number an open descriptor, else a file's path (appended to; made owner only).
     // Throws std::system_error.
     explicit StateWriter(const std::string &target);
     StateWriter(const StateWriter &) = delete;

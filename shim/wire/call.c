@@ -13,9 +13,10 @@
 #include "wire/barrier.h"
 #include "wire/state.h"
 
-/* Spins are for a worker on another core that is about to answer; with a busy one, yielding early
- * lets it run. */
-enum { SPIN_ROUNDS = 400, YIELD_ROUNDS = 600, SLEEP_NS_MIN = 20000, SLEEP_NS_MAX = 500000 };
+/* Spins are for a worker on another core that is about to answer; with a busy one, yielding early lets
+ * it run. Sleeps come late: one that is longer than a call lets the worker fall asleep as well, and then
+ * every call pays for two wake-ups. */
+enum { SPIN_ROUNDS = 400, YIELD_ROUNDS = 3000, SLEEP_NS_MIN = 20000, SLEEP_NS_MAX = 500000 };
 
 static _Thread_local uint32_t thread_number;
 static _Thread_local uint64_t thread_context;

@@ -104,9 +104,12 @@ static bool receive_offer(int connection, struct wire_offer *offer, int *region_
     struct msghdr message = {
         .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
     ssize_t got;
+    bool reset = false;
+    /* A host that refuses without reading the greeting resets the connection behind its offer: the
+     * reset is told first, the offer after it. */
     do
         got = recvmsg(connection, &message, MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
+    while (got < 0 && (errno == EINTR || (errno == ECONNRESET && !reset && (reset = true))));
     struct cmsghdr *head = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
     if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS)
         memcpy(region_fd, CMSG_DATA(head), sizeof(int));
@@ -205,8 +208,9 @@ static CUresult greet(struct wire_state *state, const char *socket_path) {
                  socket_path, strerror(errno));
         return CUDA_ERROR_SYSTEM_NOT_READY;
     }
-    if (send(connection, &hello, sizeof(hello), MSG_NOSIGNAL) != (ssize_t)sizeof(hello) ||
-        !receive_offer(connection, &offer, &region_fd)) {
+    /* A greeting that could not be sent may still have been refused with a reason. */
+    (void)!send(connection, &hello, sizeof(hello), MSG_NOSIGNAL);
+    if (!receive_offer(connection, &offer, &region_fd)) {
         result =
             fail(state, CUDA_ERROR_DEVICE_UNAVAILABLE, "the host closed the connection: see its log", "");
         goto out;

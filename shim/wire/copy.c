@@ -136,23 +136,32 @@ static size_t chunk_length(size_t length, uint64_t chunk) {
     return left < WIRE_CHUNK_BYTES ? left : WIRE_CHUNK_BYTES;
 }
 
+/* Waits until `chunks` of this download have arrived; how many have in `*arrived`. */
+static CUresult await_chunks(struct wire_state *state, uint64_t before, uint64_t chunks, uint64_t *arrived) {
+    struct wire_patience patience = {0};
+    while ((*arrived = load_acquire(&state->region->download_done) - before) < chunks)
+        if (!wire_wait(state, &patience))
+            return CUDA_ERROR_LAUNCH_FAILED;
+    return CUDA_SUCCESS;
+}
+
 /* The download area belongs to one thread at a time. Chunks are asked for ahead, as many as the area
- * holds; each is asked for anew once it was emptied. */
+ * holds; each is asked for anew once it was emptied. When none is there, several are waited for: on a
+ * core that both sides share, waiting for each by itself costs more than the copy. */
 static CUresult copy_by_download(struct wire_state *state, unsigned char *target, uint64_t source,
                                  size_t length, CUstream stream) {
     uint64_t chunks = (length + WIRE_CHUNK_BYTES - 1) / WIRE_CHUNK_BYTES;
-    uint64_t asked = 0;
+    uint64_t asked = 0, arrived = 0;
     CUresult result = CUDA_SUCCESS;
     wire_lock(&state->download_lock);
     uint64_t before = load_acquire(&state->region->download_done);
     for (uint64_t done = 0; done < chunks && result == CUDA_SUCCESS; done++) {
-        struct wire_patience patience = {0};
         for (; asked < chunks && asked < done + WIRE_DOWNLOAD_CHUNKS && result == CUDA_SUCCESS; asked++)
             result = ask_chunk(source + asked * WIRE_CHUNK_BYTES, chunk_length(length, asked), before + asked,
                                stream);
-        while (result == CUDA_SUCCESS && load_acquire(&state->region->download_done) - before <= done)
-            if (!wire_wait(state, &patience))
-                result = CUDA_ERROR_LAUNCH_FAILED;
+        uint64_t wanted = done + WIRE_DOWNLOAD_CHUNKS / 4 < asked ? done + WIRE_DOWNLOAD_CHUNKS / 4 : asked;
+        if (result == CUDA_SUCCESS && arrived <= done)
+            result = await_chunks(state, before, wanted, &arrived);
         if (result != CUDA_SUCCESS)
             break;
         uint64_t index = (before + done) % WIRE_DOWNLOAD_CHUNKS;
@@ -162,9 +171,8 @@ static CUresult copy_by_download(struct wire_state *state, unsigned char *target
                    chunk_length(length, done));
     }
     /* What was asked for and is no longer wanted must not arrive in the next one's chunks. */
-    struct wire_patience patience = {0};
-    while (load_acquire(&state->region->download_done) - before < asked && wire_wait(state, &patience))
-        ;
+    if (await_chunks(state, before, asked, &arrived) != CUDA_SUCCESS)
+        result = CUDA_ERROR_LAUNCH_FAILED;
     wire_unlock(&state->download_lock);
     return result == CUDA_SUCCESS ? wire_synchronize(WIRE_STREAM, (uint64_t)(uintptr_t)stream) : result;
 }

@@ -37,7 +37,7 @@ extern "C" {
 #define WIRE_REPLY_MAX       (WIRE_SLOT_BYTES - 64u)
 #define WIRE_CHUNK_BYTES     (1u << 18) /* of an upload or a download */
 #define WIRE_UPLOAD_BYTES    (1u << 23)
-#define WIRE_DOWNLOAD_CHUNKS 8u
+#define WIRE_DOWNLOAD_CHUNKS 32u
 #define WIRE_DOWNLOAD_BYTES  (WIRE_DOWNLOAD_CHUNKS * WIRE_CHUNK_BYTES)
 #define WIRE_PARAMETERS_MAX  1024u /* parameters of one kernel */
 #define WIRE_PARAMETER_BYTES 32768u
@@ -111,7 +111,6 @@ struct wire_region {
     uint64_t reserved2[2];
 
     uint32_t download_errors[WIRE_DOWNLOAD_CHUNKS]; /* of each chunk, set before download_done counts it */
-    uint64_t reserved3[4];
 };
 
 /* One call in the ring; its arguments follow. */
@@ -225,7 +224,7 @@ struct wire_device {
 
 static_assert(sizeof(struct wire_hello) == 64, "the greeting never changes");
 static_assert(sizeof(struct wire_offer) == 80 + WIRE_TEXT_BYTES, "the offer has no holes");
-static_assert(sizeof(struct wire_region) == 320, "head and tail lie in cache lines of their own");
+static_assert(sizeof(struct wire_region) == 384, "head and tail lie in cache lines of their own");
 static_assert(sizeof(struct wire_message) == 32, "a message's head is half a cache line");
 static_assert(sizeof(struct wire_slot) == WIRE_SLOT_BYTES, "slots follow one another");
 static_assert(sizeof(struct wire_copy) == 48, "no holes");

@@ -65,9 +65,9 @@ class Host:
         self.state_path = folder / "state.jsonl"
         self.log_path = folder / "host.log"
         with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                [program, "--socket", self.socket_path, "--state", self.state_path, *options], stderr=log
-            )
+            places = ["--socket", self.socket_path, "--state", self.state_path]
+            command = [program, "--device", "count-only", *places, *options]
+            self.process = subprocess.Popen(command, stderr=log)
         wait_until(lambda: self.states() or self.process.poll() is not None, "the host listens")
 
     def lines(self) -> list[dict[str, Any]]:
@@ -101,7 +101,10 @@ class Host:
 
 
 def greet(path: Path, protocol: str) -> tuple[socket.socket, dict[str, Any], int]:
-    """Connects as a shim of that protocol would: the connection, the offer, the region's descriptor (-1: none)."""
+    """Connects as a shim of that protocol would.
+
+    The connection, the offer, and the region's descriptor (-1: none came).
+    """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.settimeout(PATIENCE)
     connection.connect(str(path))

@@ -49,7 +49,9 @@ def test_a_posted_error_is_told_once_by_the_next_synchronising_call(
     assert probe.ask("fill 4096") == ["fill", "0"]
     assert probe.ask("synchronize") == ["synchronize", str(INVALID_VALUE)]
     assert probe.ask("synchronize") == ["synchronize", "0"]
-    assert wait_until(lambda: host.state()["clients"][0]["errors"], "the error is counted") == 1
+    wait_until(
+        lambda: [client["errors"] for client in host.state()["clients"]] == [1], "the error is counted"
+    )
 
 
 def test_a_killed_client_frees_its_memory(host: Host, start_probe: StartProbe) -> None:
