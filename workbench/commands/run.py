@@ -29,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, metavar="S", help="end the target after so many seconds")
     parser.add_argument("--json", action="store_true", help="print one JSON object about the run")
     parser.add_argument("--no-tap", action="store_true", help="run bare: the same libraries, no recording")
-    parser.add_argument("--expect-gpu", action="store_true", help="exit status 3 unless GPU mode was reached")
+    parser.add_argument(
+        "--expect-gpu",
+        action="store_true",
+        help="exit status 3 unless GPU mode was reached (with count-only as well)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
