@@ -9,7 +9,9 @@ namespace soft {
 
 namespace {
 
-void set_active(Warp &w, std::uint32_t mask) { w.active = w.exec = mask; }
+void set_active(Warp &w, std::uint32_t mask) {
+    w.active = w.exec = mask;
+}
 
 /// Backward jumps ask now and then whether the kernel is to end.
 void go(Warp &w, const Op &op, std::uint32_t target) {
@@ -61,7 +63,9 @@ void run_guarded(Warp &w, const Op &op) {
     w.exec = w.active;
 }
 
-void jump(Warp &w, const Op &op) { go(w, op, static_cast<std::uint32_t>(op.immediate)); }
+void jump(Warp &w, const Op &op) {
+    go(w, op, static_cast<std::uint32_t>(op.immediate));
+}
 
 void branch_if(Warp &w, const Op &op) {
     std::uint32_t guard = w.predicates[op.guard];
@@ -152,8 +156,10 @@ void print_one(std::string &out, std::string &spec, const std::uint8_t *&argumen
             std::erase_if(spec, [](char c) { return c == 'l' || c == 'z'; });
             spec.insert(spec.size() - 1, "ll");
         }
-        length = kind == 'p' ? std::snprintf(text, sizeof text, spec.c_str(), reinterpret_cast<void *>(take(8)))
-                             : std::snprintf(text, sizeof text, spec.c_str(), static_cast<unsigned long long>(take(8)));
+        length =
+            kind == 'p'
+                ? std::snprintf(text, sizeof text, spec.c_str(), reinterpret_cast<void *>(take(8)))
+                : std::snprintf(text, sizeof text, spec.c_str(), static_cast<unsigned long long>(take(8)));
     } else {
         std::erase(spec, 'h');
         length = std::snprintf(text, sizeof text, spec.c_str(), static_cast<unsigned>(take(4)));
@@ -169,14 +175,16 @@ void print(Warp &w, const Op &op) {
     lanes_of(w.exec, [&](unsigned lane) {
         std::string out;
         const auto *arguments = reinterpret_cast<const std::uint8_t *>(values[lane]);
-        for (const char *c = reinterpret_cast<const char *>(format[lane]); *c != 0 && out.size() < 65536; ++c) {
+        for (const char *c = reinterpret_cast<const char *>(format[lane]); *c != 0 && out.size() < 65536;
+             ++c) {
             if (*c != '%') {
                 out += *c;
                 continue;
             }
             std::string spec = "%";
             while (*++c != 0 && std::string_view("diouxXcsfFeEgGaAp%").find(*c) == std::string_view::npos)
-                if (std::string_view("-+ #0123456789.lhz").find(*c) != std::string_view::npos && spec.size() < 24)
+                if (std::string_view("-+ #0123456789.lhz").find(*c) != std::string_view::npos &&
+                    spec.size() < 24)
                     spec += *c;
             if (*c == 0)
                 break;
@@ -196,7 +204,8 @@ void print(Warp &w, const Op &op) {
 void assert_failed(Warp &w, const Op &op) {
     unsigned lane = static_cast<unsigned>(std::countr_zero(w.exec));
     auto *message = reinterpret_cast<const char *>(w.slot<std::uint64_t>(op.a)[lane]);
-    raise(w, op, FaultKind::assert_failed, lane, std::string("assertion failed: ") + (message ? message : ""));
+    raise(w, op, FaultKind::assert_failed, lane,
+          std::string("assertion failed: ") + (message ? message : ""));
 }
 
 void pack(Warp &w, const Op &op) {
@@ -223,7 +232,8 @@ void unpack(Warp &w, const Op &op) {
     lanes_of(w.exec, [&](unsigned i) {
         std::uint64_t value = wide ? w.slot<std::uint64_t>(op.a)[i] : w.slot<std::uint32_t>(op.a)[i];
         for (unsigned k = 0; k < op.count; ++k)
-            w.slot<std::uint32_t>(list[k])[i] = static_cast<std::uint32_t>((value >> (bits * k)) & ((1ull << bits) - 1));
+            w.slot<std::uint32_t>(list[k])[i] =
+                static_cast<std::uint32_t>((value >> (bits * k)) & ((1ull << bits) - 1));
     });
 }
 
@@ -244,19 +254,23 @@ void widen(Warp &w, const Op &op) {
 }
 void widen_signed(Warp &w, const Op &op) {
     lanes_of(w.exec, [&](unsigned i) {
-        w.slot<std::uint64_t>(op.dst)[i] = static_cast<std::uint64_t>(static_cast<std::int64_t>(w.slot<std::int32_t>(op.a)[i]));
+        w.slot<std::uint64_t>(op.dst)[i] =
+            static_cast<std::uint64_t>(static_cast<std::int64_t>(w.slot<std::int32_t>(op.a)[i]));
     });
 }
 
 void is_space(Warp &w, const Op &op) {
     const auto *a = w.slot<std::uint64_t>(op.a);
-    auto shared = reinterpret_cast<std::uint64_t>(w.block->shared), local = reinterpret_cast<std::uint64_t>(w.block->local);
+    auto shared = reinterpret_cast<std::uint64_t>(w.block->shared),
+         local = reinterpret_cast<std::uint64_t>(w.block->local);
     std::uint32_t result = 0;
     for (unsigned i = 0; i < lanes; ++i) {
         bool in_shared = a[i] - shared < w.block->shared_size;
         bool in_local = a[i] - local < w.block->local_size * w.block->threads;
         auto space = static_cast<ptx::Space>(op.immediate);
-        bool yes = space == ptx::Space::shared ? in_shared : space == ptx::Space::local ? in_local : !in_shared && !in_local;
+        bool yes = space == ptx::Space::shared  ? in_shared
+                   : space == ptx::Space::local ? in_local
+                                                : !in_shared && !in_local;
         result |= static_cast<std::uint32_t>(yes) << i;
     }
     w.write_predicate(op.dst, result);

@@ -5,26 +5,26 @@
 
 namespace soft {
 
-void run_guarded(Warp &, const Op &);  // Op::guarded on the lanes whose guard holds
-void jump(Warp &, const Op &);         // immediate = target
-void branch_if(Warp &, const Op &);    // guard decides by lane; join = where the ways meet
-void meet(Warp &, const Op &);         // immediate = its own index: lanes of finished ways wait here
-void finish(Warp &, const Op &);       // ret, exit
-void barrier(Warp &, const Op &);      // bar.sync: a = slot of the number, b = slot of the thread count
+void run_guarded(Warp &, const Op &); // Op::guarded on the lanes whose guard holds
+void jump(Warp &, const Op &);        // immediate = target
+void branch_if(Warp &, const Op &);   // guard decides by lane; join = where the ways meet
+void meet(Warp &, const Op &);        // immediate = its own index: lanes of finished ways wait here
+void finish(Warp &, const Op &);      // ret, exit
+void barrier(Warp &, const Op &);     // bar.sync: a = slot of the number, b = slot of the thread count
 void barrier_arrive(Warp &, const Op &);
 void barrier_reduce(Warp &, const Op &); // bar.red: predicate in, result in dst; immediate = Reduction
 void trap(Warp &, const Op &);
-void print(Warp &, const Op &);        // vprintf: a = format, b = arguments
+void print(Warp &, const Op &);         // vprintf: a = format, b = arguments
 void assert_failed(Warp &, const Op &); // message a, file b, line c, function predicate
-void pack(Warp &, const Op &);         // mov d, {a, b, ...}: immediate = bits of an element
-void unpack(Warp &, const Op &);       // mov {a, b, ...}, d
-void copy_word(Warp &, const Op &);    // register to register
+void pack(Warp &, const Op &);          // mov d, {a, b, ...}: immediate = bits of an element
+void unpack(Warp &, const Op &);        // mov {a, b, ...}, d
+void copy_word(Warp &, const Op &);     // register to register
 void copy_wide(Warp &, const Op &);
-void narrow(Warp &, const Op &);       // 64-bit register to 32-bit
-void widen(Warp &, const Op &);        // 32-bit register to 64-bit, zero-extended
+void narrow(Warp &, const Op &); // 64-bit register to 32-bit
+void widen(Warp &, const Op &);  // 32-bit register to 64-bit, zero-extended
 void widen_signed(Warp &, const Op &);
-void is_space(Warp &, const Op &);     // isspacep: immediate = ptx::Space
-void read_clock(Warp &, const Op &);   // %clock, %clock64, %globaltimer
+void is_space(Warp &, const Op &);   // isspacep: immediate = ptx::Space
+void read_clock(Warp &, const Op &); // %clock, %clock64, %globaltimer
 
 enum Reduction : std::int64_t { reduce_and, reduce_or, reduce_popc };
 

@@ -18,12 +18,22 @@ struct bf16 {
     std::uint16_t bits;
 };
 
-inline float to_float(f16 x) { return static_cast<float>(std::bit_cast<_Float16>(x.bits)); }
-inline float to_float(bf16 x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
-inline float to_float(float x) { return x; }
-inline double to_float(double x) { return x; }
+inline float to_float(f16 x) {
+    return static_cast<float>(std::bit_cast<_Float16>(x.bits));
+}
+inline float to_float(bf16 x) {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16);
+}
+inline float to_float(float x) {
+    return x;
+}
+inline double to_float(double x) {
+    return x;
+}
 
-inline f16 half_of(float x) { return {std::bit_cast<std::uint16_t>(static_cast<_Float16>(x))}; }
+inline f16 half_of(float x) {
+    return {std::bit_cast<std::uint16_t>(static_cast<_Float16>(x))};
+}
 
 /// To bfloat16, to nearest even; NaN stays a quiet NaN.
 inline bf16 bfloat_of(float x) {
@@ -41,7 +51,8 @@ inline float odd_float(double x) {
     bool inexact = back != x && x == x;
     bool towards_zero = std::abs(back) > std::abs(x);
     std::uint32_t odd = (bits & 1) ? bits : towards_zero ? bits - 1 : bits + 1;
-    return std::bit_cast<float>(inexact && std::abs(back) < std::numeric_limits<float>::infinity() ? odd : bits);
+    return std::bit_cast<float>(inexact && std::abs(back) < std::numeric_limits<float>::infinity() ? odd
+                                                                                                   : bits);
 }
 
 template <class T> inline T from_float(float x) {
@@ -59,7 +70,9 @@ inline float flush(float x) {
     return std::bit_cast<float>((bits & 0x7f800000) == 0 ? bits & 0x80000000 : bits);
 }
 
-template <class T> inline T saturate(T x) { return x > T(0) ? (x < T(1) ? x : T(1)) : T(0); }
+template <class T> inline T saturate(T x) {
+    return x > T(0) ? (x < T(1) ? x : T(1)) : T(0);
+}
 
 /// PTX min and max: a NaN loses against a number, and -0 is below +0.
 template <class T> inline T float_min(T a, T b) {
@@ -71,8 +84,12 @@ template <class T> inline T float_max(T a, T b) {
     return a != a ? b : (b != b ? a : more);
 }
 
-inline std::uint32_t shift_left(std::uint32_t a, std::uint32_t n) { return n > 31 ? 0 : a << (n & 31); }
-inline std::uint64_t shift_left(std::uint64_t a, std::uint32_t n) { return n > 63 ? 0 : a << (n & 63); }
+inline std::uint32_t shift_left(std::uint32_t a, std::uint32_t n) {
+    return n > 31 ? 0 : a << (n & 31);
+}
+inline std::uint64_t shift_left(std::uint64_t a, std::uint32_t n) {
+    return n > 63 ? 0 : a << (n & 63);
+}
 
 /// Source: PTX ISA, prmt: selects bytes of {b, a}; the sign of a byte is spread where bit 3 is set.
 inline std::uint32_t permute(std::uint32_t a, std::uint32_t b, std::uint32_t selector) {

@@ -39,14 +39,16 @@ void on_fault(int number, siginfo_t *info, void *context) {
 /// Memory of one host thread, reused from block to block; a page without access on both sides of
 /// shared memory catches what generic addresses miss it by.
 class Arena {
-public:
+  public:
     ~Arena() { release(); }
     std::uint8_t *reserve(std::size_t bytes) {
         if (bytes > size_) {
             release();
             size_ = (bytes + page - 1) / page * page;
-            void *got = mmap(nullptr, size_ + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-            if (got == MAP_FAILED || mprotect(static_cast<std::uint8_t *>(got) + page, size_, PROT_READ | PROT_WRITE) != 0)
+            void *got = mmap(nullptr, size_ + 2 * page, PROT_NONE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+            if (got == MAP_FAILED ||
+                mprotect(static_cast<std::uint8_t *>(got) + page, size_, PROT_READ | PROT_WRITE) != 0)
                 throw std::bad_alloc();
             memory_ = static_cast<std::uint8_t *>(got);
         }
@@ -54,7 +56,7 @@ public:
         return memory_ + page + (size_ - bytes) / 256 * 256;
     }
 
-private:
+  private:
     static constexpr std::size_t page = 4096;
     void release() {
         if (memory_ != nullptr)
@@ -84,7 +86,8 @@ std::vector<std::uint8_t> prepare_fixed(const Program &program, const Launch &la
         if (slot.from + slot.size <= launch.parameters.size())
             std::memcpy(&bits, launch.parameters.data() + slot.from, slot.size);
         if (slot.is_signed && slot.size < 4)
-            bits = static_cast<std::uint64_t>(static_cast<std::int64_t>(bits << (64 - 8 * slot.size)) >> (64 - 8 * slot.size));
+            bits = static_cast<std::uint64_t>(static_cast<std::int64_t>(bits << (64 - 8 * slot.size)) >>
+                                              (64 - 8 * slot.size));
         if (slot.wide)
             broadcast<std::uint64_t>(fixed.data() + slot.offset, bits);
         else
@@ -95,8 +98,9 @@ std::vector<std::uint8_t> prepare_fixed(const Program &program, const Launch &la
 
 /// Runs one block after the other on one thread.
 class BlockRunner {
-public:
-    BlockRunner(const Program &program, const Launch &launch, const std::vector<std::uint8_t> &fixed, EndCheck &end)
+  public:
+    BlockRunner(const Program &program, const Launch &launch, const std::vector<std::uint8_t> &fixed,
+                EndCheck &end)
         : program_(program), launch_(launch) {
         Block &block = block_;
         std::copy(launch.block, launch.block + 3, block.size);
@@ -107,7 +111,8 @@ public:
         block.shared = shared_arena_.reserve(block.shared_size);
         block.local_size = program.local_bytes;
         warps_.resize((block.threads + lanes - 1) / lanes);
-        block.local = local_arena_.reserve(static_cast<std::size_t>(block.local_size) * warps_.size() * lanes);
+        block.local =
+            local_arena_.reserve(static_cast<std::size_t>(block.local_size) * warps_.size() * lanes);
         block.parameters = launch.parameters.data();
         block.parameter_bytes = static_cast<std::uint32_t>(launch.parameters.size());
         block.grid_id = launch.id;
@@ -118,7 +123,8 @@ public:
                 static_cast<const Launch *>(context)->print({text, length});
             };
         }
-        const std::size_t stride = (program.register_bytes + 255) / 256 * 256 + 128; // odd in lines: warps spread over cache sets
+        const std::size_t stride =
+            (program.register_bytes + 255) / 256 * 256 + 128; // odd in lines: warps spread over cache sets
         std::uint8_t *registers = register_arena_.reserve(stride * warps_.size() + 64);
         predicates_.resize(static_cast<std::size_t>(program.predicates) * warps_.size());
         for (std::size_t i = 0; i < warps_.size(); ++i) {
@@ -159,7 +165,7 @@ public:
         return total;
     }
 
-private:
+  private:
     void start(Warp &warp) {
         std::uint32_t first = warp.index * lanes, left = block_.threads - first;
         warp.live = left >= lanes ? 0xffffffff : (1u << left) - 1;
@@ -169,43 +175,68 @@ private:
         warp.stack.assign(1, {no_join, 0, warp.live});
         std::fill(warp.predicates, warp.predicates + program_.predicates, 0);
         for (const SpecialSlot &slot : program_.specials) {
-            if (slot.which == Special::ctaid_x || slot.which == Special::ctaid_y || slot.which == Special::ctaid_z)
+            if (slot.which == Special::ctaid_x || slot.which == Special::ctaid_y ||
+                slot.which == Special::ctaid_z)
                 broadcast<std::uint32_t>(warp.registers + slot.offset,
-                                         block_.index[static_cast<unsigned>(slot.which) - static_cast<unsigned>(Special::ctaid_x)]);
+                                         block_.index[static_cast<unsigned>(slot.which) -
+                                                      static_cast<unsigned>(Special::ctaid_x)]);
         }
     }
 
     void fill_fixed_specials(Warp &warp) {
         for (const SpecialSlot &slot : program_.specials)
             for (unsigned i = 0; i < lanes; ++i)
-                reinterpret_cast<std::uint32_t *>(warp.registers + slot.offset)[i] = special(slot.which, warp.index, i);
+                reinterpret_cast<std::uint32_t *>(warp.registers + slot.offset)[i] =
+                    special(slot.which, warp.index, i);
     }
 
     std::uint32_t special(Special which, std::uint32_t warp, unsigned lane) const {
         std::uint32_t thread = warp * lanes + lane;
         switch (which) {
-        case Special::tid_x: return thread % block_.size[0];
-        case Special::tid_y: return thread / block_.size[0] % block_.size[1];
-        case Special::tid_z: return thread / block_.size[0] / block_.size[1];
-        case Special::ntid_x: return block_.size[0];
-        case Special::ntid_y: return block_.size[1];
-        case Special::ntid_z: return block_.size[2];
-        case Special::nctaid_x: return block_.grid[0];
-        case Special::nctaid_y: return block_.grid[1];
-        case Special::nctaid_z: return block_.grid[2];
-        case Special::laneid: return lane;
-        case Special::warpid: return warp;
-        case Special::nwarpid: return static_cast<std::uint32_t>(warps_.size());
-        case Special::lanemask_eq: return 1u << lane;
-        case Special::lanemask_lt: return (1u << lane) - 1;
-        case Special::lanemask_le: return (2u << lane) - 1;
-        case Special::lanemask_ge: return ~((1u << lane) - 1);
-        case Special::lanemask_gt: return ~((2u << lane) - 1);
-        case Special::nsmid: return 1;
-        case Special::gridid: return static_cast<std::uint32_t>(block_.grid_id);
-        case Special::dynamic_smem_size: return block_.dynamic_shared;
-        case Special::total_smem_size: return static_cast<std::uint32_t>(block_.shared_size);
-        default: return 0;
+        case Special::tid_x:
+            return thread % block_.size[0];
+        case Special::tid_y:
+            return thread / block_.size[0] % block_.size[1];
+        case Special::tid_z:
+            return thread / block_.size[0] / block_.size[1];
+        case Special::ntid_x:
+            return block_.size[0];
+        case Special::ntid_y:
+            return block_.size[1];
+        case Special::ntid_z:
+            return block_.size[2];
+        case Special::nctaid_x:
+            return block_.grid[0];
+        case Special::nctaid_y:
+            return block_.grid[1];
+        case Special::nctaid_z:
+            return block_.grid[2];
+        case Special::laneid:
+            return lane;
+        case Special::warpid:
+            return warp;
+        case Special::nwarpid:
+            return static_cast<std::uint32_t>(warps_.size());
+        case Special::lanemask_eq:
+            return 1u << lane;
+        case Special::lanemask_lt:
+            return (1u << lane) - 1;
+        case Special::lanemask_le:
+            return (2u << lane) - 1;
+        case Special::lanemask_ge:
+            return ~((1u << lane) - 1);
+        case Special::lanemask_gt:
+            return ~((2u << lane) - 1);
+        case Special::nsmid:
+            return 1;
+        case Special::gridid:
+            return static_cast<std::uint32_t>(block_.grid_id);
+        case Special::dynamic_smem_size:
+            return block_.dynamic_shared;
+        case Special::total_smem_size:
+            return static_cast<std::uint32_t>(block_.shared_size);
+        default:
+            return 0;
         }
     }
 
@@ -235,13 +266,15 @@ private:
         if (op.flags & wide_address) {
             const auto *addresses = warp.slot<std::uint64_t>(op.a);
             for (unsigned i = 0; i < lanes; ++i)
-                if ((warp.exec >> i) & 1 && fault_address - (addresses[i] + static_cast<std::uint64_t>(op.immediate)) < 32) {
+                if ((warp.exec >> i) & 1 &&
+                    fault_address - (addresses[i] + static_cast<std::uint64_t>(op.immediate)) < 32) {
                     lane = i;
                     break;
                 }
         }
         char text[64];
-        std::snprintf(text, sizeof text, "access to 0x%llx, which is not mapped", static_cast<unsigned long long>(fault_address));
+        std::snprintf(text, sizeof text, "access to 0x%llx, which is not mapped",
+                      static_cast<unsigned long long>(fault_address));
         soft::raise(warp, op, FaultKind::illegal_address, lane, text);
     }
 
@@ -281,7 +314,8 @@ private:
         if (waiting && !released) {
             for (Warp &warp : warps_)
                 if (warp.state == WarpState::at_barrier)
-                    soft::raise(warp, *warp.waiting, FaultKind::timeout, 0, "barrier that not all threads of the block come to");
+                    soft::raise(warp, *warp.waiting, FaultKind::timeout, 0,
+                                "barrier that not all threads of the block come to");
         }
     }
 
@@ -326,8 +360,8 @@ void raise(Warp &warp, const Op &op, FaultKind kind, unsigned lane, const std::s
     auto triple = [](const std::uint32_t (&v)[3]) {
         return "(" + std::to_string(v[0]) + "," + std::to_string(v[1]) + "," + std::to_string(v[2]) + ")";
     };
-    fault.message = what + ", in " + warp.program->name + " at PTX line " + std::to_string(op.line) + ", block " +
-                    triple(fault.block) + ", thread " + triple(fault.thread);
+    fault.message = what + ", in " + warp.program->name + " at PTX line " + std::to_string(op.line) +
+                    ", block " + triple(fault.block) + ", thread " + triple(fault.thread);
     throw fault;
 }
 
@@ -340,12 +374,15 @@ std::optional<Fault> run(const Program &program, const Launch &launch, unsigned 
     std::atomic<bool> failed{false};
     std::mutex mutex;
     std::optional<Fault> fault;
-    EndCheck end{begin + std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(launch.seconds)), launch.abandoned, failed};
+    EndCheck end{begin + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                             std::chrono::duration<double>(launch.seconds)),
+                 launch.abandoned, failed};
     auto work = [&] {
         try {
             BlockRunner runner(program, launch, fixed, end);
             // Blocks are independent of one another: which thread takes which does not matter.
-            for (std::uint64_t number; (number = next.fetch_add(1, std::memory_order_relaxed)) < blocks && !failed.load(std::memory_order_relaxed);)
+            for (std::uint64_t number; (number = next.fetch_add(1, std::memory_order_relaxed)) < blocks &&
+                                       !failed.load(std::memory_order_relaxed);)
                 runner.run(number);
             executed += runner.executed();
         } catch (Fault &caught) {
@@ -355,7 +392,8 @@ std::optional<Fault> run(const Program &program, const Launch &launch, unsigned 
             failed = true;
         }
     };
-    auto helpers = static_cast<unsigned>(std::min<std::uint64_t>(threads ? threads - 1 : 0, blocks ? blocks - 1 : 0));
+    auto helpers =
+        static_cast<unsigned>(std::min<std::uint64_t>(threads ? threads - 1 : 0, blocks ? blocks - 1 : 0));
     std::vector<std::jthread> pool;
     for (unsigned i = 0; i < helpers; ++i)
         pool.emplace_back(work);

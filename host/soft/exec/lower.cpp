@@ -1,13 +1,7 @@
-#include "lower.hpp"
-
-#include "control.hpp"
-#include "select.hpp"
+#include "lowerer.hpp"
 
 #include <algorithm>
 #include <bit>
-#include <map>
-#include <set>
-#include <utility>
 
 namespace soft {
 
@@ -20,32 +14,14 @@ using ptx::Type;
 using Kind = ptx::Operand::Kind;
 
 void not_implemented(const Instruction &instruction, const std::string &why) {
-    throw Error(instruction.line, "PTX instruction " + instruction.text() + " is not implemented" + (why.empty() ? "" : ": " + why));
+    throw Error(instruction.line, "PTX instruction " + instruction.text() + " is not implemented" +
+                                      (why.empty() ? "" : ": " + why));
 }
 
 namespace {
 
 std::uint32_t aligned(std::uint64_t at, std::uint32_t alignment) {
     return static_cast<std::uint32_t>((at + alignment - 1) / alignment * alignment);
-}
-
-bool is_wide(Type type) { return ptx::size_of(type) == 8; }
-
-const std::map<std::string_view, Special> &special_names() {
-    static const std::map<std::string_view, Special> names = {
-        {"%tid.x", Special::tid_x}, {"%tid.y", Special::tid_y}, {"%tid.z", Special::tid_z},
-        {"%ntid.x", Special::ntid_x}, {"%ntid.y", Special::ntid_y}, {"%ntid.z", Special::ntid_z},
-        {"%ctaid.x", Special::ctaid_x}, {"%ctaid.y", Special::ctaid_y}, {"%ctaid.z", Special::ctaid_z},
-        {"%nctaid.x", Special::nctaid_x}, {"%nctaid.y", Special::nctaid_y}, {"%nctaid.z", Special::nctaid_z},
-        {"%laneid", Special::laneid}, {"%warpid", Special::warpid}, {"%nwarpid", Special::nwarpid},
-        {"%lanemask_eq", Special::lanemask_eq}, {"%lanemask_le", Special::lanemask_le},
-        {"%lanemask_lt", Special::lanemask_lt}, {"%lanemask_ge", Special::lanemask_ge},
-        {"%lanemask_gt", Special::lanemask_gt}, {"%smid", Special::smid}, {"%nsmid", Special::nsmid},
-        {"%gridid", Special::gridid}, {"%dynamic_smem_size", Special::dynamic_smem_size},
-        {"%total_smem_size", Special::total_smem_size},
-        {"%envreg0", Special::zero}, {"%envreg1", Special::zero}, {"%envreg2", Special::zero}, {"%tid.w", Special::zero},
-    };
-    return names;
 }
 
 /// Instructions that say nothing to one who performs everything at once and in order.
@@ -56,78 +32,46 @@ bool is_hint(const Instruction &in) {
     if (op == "bar" && in.has("warp"))
         return true;
     return op == "membar" || op == "fence" || op == "nanosleep" || op == "prefetch" || op == "prefetchu" ||
-           op == "discard" || op == "applypriority" || op == "griddepcontrol" || op == "setmaxnreg" || op == "pmevent";
+           op == "discard" || op == "applypriority" || op == "griddepcontrol" || op == "setmaxnreg" ||
+           op == "pmevent";
 }
 
-/// A function being read in: the kernel, or one called from it and put in its place.
-struct Frame {
-    const Function *function = nullptr;
-    std::uint32_t first_value = 0; // value of its register 0
-    std::map<std::string, int> labels;
-    std::map<std::string, std::vector<std::uint32_t>> parameter_values; // of .param variables: one value
-    int return_label = -1; // -1: the kernel itself
-    std::vector<std::uint32_t> alias;
-    std::vector<int> definitions;
-};
+} // namespace
 
-class Lowerer {
-public:
-    Lowerer(const ptx::Module &module, const SymbolAddress &address) : module_(module), address_(address) {}
-    std::shared_ptr<const Program> run(const std::string &kernel);
-
-private:
-    void lay_out(const Function &function);
-    void body(Frame &frame, int depth);
-    void instruction(Frame &frame, const Instruction &in, int depth);
-    bool try_alias(Frame &frame, const Instruction &in);
-
-    void plain(Frame &frame, const Instruction &in);
-    void move(Frame &frame, const Instruction &in);
-    void load(Frame &frame, const Instruction &in);
-    void store(Frame &frame, const Instruction &in);
-    void atomic(Frame &frame, const Instruction &in);
-    void async_copy(Frame &frame, const Instruction &in);
-    void change_space(Frame &frame, const Instruction &in);
-    void exchange(Frame &frame, const Instruction &in);
-    void matrix(Frame &frame, const Instruction &in);
-    void branch(Frame &frame, const Instruction &in);
-    void barrier(Frame &frame, const Instruction &in);
-    void call(Frame &frame, const Instruction &in, int depth);
-
-    std::uint32_t new_value(bool wide, Value::Kind kind = Value::Kind::slot);
-    std::uint32_t constant(std::uint64_t bits, bool wide);
-    std::uint32_t special(Special which);
-    std::uint32_t parameter(std::uint32_t offset, Type type);
-    std::uint32_t register_value(const Frame &frame, int index) const;
-    /// A value that holds the operand as `type`, with lanes as wide as that type's.
-    std::uint32_t source(Frame &frame, const Instruction &in, const Operand &operand, Type type);
-    std::uint32_t predicate(Frame &frame, const Instruction &in, const Operand &operand, bool &negated);
-    std::uint32_t with_width(std::uint32_t value, bool wide, int line);
-    /// A value to write a result of that width into; `finish` copies it on if the register is another width.
-    std::uint32_t result(Frame &frame, const Instruction &in, const Operand &operand, bool wide);
-    void finish_results();
-    std::uint64_t symbol_bits(const Instruction &in, const Operand &operand);
-    Space space_of(const Instruction &in) const;
-    void set_address(Frame &frame, const Instruction &in, const Operand &operand, Space space, Draft &draft);
-
-    Draft begin(const Instruction &in, Handler run);
-    void use(Draft &draft, std::uint32_t value);
-    void define(Draft &draft, std::uint32_t value);
-    void emit(Frame &frame, const Instruction &in, Draft draft);
-
-    const ptx::Module &module_;
-    const SymbolAddress &address_;
-    std::shared_ptr<Program> program_ = std::make_shared<Program>();
-    std::vector<Value> values_;
-    std::vector<Draft> drafts_;
-    std::map<std::pair<std::uint64_t, bool>, std::uint32_t> constants_;
-    std::map<Special, std::uint32_t> specials_;
-    std::map<std::string, std::uint32_t> shared_, local_, parameters_;
-    std::map<std::string, Function> called_;
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> copies_; // narrow or widen first -> second
-    int labels_ = 0;
-    std::string current_;
-};
+const std::map<std::string_view, Special> &special_names() {
+    static const std::map<std::string_view, Special> names = {
+        {"%tid.x", Special::tid_x},
+        {"%tid.y", Special::tid_y},
+        {"%tid.z", Special::tid_z},
+        {"%ntid.x", Special::ntid_x},
+        {"%ntid.y", Special::ntid_y},
+        {"%ntid.z", Special::ntid_z},
+        {"%ctaid.x", Special::ctaid_x},
+        {"%ctaid.y", Special::ctaid_y},
+        {"%ctaid.z", Special::ctaid_z},
+        {"%nctaid.x", Special::nctaid_x},
+        {"%nctaid.y", Special::nctaid_y},
+        {"%nctaid.z", Special::nctaid_z},
+        {"%laneid", Special::laneid},
+        {"%warpid", Special::warpid},
+        {"%nwarpid", Special::nwarpid},
+        {"%lanemask_eq", Special::lanemask_eq},
+        {"%lanemask_le", Special::lanemask_le},
+        {"%lanemask_lt", Special::lanemask_lt},
+        {"%lanemask_ge", Special::lanemask_ge},
+        {"%lanemask_gt", Special::lanemask_gt},
+        {"%smid", Special::smid},
+        {"%nsmid", Special::nsmid},
+        {"%gridid", Special::gridid},
+        {"%dynamic_smem_size", Special::dynamic_smem_size},
+        {"%total_smem_size", Special::total_smem_size},
+        {"%envreg0", Special::zero},
+        {"%envreg1", Special::zero},
+        {"%envreg2", Special::zero},
+        {"%tid.w", Special::zero},
+    };
+    return names;
+}
 
 std::uint32_t Lowerer::new_value(bool wide, Value::Kind kind) {
     values_.push_back({kind, wide, 0, 0, false, 0});
@@ -237,7 +181,8 @@ std::uint32_t Lowerer::predicate(Frame &frame, const Instruction &in, const Oper
         negated = operand.bits != 0;
         return 0; // predicate 0 is always false
     }
-    if (operand.kind != Kind::reg || values_[register_value(frame, operand.index)].kind != Value::Kind::predicate)
+    if (operand.kind != Kind::reg ||
+        values_[register_value(frame, operand.index)].kind != Value::Kind::predicate)
         not_implemented(in, "predicate operand");
     return register_value(frame, operand.index);
 }
@@ -283,7 +228,8 @@ void Lowerer::emit(Frame &frame, const Instruction &in, Draft draft) {
     drafts_.push_back(std::move(draft));
     // A result wider or narrower than its register goes on through a copy under the same guard.
     for (auto [from, to] : std::exchange(copies_, {})) {
-        Draft copy = begin(in, values_[to].wide ? (ptx::is_signed(in.type()) ? widen_signed : widen) : narrow);
+        Draft copy =
+            begin(in, values_[to].wide ? (ptx::is_signed(in.type()) ? widen_signed : widen) : narrow);
         copy.op.a = from;
         copy.op.dst = to;
         use(copy, from);
@@ -308,7 +254,8 @@ Space Lowerer::space_of(const Instruction &in) const {
     return Space::none;
 }
 
-void Lowerer::set_address(Frame &frame, const Instruction &in, const Operand &operand, Space space, Draft &draft) {
+void Lowerer::set_address(Frame &frame, const Instruction &in, const Operand &operand, Space space,
+                          Draft &draft) {
     if (operand.kind != Kind::address)
         not_implemented(in, "address operand");
     if (operand.index >= 0) {
@@ -321,421 +268,14 @@ void Lowerer::set_address(Frame &frame, const Instruction &in, const Operand &op
             draft.op.a = with_width(base, true, in.line), draft.op.flags |= wide_address;
         draft.op.immediate = operand.offset;
     } else {
-        std::uint64_t bits = operand.text.empty() ? static_cast<std::uint64_t>(operand.offset) : symbol_bits(in, operand);
+        std::uint64_t bits =
+            operand.text.empty() ? static_cast<std::uint64_t>(operand.offset) : symbol_bits(in, operand);
         bool wide = space == Space::none || space == Space::global || space == Space::constant;
         draft.op.a = constant(bits, wide);
         if (wide)
             draft.op.flags |= wide_address;
     }
     use(draft, draft.op.a);
-}
-
-void Lowerer::plain(Frame &frame, const Instruction &in) {
-    Choice choice = choose_plain(in);
-    Draft draft = begin(in, choice.run);
-    draft.op.flags = choice.flags;
-    draft.op.immediate = choice.immediate;
-    unsigned count = 0;
-    while (count < 4 && choice.sources[count] != Type::none)
-        ++count;
-    if (in.operands.size() != count + 1)
-        not_implemented(in, std::to_string(in.operands.size()) + " operands");
-    std::uint32_t *places[] = {&draft.op.a, &draft.op.b, &draft.op.c, &draft.op.predicate};
-    bool logic = choice.dst == Type::pred && choice.sources[0] == Type::pred;
-    for (unsigned i = 0; i < count; ++i) {
-        const Operand &operand = in.operands[i + 1];
-        if (choice.sources[i] != Type::pred) {
-            *places[i] = source(frame, in, operand, choice.sources[i]);
-            use(draft, *places[i]);
-            continue;
-        }
-        bool negated = false;
-        std::uint32_t value = predicate(frame, in, operand, negated);
-        if (logic) {
-            *places[i] = value;
-            draft.op.flags |= negated ? (i == 0 ? a_negated : b_negated) : 0;
-        } else {
-            draft.op.predicate = value;
-            draft.op.flags |= static_cast<std::uint16_t>(has_predicate | (negated ? predicate_negated : 0));
-        }
-    }
-    const Operand &to = in.operands[0];
-    if (choice.dst == Type::pred) {
-        auto number = [&](const Operand &operand) -> std::uint32_t {
-            if (operand.kind == Kind::sink)
-                return new_value(false, Value::Kind::predicate);
-            bool negated = false;
-            return predicate(frame, in, operand, negated);
-        };
-        draft.op.dst = number(to.kind == Kind::pair ? to.elements[0] : to);
-        if (to.kind == Kind::pair)
-            draft.op.c = number(to.elements[1]);
-    } else {
-        draft.op.dst = result(frame, in, to, is_wide(choice.dst));
-        define(draft, draft.op.dst);
-    }
-    emit(frame, in, std::move(draft));
-}
-
-void Lowerer::move(Frame &frame, const Instruction &in) {
-    if (in.operands.size() != 2)
-        not_implemented(in);
-    const Operand &to = in.operands[0], &from = in.operands[1];
-    auto elements = [&](const Operand &vector) {
-        auto bits = static_cast<std::int64_t>(8 * ptx::size_of(in.type()) / vector.elements.size());
-        if (bits > 32 || bits < 8)
-            not_implemented(in);
-        return bits;
-    };
-    if (from.kind == Kind::vector) {
-        Draft draft = begin(in, pack);
-        draft.op.immediate = elements(from);
-        Type part = draft.op.immediate == 16 ? Type::b16 : Type::b32;
-        for (const Operand &element : from.elements) {
-            draft.list.push_back(source(frame, in, element, part));
-            use(draft, draft.list.back());
-        }
-        draft.op.dst = result(frame, in, to, is_wide(in.type()));
-        define(draft, draft.op.dst);
-        return emit(frame, in, std::move(draft));
-    }
-    if (to.kind == Kind::vector) {
-        Draft draft = begin(in, unpack);
-        draft.op.immediate = elements(to);
-        draft.op.a = source(frame, in, from, in.type());
-        use(draft, draft.op.a);
-        for (const Operand &element : to.elements) {
-            draft.list.push_back(result(frame, in, element, false));
-            define(draft, draft.list.back());
-        }
-        return emit(frame, in, std::move(draft));
-    }
-    if (from.kind == Kind::special && (from.text.starts_with("%clock") || from.text.starts_with("%globaltimer"))) {
-        Draft draft = begin(in, read_clock);
-        bool wide = is_wide(in.type());
-        draft.op.flags = wide ? wide_address : 0;
-        draft.op.dst = result(frame, in, to, wide);
-        define(draft, draft.op.dst);
-        return emit(frame, in, std::move(draft));
-    }
-    plain(frame, in);
-}
-
-void Lowerer::load(Frame &frame, const Instruction &in) {
-    Space space = space_of(in);
-    const Operand &to = in.operands.at(0), &from = in.operands.at(1);
-    if (space == Space::param && from.index < 0) {
-        if (auto found = frame.parameter_values.find(from.text); found != frame.parameter_values.end()) {
-            // What a call gave back, or got: held in a value, not in memory.
-            if (from.offset != 0 || to.kind != Kind::reg)
-                not_implemented(in, "parameter of a call that is no scalar");
-            std::uint32_t value = with_width(found->second.front(), is_wide(in.type()), in.line);
-            Draft draft = begin(in, is_wide(in.type()) ? copy_wide : copy_word);
-            draft.op.a = value;
-            use(draft, value);
-            draft.op.dst = result(frame, in, to, is_wide(in.type()));
-            define(draft, draft.op.dst);
-            return emit(frame, in, std::move(draft));
-        }
-    }
-    if (ptx::size_of(in.type()) == 16)
-        not_implemented(in);
-    unsigned count = to.kind == Kind::vector ? static_cast<unsigned>(to.elements.size()) : 1;
-    Draft draft = begin(in, choose_load(in, space, count));
-    set_address(frame, in, from, space, draft);
-    bool wide = is_wide(in.type());
-    if (to.kind == Kind::vector) {
-        for (const Operand &element : to.elements) {
-            draft.list.push_back(result(frame, in, element, wide));
-            define(draft, draft.list.back());
-        }
-        if (count == 1)
-            draft.op.dst = draft.list[0];
-    } else {
-        draft.op.dst = result(frame, in, to, wide);
-        define(draft, draft.op.dst);
-    }
-    emit(frame, in, std::move(draft));
-}
-
-void Lowerer::store(Frame &frame, const Instruction &in) {
-    Space space = space_of(in);
-    const Operand &to = in.operands.at(0), &from = in.operands.at(1);
-    if (space == Space::param) {
-        auto found = frame.parameter_values.find(to.text);
-        if (found == frame.parameter_values.end() || to.offset != 0 || from.kind == Kind::vector)
-            not_implemented(in, "parameter of a call that is no scalar");
-        Type type = in.type();
-        std::uint32_t value = source(frame, in, from, type);
-        std::uint32_t held = found->second.front();
-        value = with_width(value, values_[held].wide, in.line);
-        Draft draft = begin(in, values_[held].wide ? copy_wide : copy_word);
-        draft.op.a = value;
-        draft.op.dst = held;
-        use(draft, value);
-        define(draft, held);
-        return emit(frame, in, std::move(draft));
-    }
-    unsigned count = from.kind == Kind::vector ? static_cast<unsigned>(from.elements.size()) : 1;
-    Draft draft = begin(in, choose_store(in, space, count));
-    set_address(frame, in, to, space, draft);
-    if (from.kind == Kind::vector) {
-        for (const Operand &element : from.elements) {
-            draft.list.push_back(source(frame, in, element, in.type()));
-            use(draft, draft.list.back());
-        }
-        if (count == 1)
-            draft.op.dst = draft.list[0];
-    } else {
-        draft.op.dst = source(frame, in, from, in.type());
-        use(draft, draft.op.dst);
-    }
-    emit(frame, in, std::move(draft));
-}
-
-void Lowerer::atomic(Frame &frame, const Instruction &in) {
-    const bool returns = in.opcode == "atom";
-    Space space = space_of(in);
-    Draft draft = begin(in, choose_atomic(in, space));
-    std::size_t next = returns ? 1 : 0;
-    set_address(frame, in, in.operands.at(next++), space, draft);
-    draft.op.b = draft.op.c = source(frame, in, in.operands.at(next++), in.type());
-    if (next < in.operands.size())
-        draft.op.c = source(frame, in, in.operands[next], in.type());
-    use(draft, draft.op.b);
-    use(draft, draft.op.c);
-    if (returns) {
-        draft.op.dst = result(frame, in, in.operands[0], is_wide(in.type()));
-        draft.op.flags |= has_predicate;
-        define(draft, draft.op.dst);
-    }
-    emit(frame, in, std::move(draft));
-}
-
-void Lowerer::async_copy(Frame &frame, const Instruction &in) {
-    if (!in.has("async") || in.has("bulk") || in.has("mbarrier"))
-        not_implemented(in);
-    Draft draft = begin(in, choose_async_copy(in));
-    set_address(frame, in, in.operands.at(0), Space::shared, draft);
-    const Operand &from = in.operands.at(1);
-    if (from.kind != Kind::address || from.index < 0 || from.offset != static_cast<std::int32_t>(from.offset))
-        not_implemented(in, "source address");
-    draft.op.b = with_width(register_value(frame, from.index), true, in.line);
-    use(draft, draft.op.b);
-    draft.op.predicate = static_cast<std::uint32_t>(from.offset);
-    draft.raw_predicate = true;
-    if (in.operands.size() > 3) {
-        draft.op.c = source(frame, in, in.operands[3], Type::u32);
-        draft.op.flags |= has_predicate;
-        use(draft, draft.op.c);
-    }
-    emit(frame, in, std::move(draft));
-}
-
-void Lowerer::change_space(Frame &frame, const Instruction &in) {
-    Space space = space_of(in);
-    Draft draft;
-    if (in.opcode == "isspacep") {
-        draft = begin(in, is_space);
-        draft.op.immediate = static_cast<std::int64_t>(space);
-        draft.op.a = source(frame, in, in.operands.at(1), Type::u64);
-        use(draft, draft.op.a);
-        bool negated = false;
-        draft.op.dst = predicate(frame, in, in.operands.at(0), negated);
-        return emit(frame, in, std::move(draft));
-    }
-    bool to_generic = !in.has("to");
-    bool windowed = space == Space::shared || space == Space::local;
-    draft = begin(in, windowed ? choose_address(space, to_generic) : copy_wide);
-    draft.op.a = source(frame, in, in.operands.at(1), Type::u64);
-    use(draft, draft.op.a);
-    draft.op.dst = result(frame, in, in.operands.at(0), true);
-    define(draft, draft.op.dst);
-    emit(frame, in, std::move(draft));
-}
-
-void Lowerer::exchange(Frame &frame, const Instruction &in) {
-    Draft draft = begin(in, choose_exchange(in));
-    const Operand &to = in.operands.at(0);
-    const Operand &value_to = to.kind == Kind::pair ? to.elements[0] : to;
-    bool negated = false;
-    if (to.kind == Kind::pair) {
-        draft.op.predicate = to.elements[1].kind == Kind::sink ? new_value(false, Value::Kind::predicate)
-                                                               : predicate(frame, in, to.elements[1], negated);
-        draft.op.flags |= has_predicate;
-    }
-    if (in.opcode == "vote") {
-        draft.op.a = predicate(frame, in, in.operands.at(1), negated);
-        draft.op.flags |= negated ? a_negated : 0;
-        if (!in.has("ballot")) {
-            draft.op.dst = predicate(frame, in, value_to, negated);
-            return emit(frame, in, std::move(draft));
-        }
-    } else if (in.opcode != "activemask") {
-        draft.op.a = source(frame, in, in.operands.at(1), in.type());
-        use(draft, draft.op.a);
-    }
-    if (in.opcode == "shfl") {
-        draft.op.b = source(frame, in, in.operands.at(2), Type::u32);
-        draft.op.c = source(frame, in, in.operands.at(3), Type::u32);
-        use(draft, draft.op.b);
-        use(draft, draft.op.c);
-    }
-    draft.op.dst = result(frame, in, value_to, false);
-    define(draft, draft.op.dst);
-    emit(frame, in, std::move(draft));
-}
-
-void Lowerer::matrix(Frame &frame, const Instruction &in) {
-    Draft draft = begin(in, choose_matrix(in));
-    auto take = [&](const Operand &operand, bool defined) {
-        auto one = [&](const Operand &element) {
-            std::uint32_t value = defined ? result(frame, in, element, false) : source(frame, in, element, Type::b32);
-            defined ? define(draft, value) : use(draft, value);
-            draft.list.push_back(value);
-        };
-        if (operand.kind == Kind::vector)
-            for (const Operand &element : operand.elements)
-                one(element);
-        else
-            one(operand);
-    };
-    auto shape = [&]() -> std::uint32_t { // rows << 16 | columns of the fragment this wmma names
-        unsigned m = in.has("m8n32k16") ? 8 : in.has("m32n8k16") ? 32 : in.has("m16n16k16") ? 16 : 0, n = m ? 256 / m : 0;
-        if (m == 0)
-            not_implemented(in);
-        if (in.has("a"))
-            return m << 16 | 16;
-        return in.has("b") ? 16u << 16 | n : m << 16 | n;
-    };
-    if (in.opcode == "mma" || (in.opcode == "wmma" && in.has("mma"))) {
-        for (std::size_t i = 0; i < in.operands.size(); ++i)
-            take(in.operands[i], i == 0);
-        if (in.opcode == "wmma")
-            draft.op.c = shape(), draft.raw_c = true;
-    } else if (in.opcode == "movmatrix") {
-        draft.op.a = source(frame, in, in.operands.at(1), Type::b32);
-        use(draft, draft.op.a);
-        draft.op.dst = result(frame, in, in.operands.at(0), false);
-        define(draft, draft.op.dst);
-    } else {
-        bool loads = in.opcode == "ldmatrix" || in.has("load");
-        set_address(frame, in, in.operands.at(loads ? 1 : 0), space_of(in), draft);
-        take(in.operands.at(loads ? 0 : 1), loads);
-        if (in.opcode == "wmma") {
-            draft.op.c = shape();
-            draft.raw_c = true;
-            if (in.operands.size() > 2) {
-                draft.op.b = source(frame, in, in.operands[2], Type::u32);
-                draft.op.flags |= has_predicate;
-                use(draft, draft.op.b);
-            }
-        }
-    }
-    emit(frame, in, std::move(draft));
-}
-
-void Lowerer::branch(Frame &frame, const Instruction &in) {
-    const Operand &to = in.operands.at(0);
-    auto label = frame.labels.find(to.text);
-    if (to.kind != Kind::symbol || label == frame.labels.end())
-        throw Error(in.line, "branch to an unknown label " + to.text);
-    Draft draft = begin(in, in.guard >= 0 ? branch_if : jump);
-    draft.target = label->second;
-    draft.ends = in.guard < 0;
-    if (in.guard >= 0) {
-        draft.op.guard = register_value(frame, in.guard);
-        draft.op.flags = in.guard_negated ? guard_negated : 0;
-    }
-    drafts_.push_back(std::move(draft));
-}
-
-void Lowerer::barrier(Frame &frame, const Instruction &in) {
-    bool reduces = in.has("red");
-    Draft draft = begin(in, reduces ? barrier_reduce : in.has("arrive") ? barrier_arrive : soft::barrier);
-    std::size_t next = reduces ? 1 : 0;
-    draft.op.a = next < in.operands.size() ? source(frame, in, in.operands[next], Type::u32) : constant(0, false);
-    use(draft, draft.op.a);
-    ++next;
-    if (reduces) {
-        bool negated = false;
-        const Operand &vote = in.operands.back();
-        draft.op.predicate = predicate(frame, in, vote, negated);
-        draft.op.flags = negated ? predicate_negated : 0;
-        draft.op.immediate = in.has("and") ? reduce_and : in.has("or") ? reduce_or : reduce_popc;
-        if (in.operands.size() > 3)
-            not_implemented(in, "thread count");
-        if (draft.op.immediate == reduce_popc) {
-            draft.op.dst = result(frame, in, in.operands[0], false);
-            define(draft, draft.op.dst);
-        } else {
-            draft.op.dst = predicate(frame, in, in.operands[0], negated);
-        }
-    } else if (next < in.operands.size()) {
-        draft.op.b = source(frame, in, in.operands[next], Type::u32);
-        draft.op.flags |= has_predicate;
-        use(draft, draft.op.b);
-    }
-    emit(frame, in, std::move(draft));
-}
-
-void Lowerer::call(Frame &frame, const Instruction &in, int depth) {
-    if (in.guard >= 0)
-        not_implemented(in, "guarded call");
-    // call (results), name, (arguments);  either list may be missing
-    const Operand *results = nullptr, *arguments = nullptr, *name = nullptr;
-    for (const Operand &operand : in.operands) {
-        if (operand.kind == Kind::vector)
-            (name ? arguments : results) = &operand;
-        else if (!name)
-            name = &operand;
-    }
-    if (!name || name->kind != Kind::symbol)
-        not_implemented(in, "indirect call");
-    auto value_of = [&](const Operand &operand) {
-        if (operand.kind == Kind::reg)
-            return register_value(frame, operand.index);
-        auto found = frame.parameter_values.find(operand.text);
-        if (found == frame.parameter_values.end())
-            not_implemented(in, "argument " + operand.text);
-        return found->second.front();
-    };
-    auto argument = [&](std::size_t i) {
-        if (!arguments || i >= arguments->elements.size())
-            not_implemented(in, "arguments of " + name->text);
-        return value_of(arguments->elements[i]);
-    };
-    if (name->text == "vprintf" || name->text == "__assertfail") {
-        Draft draft = begin(in, name->text == "vprintf" ? print : assert_failed);
-        draft.op.a = argument(0);
-        draft.op.b = argument(1);
-        use(draft, draft.op.a);
-        use(draft, draft.op.b);
-        draft.op.dst = results ? value_of(results->elements.at(0)) : new_value(false);
-        define(draft, draft.op.dst);
-        return emit(frame, in, std::move(draft));
-    }
-    if (depth > 16)
-        not_implemented(in, "calls nested deeper than 16, or recursion");
-    auto [found, added] = called_.try_emplace(name->text);
-    if (added)
-        found->second = module_.function(name->text);
-    Frame inner;
-    inner.function = &found->second;
-    inner.return_label = labels_++;
-    auto bind = [&](const std::vector<ptx::Variable> &declared, const Operand *given) {
-        for (std::size_t i = 0; i < declared.size(); ++i) {
-            if (!given || i >= given->elements.size() || declared[i].size > 8)
-                not_implemented(in, "parameter " + declared[i].name);
-            inner.parameter_values[declared[i].name] = {value_of(given->elements[i])};
-        }
-    };
-    bind(found->second.parameters, arguments);
-    bind(found->second.results, results);
-    body(inner, depth + 1);
-    Draft label;
-    label.label = inner.return_label;
-    drafts_.push_back(std::move(label));
 }
 
 /// A register written once, by an instruction that only names a value which never changes, is that value.
@@ -754,7 +294,8 @@ bool Lowerer::try_alias(Frame &frame, const Instruction &in) {
             return false;
         value = parameter(parameters_[from.text] + static_cast<std::uint32_t>(from.offset), in.type());
     } else if (in.opcode == "mov" && in.type() != Type::pred && is_wide(in.type()) == wide) {
-        bool fixed = from.kind == Kind::immediate || (from.kind == Kind::special && special_names().contains(from.text) && !wide) ||
+        bool fixed = from.kind == Kind::immediate ||
+                     (from.kind == Kind::special && special_names().contains(from.text) && !wide) ||
                      (from.kind == Kind::symbol && !frame.parameter_values.contains(from.text));
         if (!fixed)
             return false;
@@ -870,7 +411,8 @@ void Lowerer::lay_out(const Function &function) {
     for (const ptx::Variable &variable : function.parameters) {
         at = aligned(at, variable.align);
         parameters_[variable.name] = static_cast<std::uint32_t>(at);
-        program_->parameters.push_back({variable.name, static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(variable.size), variable.align});
+        program_->parameters.push_back({variable.name, static_cast<std::uint32_t>(at),
+                                        static_cast<std::uint32_t>(variable.size), variable.align});
         at += variable.size;
     }
     program_->parameter_bytes = static_cast<std::uint32_t>(at);
@@ -938,9 +480,8 @@ std::shared_ptr<const Program> Lowerer::run(const std::string &kernel) {
     return program_;
 }
 
-} // namespace
-
-std::shared_ptr<const Program> lower(const ptx::Module &module, const std::string &kernel, const SymbolAddress &address) {
+std::shared_ptr<const Program> lower(const ptx::Module &module, const std::string &kernel,
+                                     const SymbolAddress &address) {
     return Lowerer(module, address).run(kernel);
 }
 

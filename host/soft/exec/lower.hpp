@@ -14,17 +14,18 @@ namespace soft {
 using SymbolAddress = std::function<std::uint64_t(const std::string &)>;
 
 /// Throws ptx::Error, with the line, for what cannot be executed.
-std::shared_ptr<const Program> lower(const ptx::Module &module, const std::string &kernel, const SymbolAddress &address);
+std::shared_ptr<const Program> lower(const ptx::Module &module, const std::string &kernel,
+                                     const SymbolAddress &address);
 
 /// An operation before its operands have places: dst, a, b, c and the list hold value numbers.
 struct Draft {
     Op op;
     std::vector<std::uint32_t> list;
-    std::vector<std::uint32_t> defines, uses; // values with slots only
-    int label = -1;                           // set: no operation, but the place of this label
-    int target = -1;                          // of a jump or branch: a label
-    bool ends = false;                        // nothing falls through it
-    bool partial = false;                     // guarded: what it defines keeps its old lanes
+    std::vector<std::uint32_t> defines, uses;  // values with slots only
+    int label = -1;                            // set: no operation, but the place of this label
+    int target = -1;                           // of a jump or branch: a label
+    bool ends = false;                         // nothing falls through it
+    bool partial = false;                      // guarded: what it defines keeps its old lanes
     bool raw_c = false, raw_predicate = false; // op.c, op.predicate are no values: left as they are
 };
 

@@ -1,6 +1,6 @@
 // cvt between all scalar types, and arithmetic with a directed rounding.
-#include "select.hpp"
 #include "lanes.hpp"
+#include "select.hpp"
 
 #include <cfenv>
 
@@ -21,7 +21,17 @@ using u64 = std::uint64_t;
 using s64 = std::int64_t;
 
 /// Packed into Op::immediate of a conversion.
-enum Mode : s64 { nearest = 0, zero = 1, down = 2, up = 3, round_bits = 3, saturating = 4, flushing = 8, whole = 16, relu = 32 };
+enum Mode : s64 {
+    nearest = 0,
+    zero = 1,
+    down = 2,
+    up = 3,
+    round_bits = 3,
+    saturating = 4,
+    flushing = 8,
+    whole = 16,
+    relu = 32
+};
 
 Mode mode_of(const Instruction &in) {
     s64 mode = nearest;
@@ -55,10 +65,14 @@ template <class S> inline auto widen(S x) {
 
 template <class F> inline F to_whole(F x, s64 mode) {
     switch (mode & round_bits) {
-    case nearest: return std::nearbyint(x);
-    case zero: return std::trunc(x);
-    case down: return std::floor(x);
-    default: return std::ceil(x);
+    case nearest:
+        return std::nearbyint(x);
+    case zero:
+        return std::trunc(x);
+    case down:
+        return std::floor(x);
+    default:
+        return std::ceil(x);
     }
 }
 
@@ -80,7 +94,9 @@ template <class D, class F> inline D clamp_whole(F x) {
 template <class F, class E> inline F directed(F rounded, E exact, s64 mode) {
     E back = static_cast<E>(rounded);
     bool above = back > exact, below = back < exact;
-    bool lower = (mode & round_bits) == down ? above : (mode & round_bits) == zero && exact > 0 ? above : false;
+    bool lower = (mode & round_bits) == down                ? above
+                 : (mode & round_bits) == zero && exact > 0 ? above
+                                                            : false;
     bool raise = (mode & round_bits) == up ? below : (mode & round_bits) == zero && exact < 0 ? below : false;
     if (lower)
         return std::nextafter(rounded, -std::numeric_limits<F>::infinity());
@@ -140,7 +156,8 @@ template <class D, class S> inline D convert(S source, s64 mode) {
             x = x > 0 ? x : 0;
         if constexpr (is_half<D>) {
             float f = sizeof(x) == 8 ? odd_float(x) : static_cast<float>(x);
-            return (mode & whole) || (mode & round_bits) == nearest ? from_float<D>(f) : directed_half<D>(f, mode);
+            return (mode & whole) || (mode & round_bits) == nearest ? from_float<D>(f)
+                                                                    : directed_half<D>(f, mode);
         } else {
             D rounded = static_cast<D>(x);
             if (!(mode & whole) && (mode & round_bits) != nearest && sizeof(D) < sizeof(x))
@@ -159,7 +176,8 @@ template <class D, class S, s64 Fixed> void convert_fixed(Warp &w, const Op &op)
 template <class D, class S> void convert_any(Warp &w, const Op &op) {
     auto *d = w.slot<word_t<D>>(op.dst);
     const auto *a = w.slot<word_t<S>>(op.a);
-    each_lane(w.exec, [&](unsigned i) { d[i] = to_word<D>(convert<D, S>(from_word<S>(a[i]), op.immediate)); });
+    each_lane(w.exec,
+              [&](unsigned i) { d[i] = to_word<D>(convert<D, S>(from_word<S>(a[i]), op.immediate)); });
 }
 
 template <class D, class S> Handler conversion(s64 mode) {
@@ -174,44 +192,70 @@ template <class D, class S> Handler conversion(s64 mode) {
 template <class S> Handler from(const Instruction &in, Type to, s64 mode) {
     switch (to) {
     case Type::b8:
-    case Type::u8: return conversion<u8, S>(mode);
-    case Type::s8: return conversion<s8, S>(mode);
+    case Type::u8:
+        return conversion<u8, S>(mode);
+    case Type::s8:
+        return conversion<s8, S>(mode);
     case Type::b16:
-    case Type::u16: return conversion<u16, S>(mode);
-    case Type::s16: return conversion<s16, S>(mode);
+    case Type::u16:
+        return conversion<u16, S>(mode);
+    case Type::s16:
+        return conversion<s16, S>(mode);
     case Type::b32:
-    case Type::u32: return conversion<u32, S>(mode);
-    case Type::s32: return conversion<s32, S>(mode);
+    case Type::u32:
+        return conversion<u32, S>(mode);
+    case Type::s32:
+        return conversion<s32, S>(mode);
     case Type::b64:
-    case Type::u64: return conversion<u64, S>(mode);
-    case Type::s64: return conversion<s64, S>(mode);
-    case Type::f16: return conversion<f16, S>(mode);
-    case Type::bf16: return conversion<bf16, S>(mode);
-    case Type::f32: return conversion<float, S>(mode);
-    case Type::f64: return conversion<double, S>(mode);
-    default: not_implemented(in);
+    case Type::u64:
+        return conversion<u64, S>(mode);
+    case Type::s64:
+        return conversion<s64, S>(mode);
+    case Type::f16:
+        return conversion<f16, S>(mode);
+    case Type::bf16:
+        return conversion<bf16, S>(mode);
+    case Type::f32:
+        return conversion<float, S>(mode);
+    case Type::f64:
+        return conversion<double, S>(mode);
+    default:
+        not_implemented(in);
     }
 }
 
 Handler conversion_between(const Instruction &in, Type to, Type source, s64 mode) {
     switch (source) {
     case Type::b8:
-    case Type::u8: return from<u8>(in, to, mode);
-    case Type::s8: return from<s8>(in, to, mode);
+    case Type::u8:
+        return from<u8>(in, to, mode);
+    case Type::s8:
+        return from<s8>(in, to, mode);
     case Type::b16:
-    case Type::u16: return from<u16>(in, to, mode);
-    case Type::s16: return from<s16>(in, to, mode);
+    case Type::u16:
+        return from<u16>(in, to, mode);
+    case Type::s16:
+        return from<s16>(in, to, mode);
     case Type::b32:
-    case Type::u32: return from<u32>(in, to, mode);
-    case Type::s32: return from<s32>(in, to, mode);
+    case Type::u32:
+        return from<u32>(in, to, mode);
+    case Type::s32:
+        return from<s32>(in, to, mode);
     case Type::b64:
-    case Type::u64: return from<u64>(in, to, mode);
-    case Type::s64: return from<s64>(in, to, mode);
-    case Type::f16: return from<f16>(in, to, mode);
-    case Type::bf16: return from<bf16>(in, to, mode);
-    case Type::f32: return from<float>(in, to, mode);
-    case Type::f64: return from<double>(in, to, mode);
-    default: not_implemented(in);
+    case Type::u64:
+        return from<u64>(in, to, mode);
+    case Type::s64:
+        return from<s64>(in, to, mode);
+    case Type::f16:
+        return from<f16>(in, to, mode);
+    case Type::bf16:
+        return from<bf16>(in, to, mode);
+    case Type::f32:
+        return from<float>(in, to, mode);
+    case Type::f64:
+        return from<double>(in, to, mode);
+    default:
+        not_implemented(in);
     }
 }
 
@@ -239,13 +283,20 @@ enum class Arithmetic { add, sub, mul, fma, div, rcp, sqrt };
 
 template <Arithmetic A, class F> F calculate(F a, F b, F c) {
     switch (A) {
-    case Arithmetic::add: return a + b;
-    case Arithmetic::sub: return a - b;
-    case Arithmetic::mul: return a * b;
-    case Arithmetic::fma: return std::fma(a, b, c);
-    case Arithmetic::div: return a / b;
-    case Arithmetic::rcp: return F(1) / a;
-    case Arithmetic::sqrt: return std::sqrt(a);
+    case Arithmetic::add:
+        return a + b;
+    case Arithmetic::sub:
+        return a - b;
+    case Arithmetic::mul:
+        return a * b;
+    case Arithmetic::fma:
+        return std::fma(a, b, c);
+    case Arithmetic::div:
+        return a / b;
+    case Arithmetic::rcp:
+        return F(1) / a;
+    case Arithmetic::sqrt:
+        return std::sqrt(a);
     }
     __builtin_unreachable();
 }
@@ -278,7 +329,11 @@ template <Arithmetic A, class F> void directed_lanes(Warp &w, const Op &op) {
 
 template <Arithmetic A> Choice directed_for(const Instruction &in, unsigned sources) {
     Type type = in.type();
-    Choice choice{type == Type::f64 ? directed_lanes<A, double> : directed_lanes<A, float>, type, {type}, 0, mode_of(in)};
+    Choice choice{type == Type::f64 ? directed_lanes<A, double> : directed_lanes<A, float>,
+                  type,
+                  {type},
+                  0,
+                  mode_of(in)};
     for (unsigned i = 1; i < sources; ++i)
         choice.sources[i] = type;
     return choice;

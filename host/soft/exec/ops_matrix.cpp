@@ -6,8 +6,8 @@
 //   B, register r, element e: row t * E + e + 4 * E * r, column g
 //   C, element i of a lane:   row g + 8 * (i >> 1), column 2 * t + (i & 1)
 // A sum over k has no order, so that columns of A and rows of B are kept in the order they come in.
-#include "select.hpp"
 #include "lanes.hpp"
+#include "select.hpp"
 
 #include <algorithm>
 
@@ -38,12 +38,14 @@ template <class T, class Sum> inline Sum element(u32 word, unsigned e) {
 template <class T> constexpr unsigned per_register = std::is_same_v<T, float> ? 1 : sizeof(T) == 1 ? 4 : 2;
 
 /// D = A x B + C. Operands in op.list: D, A, B, C. HalfC: C and D are packed f16, else 32-bit.
-template <unsigned M, unsigned K, class TA, class TB, class Sum, bool HalfC> void multiply(Warp &w, const Op &op) {
+template <unsigned M, unsigned K, class TA, class TB, class Sum, bool HalfC>
+void multiply(Warp &w, const Op &op) {
     constexpr unsigned N = 8, E = per_register<TA>;
     constexpr unsigned a_registers = M / 8 * K / (4 * E), b_registers = K / (4 * E);
     constexpr unsigned c_elements = M / 4, c_registers = HalfC ? c_elements / 2 : c_elements;
     const u32 *list = w.list(op);
-    const u32 *d_list = list, *a_list = d_list + c_registers, *b_list = a_list + a_registers, *c_list = b_list + b_registers;
+    const u32 *d_list = list, *a_list = d_list + c_registers, *b_list = a_list + a_registers,
+              *c_list = b_list + b_registers;
     alignas(64) Sum a[M][K], b[K][N], c[M][N];
     for (unsigned r = 0; r < a_registers; ++r) {
         const u32 *word = w.slot<u32>(a_list[r]);
@@ -96,7 +98,8 @@ template <unsigned M, unsigned K, class TA, class TB, class Sum, bool HalfC> voi
         each_lane(w.exec, [&](unsigned lane) {
             if constexpr (HalfC) {
                 const Sum *pair = &c[lane / 4 + 8 * r][2 * (lane % 4)];
-                word[lane] = static_cast<u32>(half_of(pair[0]).bits) | static_cast<u32>(half_of(pair[1]).bits) << 16;
+                word[lane] = static_cast<u32>(half_of(pair[0]).bits) | static_cast<u32>(half_of(pair[1]).bits)
+                                                                           << 16;
             } else {
                 word[lane] = std::bit_cast<u32>(c[lane / 4 + 8 * (r >> 1)][2 * (lane % 4) + (r & 1)]);
             }
@@ -109,8 +112,10 @@ template <unsigned M, unsigned K> Handler integer_multiply(const Instruction &in
     if (in.has("satfinite"))
         not_implemented(in);
     if (a)
-        return b ? multiply<M, K, std::int8_t, std::int8_t, s32, false> : multiply<M, K, std::int8_t, std::uint8_t, s32, false>;
-    return b ? multiply<M, K, std::uint8_t, std::int8_t, s32, false> : multiply<M, K, std::uint8_t, std::uint8_t, s32, false>;
+        return b ? multiply<M, K, std::int8_t, std::int8_t, s32, false>
+                 : multiply<M, K, std::int8_t, std::uint8_t, s32, false>;
+    return b ? multiply<M, K, std::uint8_t, std::int8_t, s32, false>
+             : multiply<M, K, std::uint8_t, std::uint8_t, s32, false>;
 }
 
 Handler choose_mma(const Instruction &in) {
@@ -128,9 +133,11 @@ Handler choose_mma(const Instruction &in) {
     }
     if (a == Type::f16 && b == Type::f16 && d == c) {
         if (in.has("m16n8k16"))
-            return c == Type::f16 ? multiply<16, 16, f16, f16, float, true> : multiply<16, 16, f16, f16, float, false>;
+            return c == Type::f16 ? multiply<16, 16, f16, f16, float, true>
+                                  : multiply<16, 16, f16, f16, float, false>;
         if (in.has("m16n8k8"))
-            return c == Type::f16 ? multiply<16, 8, f16, f16, float, true> : multiply<16, 8, f16, f16, float, false>;
+            return c == Type::f16 ? multiply<16, 8, f16, f16, float, true>
+                                  : multiply<16, 8, f16, f16, float, false>;
     }
     if (a == Type::bf16 && b == Type::bf16 && d == Type::f32 && c == Type::f32) {
         if (in.has("m16n8k16"))
@@ -151,8 +158,9 @@ Handler choose_mma(const Instruction &in) {
 
 /// The host address of a row of 16 bytes, named by one lane.
 inline u64 row_address(Warp &w, const Op &op, unsigned lane, bool shared) {
-    u64 where = op.flags & wide_address ? w.slot<u64>(op.a)[lane] + static_cast<u64>(op.immediate)
-                                        : static_cast<u32>(w.slot<u32>(op.a)[lane] + static_cast<u32>(op.immediate));
+    u64 where = op.flags & wide_address
+                    ? w.slot<u64>(op.a)[lane] + static_cast<u64>(op.immediate)
+                    : static_cast<u32>(w.slot<u32>(op.a)[lane] + static_cast<u32>(op.immediate));
     if (where & 15)
         raise(w, op, FaultKind::misaligned_address, lane, "matrix row is not aligned to 16 bytes");
     if (shared) {
@@ -171,7 +179,8 @@ template <bool Shared, bool Transposed> void load_matrices(Warp &w, const Op &op
         u32 *d = w.slot<u32>(w.list(op)[m]);
         for (unsigned i = 0; i < lanes; ++i) {
             unsigned g = i / 4, t = 2 * (i % 4);
-            u32 low = Transposed ? rows[t][g] : rows[g][t], high = Transposed ? rows[t + 1][g] : rows[g][t + 1];
+            u32 low = Transposed ? rows[t][g] : rows[g][t],
+                high = Transposed ? rows[t + 1][g] : rows[g][t + 1];
             d[i] = low | high << 16;
         }
     }
@@ -200,7 +209,8 @@ void transpose_matrix(Warp &w, const Op &op) {
     }
     u32 *d = w.slot<u32>(op.dst);
     for (unsigned i = 0; i < lanes; ++i)
-        d[i] = static_cast<u32>(rows[2 * (i % 4)][i / 4]) | static_cast<u32>(rows[2 * (i % 4) + 1][i / 4]) << 16;
+        d[i] = static_cast<u32>(rows[2 * (i % 4)][i / 4]) | static_cast<u32>(rows[2 * (i % 4) + 1][i / 4])
+                                                                << 16;
 }
 
 // ---- wmma ---------------------------------------------------------------------------------------------
@@ -212,13 +222,16 @@ void transpose_matrix(Warp &w, const Op &op) {
 inline u16 &half_at(Warp &w, const u32 *list, unsigned n) {
     return reinterpret_cast<u16 *>(w.slot<u32>(list[n / 64]) + (n / 2) % lanes)[n % 2];
 }
-inline u32 &word_at(Warp &w, const u32 *list, unsigned n) { return w.slot<u32>(list[n / 32])[n % lanes]; }
+inline u32 &word_at(Warp &w, const u32 *list, unsigned n) {
+    return w.slot<u32>(list[n / 32])[n % lanes];
+}
 
 /// op.count registers; op.c = rows << 16 | columns; op.b = slot of the stride (in elements).
 template <bool Shared, bool Columns, class T, bool Store> void move_fragment(Warp &w, const Op &op) {
     unsigned rows = op.c >> 16, columns = op.c & 0xffff;
-    u64 base = op.flags & wide_address ? w.slot<u64>(op.a)[0] + static_cast<u64>(op.immediate)
-                                       : static_cast<u32>(w.slot<u32>(op.a)[0] + static_cast<u32>(op.immediate));
+    u64 base = op.flags & wide_address
+                   ? w.slot<u64>(op.a)[0] + static_cast<u64>(op.immediate)
+                   : static_cast<u32>(w.slot<u32>(op.a)[0] + static_cast<u32>(op.immediate));
     u64 stride = op.flags & has_predicate ? w.slot<u32>(op.b)[0] : (Columns ? rows : columns);
     for (unsigned r = 0; r < rows; ++r)
         for (unsigned c = 0; c < columns; ++c) {
@@ -231,9 +244,11 @@ template <bool Shared, bool Columns, class T, bool Store> void move_fragment(War
             unsigned n = r * columns + c;
             T *in_memory = reinterpret_cast<T *>(where);
             if constexpr (sizeof(T) == 2)
-                Store ? void(*in_memory = half_at(w, w.list(op), n)) : void(half_at(w, w.list(op), n) = *in_memory);
+                Store ? void(*in_memory = half_at(w, w.list(op), n))
+                      : void(half_at(w, w.list(op), n) = *in_memory);
             else
-                Store ? void(*in_memory = word_at(w, w.list(op), n)) : void(word_at(w, w.list(op), n) = *in_memory);
+                Store ? void(*in_memory = word_at(w, w.list(op), n))
+                      : void(word_at(w, w.list(op), n) = *in_memory);
         }
 }
 
@@ -270,7 +285,8 @@ Handler choose_wmma(const Instruction &in) {
     bool shared = in.has("shared");
     if (in.modifiers.front() == "mma") {
         Type c = in.type(0), d = in.type(1);
-        if ((c != Type::f16 && c != Type::f32) || (d != Type::f16 && d != Type::f32) || !in.has("row") || !in.has("col"))
+        if ((c != Type::f16 && c != Type::f32) || (d != Type::f16 && d != Type::f32) || !in.has("row") ||
+            !in.has("col"))
             not_implemented(in);
         if (c == Type::f16)
             return d == Type::f16 ? multiply_fragments<true, true> : multiply_fragments<true, false>;
@@ -278,9 +294,14 @@ Handler choose_wmma(const Instruction &in) {
     }
     bool columns = in.has("col"), store = in.modifiers.front() == "store";
     switch (in.type()) {
-    case Type::f16: return store ? fragment_mover<u16, true>(shared, columns) : fragment_mover<u16, false>(shared, columns);
-    case Type::f32: return store ? fragment_mover<u32, true>(shared, columns) : fragment_mover<u32, false>(shared, columns);
-    default: not_implemented(in);
+    case Type::f16:
+        return store ? fragment_mover<u16, true>(shared, columns)
+                     : fragment_mover<u16, false>(shared, columns);
+    case Type::f32:
+        return store ? fragment_mover<u32, true>(shared, columns)
+                     : fragment_mover<u32, false>(shared, columns);
+    default:
+        not_implemented(in);
     }
 }
 

@@ -4,8 +4,8 @@
 // device memory lies at the same place in guest and worker; of shared memory, offsets into the block's;
 // of local memory, offsets into each thread's own. A bad global access raises SIGSEGV, which the launch
 // turns into a fault; offsets are checked here, as they would hit other memory of ours.
-#include "select.hpp"
 #include "lanes.hpp"
+#include "select.hpp"
 
 #include <cstdio>
 
@@ -24,12 +24,14 @@ using u64 = std::uint64_t;
 
 std::string access_text(const char *what, u64 address, unsigned bytes) {
     char text[96];
-    std::snprintf(text, sizeof text, "%s of %u bytes at 0x%llx", what, bytes, static_cast<unsigned long long>(address));
+    std::snprintf(text, sizeof text, "%s of %u bytes at 0x%llx", what, bytes,
+                  static_cast<unsigned long long>(address));
     return text;
 }
 
 /// The host's address of each lane's access, checked for its space. `bytes` is that of the whole access.
-template <Space S> inline void addresses(Warp &w, const Op &op, unsigned bytes, u64 (&where)[lanes], const char *what) {
+template <Space S>
+inline void addresses(Warp &w, const Op &op, unsigned bytes, u64 (&where)[lanes], const char *what) {
     if (op.flags & wide_address) {
         const u64 *a = w.slot<u64>(op.a);
 #pragma GCC ivdep
@@ -64,7 +66,9 @@ template <Space S> inline void addresses(Warp &w, const Op &op, unsigned bytes, 
             each_lane(exec, [&](unsigned i) {
                 if (where[i] >= last)
                     raise(w, op, FaultKind::illegal_address, i,
-                          access_text(what, where[i], bytes) + (S == Space::shared ? " of shared memory, which has " : " of local memory, which has ") +
+                          access_text(what, where[i], bytes) +
+                              (S == Space::shared ? " of shared memory, which has "
+                                                  : " of local memory, which has ") +
                               std::to_string(size) + " bytes");
             });
         if constexpr (S == Space::shared) {
@@ -173,45 +177,72 @@ template <class M, unsigned N, Space S> void store(Warp &w, const Op &op) {
 
 template <class M, class R, Space S> Handler load_of(const Instruction &in, unsigned elements) {
     switch (elements) {
-    case 1: return load<M, R, 1, S>;
-    case 2: return load<M, R, 2, S>;
-    case 4: return load<M, R, 4, S>;
-    case 8: if constexpr (sizeof(M) <= 4) return load<M, R, 8, S>; [[fallthrough]];
-    default: not_implemented(in, "vector of " + std::to_string(elements));
+    case 1:
+        return load<M, R, 1, S>;
+    case 2:
+        return load<M, R, 2, S>;
+    case 4:
+        return load<M, R, 4, S>;
+    case 8:
+        if constexpr (sizeof(M) <= 4)
+            return load<M, R, 8, S>;
+        [[fallthrough]];
+    default:
+        not_implemented(in, "vector of " + std::to_string(elements));
     }
 }
 template <class M, Space S> Handler store_of(const Instruction &in, unsigned elements) {
     switch (elements) {
-    case 1: return store<M, 1, S>;
-    case 2: return store<M, 2, S>;
-    case 4: return store<M, 4, S>;
-    case 8: if constexpr (sizeof(M) <= 4) return store<M, 8, S>; [[fallthrough]];
-    default: not_implemented(in, "vector of " + std::to_string(elements));
+    case 1:
+        return store<M, 1, S>;
+    case 2:
+        return store<M, 2, S>;
+    case 4:
+        return store<M, 4, S>;
+    case 8:
+        if constexpr (sizeof(M) <= 4)
+            return store<M, 8, S>;
+        [[fallthrough]];
+    default:
+        not_implemented(in, "vector of " + std::to_string(elements));
     }
 }
 
 template <Space S> Handler load_in(const Instruction &in, unsigned elements) {
     Type type = in.type();
     switch (type) {
-    case Type::s8: return load_of<std::int8_t, std::int32_t, S>(in, elements);
-    case Type::s16: return load_of<std::int16_t, std::int32_t, S>(in, elements);
-    default: break;
+    case Type::s8:
+        return load_of<std::int8_t, std::int32_t, S>(in, elements);
+    case Type::s16:
+        return load_of<std::int16_t, std::int32_t, S>(in, elements);
+    default:
+        break;
     }
     switch (ptx::size_of(type)) {
-    case 1: return load_of<u8, u32, S>(in, elements);
-    case 2: return load_of<u16, u32, S>(in, elements);
-    case 4: return load_of<u32, u32, S>(in, elements);
-    case 8: return load_of<u64, u64, S>(in, elements);
-    default: not_implemented(in);
+    case 1:
+        return load_of<u8, u32, S>(in, elements);
+    case 2:
+        return load_of<u16, u32, S>(in, elements);
+    case 4:
+        return load_of<u32, u32, S>(in, elements);
+    case 8:
+        return load_of<u64, u64, S>(in, elements);
+    default:
+        not_implemented(in);
     }
 }
 template <Space S> Handler store_in(const Instruction &in, unsigned elements) {
     switch (ptx::size_of(in.type())) {
-    case 1: return store_of<u8, S>(in, elements);
-    case 2: return store_of<u16, S>(in, elements);
-    case 4: return store_of<u32, S>(in, elements);
-    case 8: return store_of<u64, S>(in, elements);
-    default: not_implemented(in);
+    case 1:
+        return store_of<u8, S>(in, elements);
+    case 2:
+        return store_of<u16, S>(in, elements);
+    case 4:
+        return store_of<u32, S>(in, elements);
+    case 8:
+        return store_of<u64, S>(in, elements);
+    default:
+        not_implemented(in);
     }
 }
 
@@ -229,20 +260,31 @@ template <Atomic A, class T, class Word> Word combine(Word old, Word operand, Wo
             return static_cast<Word>(old + operand);
         else
             return to_word<T>(a + b);
-    case Atomic::exch: return operand;
-    case Atomic::cas: return old == operand ? other : old;
-    default: break;
+    case Atomic::exch:
+        return operand;
+    case Atomic::cas:
+        return old == operand ? other : old;
+    default:
+        break;
     }
     if constexpr (std::is_integral_v<T>) {
         switch (A) {
-        case Atomic::min: return to_word<T>(a < b ? a : b);
-        case Atomic::max: return to_word<T>(a > b ? a : b);
-        case Atomic::and_: return old & operand;
-        case Atomic::or_: return old | operand;
-        case Atomic::xor_: return old ^ operand;
-        case Atomic::inc: return old >= operand ? 0 : old + 1;
-        case Atomic::dec: return old == 0 || old > operand ? operand : old - 1;
-        default: break;
+        case Atomic::min:
+            return to_word<T>(a < b ? a : b);
+        case Atomic::max:
+            return to_word<T>(a > b ? a : b);
+        case Atomic::and_:
+            return old & operand;
+        case Atomic::or_:
+            return old | operand;
+        case Atomic::xor_:
+            return old ^ operand;
+        case Atomic::inc:
+            return old >= operand ? 0 : old + 1;
+        case Atomic::dec:
+            return old == 0 || old > operand ? operand : old - 1;
+        default:
+            break;
         }
     }
     return old;
@@ -275,11 +317,11 @@ template <class T, Space S> Handler atomic_of(const Instruction &in) {
         bool floats;
     };
     static constexpr Row rows[] = {
-        {"add", atomic<Atomic::add, T, S>, true},   {"exch", atomic<Atomic::exch, T, S>, true},
-        {"cas", atomic<Atomic::cas, T, S>, true},   {"min", atomic<Atomic::min, T, S>, false},
-        {"max", atomic<Atomic::max, T, S>, false},  {"and", atomic<Atomic::and_, T, S>, false},
-        {"or", atomic<Atomic::or_, T, S>, false},   {"xor", atomic<Atomic::xor_, T, S>, false},
-        {"inc", atomic<Atomic::inc, T, S>, false},  {"dec", atomic<Atomic::dec, T, S>, false},
+        {"add", atomic<Atomic::add, T, S>, true},  {"exch", atomic<Atomic::exch, T, S>, true},
+        {"cas", atomic<Atomic::cas, T, S>, true},  {"min", atomic<Atomic::min, T, S>, false},
+        {"max", atomic<Atomic::max, T, S>, false}, {"and", atomic<Atomic::and_, T, S>, false},
+        {"or", atomic<Atomic::or_, T, S>, false},  {"xor", atomic<Atomic::xor_, T, S>, false},
+        {"inc", atomic<Atomic::inc, T, S>, false}, {"dec", atomic<Atomic::dec, T, S>, false},
     };
     for (const Row &row : rows)
         if (in.has(row.name) && (row.floats || std::is_integral_v<T>))
@@ -290,18 +332,28 @@ template <class T, Space S> Handler atomic_of(const Instruction &in) {
 template <Space S> Handler atomic_in(const Instruction &in) {
     switch (in.type()) {
     case Type::b16:
-    case Type::u16: return atomic_of<u16, S>(in);
-    case Type::f16: return atomic_of<f16, S>(in);
-    case Type::bf16: return atomic_of<bf16, S>(in);
+    case Type::u16:
+        return atomic_of<u16, S>(in);
+    case Type::f16:
+        return atomic_of<f16, S>(in);
+    case Type::bf16:
+        return atomic_of<bf16, S>(in);
     case Type::b32:
-    case Type::u32: return atomic_of<u32, S>(in);
-    case Type::s32: return atomic_of<std::int32_t, S>(in);
-    case Type::f32: return atomic_of<float, S>(in);
+    case Type::u32:
+        return atomic_of<u32, S>(in);
+    case Type::s32:
+        return atomic_of<std::int32_t, S>(in);
+    case Type::f32:
+        return atomic_of<float, S>(in);
     case Type::b64:
-    case Type::u64: return atomic_of<u64, S>(in);
-    case Type::s64: return atomic_of<std::int64_t, S>(in);
-    case Type::f64: return atomic_of<double, S>(in);
-    default: not_implemented(in);
+    case Type::u64:
+        return atomic_of<u64, S>(in);
+    case Type::s64:
+        return atomic_of<std::int64_t, S>(in);
+    case Type::f64:
+        return atomic_of<double, S>(in);
+    default:
+        not_implemented(in);
     }
 }
 
@@ -332,7 +384,8 @@ template <Space S, bool ToGeneric> void change_space(Warp &w, const Op &op) {
     u64 *d = w.slot<u64>(op.dst);
     const u64 *a = w.slot<u64>(op.a);
     u64 base = S == Space::shared ? reinterpret_cast<u64>(w.block->shared)
-                                  : reinterpret_cast<u64>(w.block->local) + static_cast<u64>(w.index) * lanes * w.block->local_size;
+                                  : reinterpret_cast<u64>(w.block->local) +
+                                        static_cast<u64>(w.index) * lanes * w.block->local_size;
     u64 step = S == Space::shared ? 0 : w.block->local_size;
     each_lane(w.exec, [&](unsigned i) {
         u64 window = base + i * step;
@@ -344,18 +397,25 @@ template <Space S, bool ToGeneric> void change_space(Warp &w, const Op &op) {
 
 Handler choose_load(const Instruction &in, Space space, unsigned elements) {
     switch (space) {
-    case Space::shared: return load_in<Space::shared>(in, elements);
-    case Space::local: return load_in<Space::local>(in, elements);
-    case Space::param: return load_in<Space::param>(in, elements);
-    default: return load_in<Space::global>(in, elements);
+    case Space::shared:
+        return load_in<Space::shared>(in, elements);
+    case Space::local:
+        return load_in<Space::local>(in, elements);
+    case Space::param:
+        return load_in<Space::param>(in, elements);
+    default:
+        return load_in<Space::global>(in, elements);
     }
 }
 
 Handler choose_store(const Instruction &in, Space space, unsigned elements) {
     switch (space) {
-    case Space::shared: return store_in<Space::shared>(in, elements);
-    case Space::local: return store_in<Space::local>(in, elements);
-    default: return store_in<Space::global>(in, elements);
+    case Space::shared:
+        return store_in<Space::shared>(in, elements);
+    case Space::local:
+        return store_in<Space::local>(in, elements);
+    default:
+        return store_in<Space::global>(in, elements);
     }
 }
 
@@ -366,10 +426,14 @@ Handler choose_atomic(const Instruction &in, Space space) {
 Handler choose_async_copy(const Instruction &in) {
     std::uint64_t bytes = in.operands.size() > 2 ? in.operands[2].bits : 0;
     switch (bytes) {
-    case 4: return async_copy<4>;
-    case 8: return async_copy<8>;
-    case 16: return async_copy<16>;
-    default: not_implemented(in);
+    case 4:
+        return async_copy<4>;
+    case 8:
+        return async_copy<8>;
+    case 16:
+        return async_copy<16>;
+    default:
+        not_implemented(in);
     }
 }
 

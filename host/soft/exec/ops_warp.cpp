@@ -1,6 +1,6 @@
 // Exchanges between the lanes of a warp: shfl, vote, match, activemask, redux.
-#include "select.hpp"
 #include "lanes.hpp"
+#include "select.hpp"
 
 #include <algorithm>
 
@@ -28,7 +28,8 @@ template <Shuffle S> void shuffle(Warp &w, const Op &op) {
     u32 result[lanes];
     for (unsigned i = 0; i < lanes; ++i) {
         int lane = static_cast<int>(i);
-        int value = static_cast<int>(b[i] & 0x1f), clamp = static_cast<int>(c[i] & 0x1f), segment = static_cast<int>((c[i] >> 8) & 0x1f);
+        int value = static_cast<int>(b[i] & 0x1f), clamp = static_cast<int>(c[i] & 0x1f),
+            segment = static_cast<int>((c[i] >> 8) & 0x1f);
         int most = (lane & segment) | (clamp & ~segment), least = lane & segment;
         int from;
         bool inside;
@@ -121,9 +122,11 @@ Handler choose_redux(const Instruction &in) {
     if (in.has("xor"))
         return reduce<u32, [](u32 x, u32 y) { return x ^ y; }>;
     if (in.has("min"))
-        return is_signed ? reduce<s32, [](s32 x, s32 y) { return std::min(x, y); }> : reduce<u32, [](u32 x, u32 y) { return std::min(x, y); }>;
+        return is_signed ? reduce<s32, [](s32 x, s32 y) { return std::min(x, y); }>
+                         : reduce<u32, [](u32 x, u32 y) { return std::min(x, y); }>;
     if (in.has("max"))
-        return is_signed ? reduce<s32, [](s32 x, s32 y) { return std::max(x, y); }> : reduce<u32, [](u32 x, u32 y) { return std::max(x, y); }>;
+        return is_signed ? reduce<s32, [](s32 x, s32 y) { return std::max(x, y); }>
+                         : reduce<u32, [](u32 x, u32 y) { return std::max(x, y); }>;
     not_implemented(in);
 }
 

@@ -40,7 +40,8 @@ Graph find_blocks(const std::vector<Draft> &drafts, int labels) {
             start = false;
         }
         if (draft.label >= 0)
-            graph.block_of_label[static_cast<std::size_t>(draft.label)] = static_cast<std::uint32_t>(graph.blocks.size() - 1);
+            graph.block_of_label[static_cast<std::size_t>(draft.label)] =
+                static_cast<std::uint32_t>(graph.blocks.size() - 1);
         if (draft.target >= 0 || draft.ends) {
             graph.blocks.back().last = i + 1;
             start = true;
@@ -130,7 +131,8 @@ struct Interval {
 };
 
 /// First to last draft in which a value must keep its slot, over loops extended as far as it lives.
-std::vector<Interval> live_intervals(const std::vector<Draft> &drafts, const Graph &graph, std::size_t values) {
+std::vector<Interval> live_intervals(const std::vector<Draft> &drafts, const Graph &graph,
+                                     std::size_t values) {
     const std::size_t words = (values + 63) / 64, count = graph.blocks.size();
     using Set = std::vector<std::uint64_t>;
     std::vector<Set> in(count, Set(words)), defined(count, Set(words));
@@ -184,12 +186,14 @@ std::vector<Interval> live_intervals(const std::vector<Draft> &drafts, const Gra
     for (std::uint32_t v = 0; v < values; ++v)
         if (intervals[v].start != std::numeric_limits<std::size_t>::max())
             used.push_back({v, intervals[v].start, intervals[v].end});
-    std::sort(used.begin(), used.end(), [](const Interval &a, const Interval &b) { return a.start < b.start; });
+    std::sort(used.begin(), used.end(),
+              [](const Interval &a, const Interval &b) { return a.start < b.start; });
     return used;
 }
 
 /// Linear scan: few slots, so that a warp's registers stay in the first-level cache.
-std::uint32_t assign_slots(const std::vector<Interval> &intervals, std::vector<Value> &values, std::uint32_t at) {
+std::uint32_t assign_slots(const std::vector<Interval> &intervals, std::vector<Value> &values,
+                           std::uint32_t at) {
     struct Busy {
         std::size_t end;
         std::uint32_t offset;
@@ -242,7 +246,8 @@ void place(std::vector<Draft> &drafts, std::vector<Value> &values, int labels, P
             else if (value.kind == Value::Kind::special)
                 into.specials.push_back({value.place, static_cast<Special>(value.bits)});
             else
-                into.parameter_slots.push_back({value.place, static_cast<std::uint32_t>(value.bits), value.size, value.is_signed, value.wide});
+                into.parameter_slots.push_back({value.place, static_cast<std::uint32_t>(value.bits),
+                                                value.size, value.is_signed, value.wide});
         }
     }
     into.register_bytes = assign_slots(live_intervals(drafts, graph, values.size()), values, at);

@@ -86,9 +86,9 @@ struct Program {
     std::uint32_t parameter_bytes = 0;
     std::uint32_t register_bytes = 0; // of one warp
     std::uint32_t predicates = 0;
-    std::uint32_t static_shared = 0;   // bytes
-    std::uint32_t local_bytes = 0;     // of one thread
-    std::uint32_t max_threads = 1024;  // of a block
+    std::uint32_t static_shared = 0;  // bytes
+    std::uint32_t local_bytes = 0;    // of one thread
+    std::uint32_t max_threads = 1024; // of a block
     std::uint32_t virtual_registers = 0;
     int line = 0;
 };

@@ -17,15 +17,17 @@ struct Choice {
 
 // Each throws ptx::Error for an instruction that is not implemented, naming it; none returns null.
 Choice choose_plain(const ptx::Instruction &);      // one result, values in
+Choice choose_float(const ptx::Instruction &);      // floating-point arithmetic
+Choice choose_comparison(const ptx::Instruction &); // setp, set, selp, testp, logic on predicates
 Choice choose_conversion(const ptx::Instruction &); // cvt
 Choice directed_choice(const ptx::Instruction &);   // arithmetic rounded towards zero, down or up
 Handler choose_load(const ptx::Instruction &, ptx::Space, unsigned elements);
 Handler choose_store(const ptx::Instruction &, ptx::Space, unsigned elements);
 Handler choose_atomic(const ptx::Instruction &, ptx::Space); // atom and red
 Handler choose_async_copy(const ptx::Instruction &);
-Handler choose_address(ptx::Space, bool to_generic);    // cvta of shared and local
-Handler choose_exchange(const ptx::Instruction &);      // shfl, vote, match, activemask, redux
-Handler choose_matrix(const ptx::Instruction &);        // mma, ldmatrix, stmatrix, movmatrix, wmma
+Handler choose_address(ptx::Space, bool to_generic); // cvta of shared and local
+Handler choose_exchange(const ptx::Instruction &);   // shfl, vote, match, activemask, redux
+Handler choose_matrix(const ptx::Instruction &);     // mma, ldmatrix, stmatrix, movmatrix, wmma
 
 [[noreturn]] void not_implemented(const ptx::Instruction &instruction, const std::string &why = "");
 

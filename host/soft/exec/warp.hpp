@@ -60,14 +60,14 @@ struct Warp {
     std::uint32_t live = 0;   // lanes that have not returned
     std::uint32_t pc = 0;
     WarpState state = WarpState::running;
-    std::uint8_t barrier = 0;             // number, while at_barrier
-    std::uint32_t barrier_predicate = 0;  // lanes' votes for bar.red
-    std::uint32_t barrier_lanes = 0;      // that arrived
-    std::uint32_t barrier_threads = 0;    // how many threads it waits for; 0 all of the block
-    const Op *waiting = nullptr;          // the operation it waits in
-    std::uint32_t index = 0;              // in the block
-    std::uint64_t executed = 0;           // operations
-    std::uint64_t budget = 0;             // operations until the watchdog is asked
+    std::uint8_t barrier = 0;            // number, while at_barrier
+    std::uint32_t barrier_predicate = 0; // lanes' votes for bar.red
+    std::uint32_t barrier_lanes = 0;     // that arrived
+    std::uint32_t barrier_threads = 0;   // how many threads it waits for; 0 all of the block
+    const Op *waiting = nullptr;         // the operation it waits in
+    std::uint32_t index = 0;             // in the block
+    std::uint64_t executed = 0;          // operations
+    std::uint64_t budget = 0;            // operations until the watchdog is asked
     std::vector<Reconvergence> stack;
     Block *block = nullptr;
     const Program *program = nullptr;
@@ -89,7 +89,7 @@ struct Block {
     std::uint32_t parameter_bytes = 0;
     std::uint32_t index[3] = {}, size[3] = {}, grid[3] = {};
     std::uint32_t threads = 0, dynamic_shared = 0;
-    std::uint32_t arrived[16] = {};                // threads that arrived at a barrier and went on
+    std::uint32_t arrived[16] = {}; // threads that arrived at a barrier and went on
     std::uint64_t grid_id = 0;
     EndCheck *end = nullptr;
     void (*print)(void *context, const char *text, std::size_t length) = nullptr;

@@ -72,7 +72,7 @@ struct Operand {
         sink,      // _
     };
     Kind kind = Kind::none;
-    bool negated = false; // !predicate
+    bool negated = false;  // !predicate
     bool is_float = false; // an immediate written as a floating-point number of 64 bits
     int index = -1;
     std::uint64_t bits = 0;
@@ -110,7 +110,7 @@ struct Function {
     std::vector<Variable> variables; // .shared, .local and .param of the body
     std::vector<Instruction> body;
     std::unordered_map<std::string, std::size_t> labels; // -> index into body
-    std::uint32_t max_threads = 0; // .maxntid product; 0 when not given
+    std::uint32_t max_threads = 0;                       // .maxntid product; 0 when not given
     std::uint32_t required_threads = 0;
 };
 

@@ -11,8 +11,12 @@ namespace {
 bool is_word_start(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || c == '%' || c == '.';
 }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_word(char c) { return is_word_start(c) || is_digit(c); }
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+bool is_word(char c) {
+    return is_word_start(c) || is_digit(c);
+}
 
 } // namespace
 
@@ -71,7 +75,8 @@ void Lexer::advance() {
 
 void Lexer::expect(std::string_view wanted) {
     if (!accept(wanted))
-        throw Error(token_.line, "expected '" + std::string(wanted) + "', found '" + std::string(token_.text) + "'");
+        throw Error(token_.line,
+                    "expected '" + std::string(wanted) + "', found '" + std::string(token_.text) + "'");
 }
 
 Token Lexer::expect_word() {

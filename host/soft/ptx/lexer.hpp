@@ -15,7 +15,7 @@ struct Token {
 };
 
 class Lexer {
-public:
+  public:
     Lexer(std::string_view text, int first_line) : text_(text), line_(first_line) { advance(); }
 
     const Token &peek() const { return token_; }
@@ -40,7 +40,7 @@ public:
     /// Goes behind the brace that closes the one just taken; strings and comments are skipped over.
     void skip_block();
 
-private:
+  private:
     void advance();
     void skip_blank();
 

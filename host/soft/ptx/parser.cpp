@@ -68,14 +68,14 @@ std::vector<std::string> split(std::string_view text, char by) {
 
 /// Reads declarations and bodies; one for a function's text or for one variable's.
 class Parser {
-public:
+  public:
     Parser(std::string_view text, int line) : lexer_(text, line) {}
 
     Function function(bool with_body);
     Variable variable(Space space, bool is_extern);
     Variable module_variable();
 
-private:
+  private:
     struct Scope {
         std::unordered_map<std::string, int> registers;
         // %r<83> declares %r0..%r82 from `first` on
@@ -135,7 +135,8 @@ void Parser::initializer(Variable &variable) {
             bool generic = lexer_.accept("generic");
             if (generic)
                 lexer_.expect("(");
-            Relocation relocation{variable.initial.size(), std::string(lexer_.expect_word().text), 0, generic};
+            Relocation relocation{variable.initial.size(), std::string(lexer_.expect_word().text), 0,
+                                  generic};
             if (lexer_.peek().is("+") || lexer_.peek().is("-")) {
                 bool minus = lexer_.take().is("-");
                 relocation.addend = minus ? -integer() : integer();
@@ -198,7 +199,8 @@ Variable Parser::variable(Space space, bool is_extern) {
         lexer_.expect("]");
     }
     std::uint64_t element = std::max(1u, size_of(result.type)) * vector;
-    result.align = std::max<std::uint32_t>(result.align, static_cast<std::uint32_t>(std::min<std::uint64_t>(element, 16)));
+    result.align = std::max<std::uint32_t>(result.align,
+                                           static_cast<std::uint32_t>(std::min<std::uint64_t>(element, 16)));
     if (!std::has_single_bit(result.align) || result.align > 65536)
         throw Error(name.line, "alignment of " + result.name + " is no power of two");
     if (lexer_.accept("="))
@@ -461,7 +463,8 @@ void Parser::statement() {
     }
     std::vector<std::string> parts = split(word.text, '.');
     instruction.opcode = std::move(parts.front());
-    instruction.modifiers.assign(std::make_move_iterator(parts.begin() + 1), std::make_move_iterator(parts.end()));
+    instruction.modifiers.assign(std::make_move_iterator(parts.begin() + 1),
+                                 std::make_move_iterator(parts.end()));
     if (!lexer_.accept(";")) {
         do
             instruction.operands.push_back(operand());
@@ -542,7 +545,8 @@ Module::Module(std::string text) : text_(std::make_unique<const std::string>(std
                 if (token.kind == Token::Kind::end)
                     throw Error(line, "the text ends inside a function's head");
                 depth += token.is("(") - token.is(")");
-                if (depth == 0 && token.kind == Token::Kind::word && token.text.front() != '.' && name.empty())
+                if (depth == 0 && token.kind == Token::Kind::word && token.text.front() != '.' &&
+                    name.empty())
                     name = token.text;
             }
             if (lexer.accept(";")) // a prototype

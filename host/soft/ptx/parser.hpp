@@ -10,7 +10,7 @@ namespace ptx {
 /// A module's text and where its functions lie. Indexing reads no body, so that a library of
 /// thousands of kernels loads in milliseconds.
 class Module {
-public:
+  public:
     /// Takes PTX text. Throws Error when its outline cannot be read.
     explicit Module(std::string text);
 
@@ -27,7 +27,7 @@ public:
     std::string_view target() const { return target_; }   // "sm_80"
     std::string_view text() const { return *text_; }
 
-private:
+  private:
     const FunctionText &find(std::string_view name) const;
 
     std::unique_ptr<const std::string> text_; // on the heap: the views below stay valid on a move

@@ -1,0 +1,92 @@
+// What turns a kernel's instructions into drafts: one pass, called functions put in place of their calls.
+#pragma once
+
+#include "control.hpp"
+#include "lower.hpp"
+#include "select.hpp"
+
+#include <map>
+#include <set>
+#include <utility>
+
+namespace soft {
+
+/// Value names of special registers.
+const std::map<std::string_view, Special> &special_names();
+
+inline bool is_wide(ptx::Type type) {
+    return ptx::size_of(type) == 8;
+}
+
+/// A function being read in: the kernel, or one called from it and put in its place.
+struct Frame {
+    const ptx::Function *function = nullptr;
+    std::uint32_t first_value = 0; // value of its register 0
+    std::map<std::string, int> labels;
+    std::map<std::string, std::vector<std::uint32_t>> parameter_values; // of .param variables: one value
+    int return_label = -1;                                              // -1: the kernel itself
+    std::vector<std::uint32_t> alias;
+    std::vector<int> definitions;
+};
+
+class Lowerer {
+  public:
+    Lowerer(const ptx::Module &module, const SymbolAddress &address) : module_(module), address_(address) {}
+    std::shared_ptr<const Program> run(const std::string &kernel);
+
+  private:
+    void lay_out(const ptx::Function &function);
+    void body(Frame &frame, int depth);
+    void instruction(Frame &frame, const ptx::Instruction &in, int depth);
+    bool try_alias(Frame &frame, const ptx::Instruction &in);
+
+    void plain(Frame &frame, const ptx::Instruction &in);
+    void move(Frame &frame, const ptx::Instruction &in);
+    void load(Frame &frame, const ptx::Instruction &in);
+    void store(Frame &frame, const ptx::Instruction &in);
+    void atomic(Frame &frame, const ptx::Instruction &in);
+    void async_copy(Frame &frame, const ptx::Instruction &in);
+    void change_space(Frame &frame, const ptx::Instruction &in);
+    void exchange(Frame &frame, const ptx::Instruction &in);
+    void matrix(Frame &frame, const ptx::Instruction &in);
+    void branch(Frame &frame, const ptx::Instruction &in);
+    void barrier(Frame &frame, const ptx::Instruction &in);
+    void call(Frame &frame, const ptx::Instruction &in, int depth);
+
+    std::uint32_t new_value(bool wide, Value::Kind kind = Value::Kind::slot);
+    std::uint32_t constant(std::uint64_t bits, bool wide);
+    std::uint32_t special(Special which);
+    std::uint32_t parameter(std::uint32_t offset, ptx::Type type);
+    std::uint32_t register_value(const Frame &frame, int index) const;
+    /// A value that holds the operand as `type`, with lanes as wide as that type's.
+    std::uint32_t source(Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand,
+                         ptx::Type type);
+    std::uint32_t predicate(Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand,
+                            bool &negated);
+    std::uint32_t with_width(std::uint32_t value, bool wide, int line);
+    /// A value to write a result of that width into; `emit` copies it on if the register is another width.
+    std::uint32_t result(Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand, bool wide);
+    std::uint64_t symbol_bits(const ptx::Instruction &in, const ptx::Operand &operand);
+    ptx::Space space_of(const ptx::Instruction &in) const;
+    void set_address(Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand, ptx::Space space,
+                     Draft &draft);
+
+    Draft begin(const ptx::Instruction &in, Handler run);
+    void use(Draft &draft, std::uint32_t value);
+    void define(Draft &draft, std::uint32_t value);
+    void emit(Frame &frame, const ptx::Instruction &in, Draft draft);
+
+    const ptx::Module &module_;
+    const SymbolAddress &address_;
+    std::shared_ptr<Program> program_ = std::make_shared<Program>();
+    std::vector<Value> values_;
+    std::vector<Draft> drafts_;
+    std::map<std::pair<std::uint64_t, bool>, std::uint32_t> constants_;
+    std::map<Special, std::uint32_t> specials_;
+    std::map<std::string, std::uint32_t> shared_, local_, parameters_;
+    std::map<std::string, ptx::Function> called_;
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> copies_; // narrow or widen first -> second
+    int labels_ = 0;
+};
+
+} // namespace soft
