@@ -162,9 +162,13 @@ void Writer::write_manifest(bool finished) {
 
 uint32_t Writer::blob(std::span<const std::byte> data) {
     auto [low, high] = content_hash(data);
-    Known &known = known_[low % kKnownBlobs];
-    if (known.blob && known.low == low && known.high == high)
-        return known.blob;
+    // Each content has four places; the oldest of them makes room.
+    auto places = std::span(known_).subspan(low % (kKnownBlobs / 4) * 4, 4);
+    for (const Known &known : places)
+        if (known.blob && known.low == low && known.high == high)
+            return known.blob;
+    Known &known = *std::min_element(places.begin(), places.end(),
+                                     [](const Known &a, const Known &b) { return a.blob < b.blob; });
     BlobEntry entry{blobs_.end(), static_cast<uint32_t>(data.size()), 0};
     seal_record(entry);
     entry.crc = crc32(data, entry.crc);

@@ -1,0 +1,92 @@
+// A whole collector against clients that send anything to its two sockets. For the sanitizers.
+#include "check.hpp"
+#include "collector.hpp"
+
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <random>
+#include <string>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace shimbench::collector;
+using shimbench::session::Descriptor;
+
+namespace {
+
+Descriptor connected(const std::string &path, int type) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    Descriptor fd(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
+    check(connect(fd.get(), reinterpret_cast<sockaddr *>(&address), sizeof address) == 0, "it listens");
+    return fd;
+}
+
+void say_anything_to_the_target_s_socket(const std::string &directory, std::mt19937 &random) {
+    for (int round = 0; round < 300; round++) {
+        Descriptor fd = connected(directory + "/collector.sock", SOCK_SEQPACKET);
+        tap_hello hello{TAP_HELLO, TAP_ABI_VERSION, 1, 1, 1, static_cast<uint32_t>(random() % 8),
+                        4096,      "test"};
+        auto *bytes = reinterpret_cast<unsigned char *>(&hello);
+        if (random() % 2)
+            bytes[random() % sizeof hello] = static_cast<unsigned char>(random());
+        size_t size = random() % 4 ? sizeof hello : random() % (sizeof hello + 1);
+        Descriptor memory(memfd_create("m", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+        check(ftruncate(memory.get(), random() % 20'000) == 0, "memory");
+        int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        int fds[4] = {memory.get(), null, null, null};
+        send_with_descriptors(fd.get(), &hello, size, fds, random() % 5);
+        close(null);
+        if (random() % 2) {
+            tap_welcome reply;
+            timeval limit{1, 0};
+            setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+            if (recv(fd.get(), &reply, sizeof reply, 0) == static_cast<ssize_t>(sizeof reply))
+                check(!reply.accepted, "none of these is a region");
+        }
+    }
+}
+
+void say_anything_to_the_workbench_s_socket(const std::string &directory, std::mt19937 &random) {
+    const char *verbs[] = {"signal", "event", "line", "watch", "nonsense", "", "spawn"};
+    for (int round = 0; round < 300; round++) {
+        Descriptor fd = connected(directory + "/control.sock", SOCK_STREAM);
+        std::string text = verbs[random() % 7];
+        for (size_t i = random() % 40; i > 0; i--)
+            text += "\0a1-"[random() % 4];
+        auto size = static_cast<uint32_t>(random() % 8 ? text.size() : random());
+        check(write(fd.get(), &size, 4) == 4, "sent");
+        check(write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()), "sent");
+    }
+}
+
+} // namespace
+
+int main() {
+    std::string folder = (std::filesystem::temp_directory_path() / "hello-XXXXXX").string();
+    check(mkdtemp(folder.data()) != nullptr, "a folder");
+    int pid = fork();
+    if (pid == 0) {
+        Options options;
+        options.session = options.sockets = folder + "/s";
+        Collector collector(options);
+        collector.run();
+        std::exit(0);
+    }
+    while (access((folder + "/s/control.sock").c_str(), F_OK) != 0)
+        usleep(1000);
+    std::mt19937 random(3);
+    say_anything_to_the_target_s_socket(folder + "/s", random);
+    say_anything_to_the_workbench_s_socket(folder + "/s", random);
+    kill(pid, SIGTERM);
+    int status = 0;
+    check(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0,
+          "the collector ends orderly");
+    std::filesystem::remove_all(folder);
+    std::puts("ok");
+}
