@@ -218,8 +218,8 @@ void Writer::in_flight(int64_t time, std::span<InFlightRow> rows) {
         return;
     }
     uint64_t generation = head->generation | 1;
-    store_release(head->generation, generation);
-    std::atomic_thread_fence(std::memory_order_release);
+    // Both ways: the rows are not written before a reader can see that they are.
+    std::atomic_ref(head->generation).exchange(generation, std::memory_order_acq_rel);
     for (uint32_t i = 0; i < count; i++)
         rows[i].check = row_check(rows[i], i);
     if (count)

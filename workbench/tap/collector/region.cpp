@@ -25,6 +25,14 @@ template <typename T> void store_release(T &place, std::type_identity_t<T> value
     std::atomic_ref(place).store(value, std::memory_order_release);
 }
 
+void copy_acquiring(tap_slot &from, tap_slot &to) {
+    auto *words = reinterpret_cast<uint64_t *>(&from);
+    std::array<uint64_t, sizeof(tap_slot) / 8> copy;
+    for (size_t i = 0; i < copy.size(); i++)
+        copy[i] = load_acquire(words[i]);
+    std::memcpy(&to, copy.data(), sizeof to);
+}
+
 const char *layout_fault(const tap_region &head, uint64_t file_size) {
     if (head.magic != TAP_MAGIC)
         return "not a region";
@@ -286,8 +294,7 @@ void Region::in_flight(std::vector<FlyingCall> &out) {
             uint16_t function = load_acquire(slot.function);
             if (function == 0)
                 break;
-            std::memcpy(&call.slot, &slot, sizeof slot);
-            std::atomic_thread_fence(std::memory_order_acquire);
+            copy_acquiring(slot, call.slot); // so that the looks behind it come after it
             if (load_acquire(slot.function) != function || load_acquire(slot.sequence) != call.slot.sequence)
                 continue;
             if (std::find(state.recent.begin(), state.recent.end(), call.slot.sequence) != state.recent.end())
