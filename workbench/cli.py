@@ -18,6 +18,7 @@ COMMANDS = {
     "calls": "print the recorded calls",
     "log": "print what the processes wrote",
     "coverage": "print which symbols were asked for, and which answered",
+    "diagnose": "say why a run did not get to compute on the GPU",
     "device": "print the state of the device, from the recorded calls",
     "init": "write a shimbench.toml from what a directory holds",
     "build": "run the build command and keep what it made",

@@ -3,7 +3,8 @@ met, 124 when the time was up.
 
 --json prints one object on stdout: session, exit_status, timed_out, problem, and what
 workbench.views.summary finds in the session (runs, processes, calls, lost, errors by function and result,
-asked, answered and missing symbols, gpu_mode). Without it the target's own output is passed through.
+asked, answered and missing symbols, gpu_mode), and diagnosis: what failed and why, the first wall first,
+[] when no rule speaks. Without it the target's own output is passed through.
 """
 
 from __future__ import annotations
@@ -75,9 +76,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _summary(session_dir: Path) -> dict[str, Any]:
     from sessions import open_session
+    from workbench.diagnosis import diagnose
     from workbench.views.summary import summarize
 
-    summary: dict[str, Any] = summarize(open_session(session_dir))
+    session = open_session(session_dir)
+    summary: dict[str, Any] = summarize(session)
+    summary["diagnosis"] = [diagnosis.as_json() for diagnosis in diagnose(session)]
     return summary
 
 

@@ -1,0 +1,105 @@
+"""What a rule states."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from typing import Any, Literal
+
+Certainty = Literal["proved", "likely", "possible"]
+
+
+class Stage(IntEnum):
+    """The road from a started process to a computing GPU, in the order in which a runtime takes it."""
+
+    LOAD = 0
+    RESOLVE = 1
+    VERSION = 2
+    INIT = 3
+    TABLES = 4
+    DEVICES = 5
+    SELF_TEST = 6
+    CONTEXT = 7
+    WORK = 8
+    OUTCOME = 9
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A sentence and where it comes from: row index of a call, index of a log line, an asked name."""
+
+    text: str
+    call: int | None = None
+    log: int | None = None
+    name: str | None = None
+
+
+@dataclass
+class Diagnosis:
+    """One thing that failed.
+
+    `stops`: nothing of the same process gets past it, so that what failed there later is its consequence.
+    `independent`: it stands in the way by itself, whatever else failed before.
+    """
+
+    rule: str
+    what: str  #: what failed, as the target saw it
+    cause: str
+    fix: str
+    certainty: Certainty
+    stage: Stage
+    evidence: list[Evidence] = field(default_factory=list)
+    process: int = -1  #: index into Session.processes; -1: none in particular
+    stops: bool = True
+    independent: bool = False
+    consequence_of: str | None = None  #: the rule of the diagnosis it follows from
+    processes: int = 1  #: how many processes met it
+
+    @property
+    def row(self) -> int:
+        """The call at which it shows; rows are counted from 0, -1 when it shows in none."""
+        return next((piece.call for piece in self.evidence if piece.call is not None), -1)
+
+    def lines(self, width: int = 110) -> list[str]:
+        """To be read by people: what, cause, fix, evidence; no line longer than `width` cells."""
+        mark = "  (follows) " if self.consequence_of else ""
+        met = f" [{self.processes} processes]" if self.processes > 1 else ""
+        lines = _wrap(f"{mark}{self.what}{met} ({self.certainty})", width, "  " if mark else "")
+        lines += _wrap(f"cause: {self.cause}", width, "  ")
+        if self.fix:
+            lines += _wrap(f"fix:   {self.fix}", width, "  ")
+        for piece in self.evidence:
+            lines += _wrap(f"- {piece.text}", width, "    ")
+        return lines
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON; rows and log lines as the displayed numbers, which start at 1."""
+        return {
+            "rule": self.rule,
+            "stage": self.stage.name.lower(),
+            "what": self.what,
+            "cause": self.cause,
+            "fix": self.fix,
+            "certainty": self.certainty,
+            "processes": self.processes,
+            "consequence_of": self.consequence_of,
+            "evidence": [
+                {
+                    **asdict(piece),
+                    "call": None if piece.call is None else piece.call + 1,
+                    "log": None if piece.log is None else piece.log + 1,
+                }
+                for piece in self.evidence
+            ],
+        }
+
+
+def _wrap(text: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        " ".join(text.split()),
+        max(width, 20),
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_on_hyphens=False,
+    )

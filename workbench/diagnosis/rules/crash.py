@@ -1,0 +1,58 @@
+"""The process died, or left, inside of a call."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+from workbench.diagnosis.facts import Call, Facts
+from workbench.diagnosis.model import Diagnosis
+from workbench.diagnosis.rules.stuck import stage_of
+from workbench.views.items import Pseudo
+
+_CRASHES = {
+    signal.SIGSEGV: "followed a wild pointer",
+    signal.SIGBUS: "touched memory that is not there",
+    signal.SIGABRT: "aborted",
+    signal.SIGILL: "ran what is no instruction",
+    signal.SIGFPE: "divided by zero",
+    signal.SIGTRAP: "ran into a trap",
+    signal.SIGSYS: "made a forbidden system call",
+}
+
+
+def find(facts: Facts) -> Iterator[Diagnosis]:
+    for process in facts.processes:
+        inside = [c for c in facts.unreturned if c.process == process.index and c.function != Pseudo.DLOPEN]
+        if not inside:
+            continue
+        call = inside[-1]  # the innermost of the thread that entered last
+        crash = process.signal in _CRASHES
+        if not crash and not (process.signal is None and process.exit_code and call.function == Pseudo.LOAD):
+            continue
+        yield _diagnosis(facts, call, process.signal, process.exit_code, len({c.thread for c in inside}) > 1)
+
+
+def _diagnosis(
+    facts: Facts, call: Call, number: int | None, exit_code: int | None, several: bool
+) -> Diagnosis:
+    loading = call.function == Pseudo.LOAD
+    place = "a constructor of the shim, or of a library it needs," if loading else f"the shim's {call.name}"
+    if number is None:
+        rule, what = "constructor-exits", f"the process exits with {exit_code} while the shim is loaded"
+        cause = f"{place} ended the process"
+    else:
+        name = signal.Signals(number).name
+        rule = "constructor-crashes" if loading else "call-crashes"
+        what = f"the process dies by {name} in {'loading the shim' if loading else call.name}"
+        cause = f"{place} {_CRASHES[signal.Signals(number)]}"
+    return Diagnosis(
+        rule=rule,
+        what=what,
+        cause=cause,
+        fix="run it under gdb, or build the shim with -fsanitize=address",
+        certainty="likely" if several else "proved",
+        stage=stage_of(call.function, call.name),
+        evidence=[facts.call_evidence(call.row)],
+        process=call.process,
+    )

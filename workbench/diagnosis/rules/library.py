@@ -1,0 +1,57 @@
+"""libcuda.so.1, or what loads it, is not found or not loadable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from workbench.diagnosis.facts import Facts
+from workbench.diagnosis.model import Diagnosis, Stage
+from workbench.views.items import Pseudo, string_of
+
+
+def find(facts: Facts) -> Iterator[Diagnosis]:
+    spoken: set[int] = set()
+    for call in facts.calls:
+        if call.function != Pseudo.LOAD or not call.returned or call.result == 0:
+            continue
+        spoken.add(call.process)
+        items = facts.session.calls.payload(call.row)
+        why = string_of(items, 1) or "the loader gave no reason"
+        symbol = why.rpartition("undefined symbol: ")[2].split()[0] if "undefined symbol: " in why else ""
+        fix = f"define {symbol}, or link the library that has it" if symbol else "build a library that loads"
+        yield Diagnosis(
+            rule="shim-not-loadable",
+            what="the shim's libcuda.so.1 does not load",
+            cause=why,
+            fix=f"{fix}; -Wl,-z,defs makes the linker tell",
+            certainty="proved",
+            stage=Stage.LOAD,
+            evidence=[facts.call_evidence(call.row)],
+            process=call.process,
+        )
+    for said in facts.said:
+        if said.kind == "not-loaded" and said.process not in spoken:
+            driver = said.subject.startswith("libcuda.so")
+            yield Diagnosis(
+                rule="library-not-found",
+                what=f"{said.subject} is not found",
+                cause=said.text,
+                fix="give the shim the soname libcuda.so.1 under [shim.libraries]"
+                if driver
+                else f"have {said.subject} where the loader looks (LD_LIBRARY_PATH of the target)",
+                certainty="proved",
+                stage=Stage.LOAD,
+                evidence=[facts.line_evidence(said)],
+                process=said.process,
+            )
+        elif said.kind == "symbol" and said.process not in spoken:
+            yield Diagnosis(
+                rule="link-time-symbol-missing",
+                what=f"a library of the target is not loaded: it links against {said.subject}",
+                cause=f"no library exports {said.subject}: {said.text}",
+                fix=f"export {said.subject} from the shim",
+                certainty="proved",
+                stage=Stage.LOAD,
+                evidence=[facts.line_evidence(said)],
+                process=said.process,
+            )
