@@ -42,6 +42,8 @@ struct Kernel {
 struct KernelEngine {
     std::function<CUresult(const Module &, const Kernel &, const wire_launch &, std::span<const std::byte>)>
         run;
+    // Lets go of what was kept for a module, by its handle. May be empty.
+    std::function<void(std::uint64_t)> unload;
 };
 
 struct LaunchOperation {

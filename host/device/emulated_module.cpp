@@ -88,6 +88,8 @@ CUresult EmulatedDevice::unload(std::uint64_t handle) {
         return CUDA_ERROR_INVALID_HANDLE;
     for (const auto &[name, kernel] : found->second.kernels)
         kernels_.erase(kernel);
+    if (engine_.unload)
+        engine_.unload(handle);
     modules_.erase(found);
     return CUDA_SUCCESS;
 }

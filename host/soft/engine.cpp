@@ -1,6 +1,7 @@
 #include "soft/engine.hpp"
 
 #include <cstdio>
+#include <cstdlib>
 #include <sys/mman.h>
 #include <thread>
 
@@ -111,7 +112,11 @@ class Engine {
         if (!settings_.threads)
             settings_.threads = std::max(1u, std::thread::hardware_concurrency());
         ::soft::install_fault_handler();
+        executor_ = std::make_unique<::soft::Executor>(settings_.threads);
     }
+
+    /// Forgets the programs and variables of a module.
+    void unload(std::uint64_t module) { modules_.erase(module); }
 
     CUresult run(const Module &module, const Kernel &kernel, const wire_launch &wanted,
                  std::span<const std::byte> parameters) {
@@ -138,7 +143,12 @@ class Engine {
         launch.seconds = settings_.launch_seconds;
         launch.abandoned = settings_.abandoned;
         launch.print = [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); };
-        const auto fault = ::soft::run(*program, launch, settings_.threads);
+        ::soft::LaunchStatistics statistics;
+        const auto fault = executor_->run(*program, launch, &statistics);
+        if (says_launches_)
+            std::fprintf(stderr, "shimbench-host: launch %s: %llu warp operations in %.9f s\n",
+                         kernel.facts.name.c_str(),
+                         static_cast<unsigned long long>(statistics.warp_operations), statistics.seconds);
         if (!fault)
             return CUDA_SUCCESS;
         sticky_ = result_of(fault->kind);
@@ -148,6 +158,8 @@ class Engine {
 
   private:
     EngineSettings settings_;
+    const bool says_launches_ = std::getenv("SHIMBENCH_SOFT_LAUNCHES") != nullptr; // for benchmarks/soft.py
+    std::unique_ptr<::soft::Executor> executor_;
     CUresult sticky_ = CUDA_SUCCESS;
     std::uint64_t launches_ = 0;
     std::unordered_map<std::uint64_t, std::unique_ptr<LoadedModule>> modules_; // by the device's handle
@@ -159,8 +171,9 @@ KernelEngine make_engine(EngineSettings settings) {
     const auto engine = std::make_shared<Engine>(std::move(settings));
     return {[engine](const Module &module, const Kernel &kernel, const wire_launch &launch,
                      std::span<const std::byte> parameters) {
-        return engine->run(module, kernel, launch, parameters);
-    }};
+                return engine->run(module, kernel, launch, parameters);
+            },
+            [engine](std::uint64_t module) { engine->unload(module); }};
 }
 
 } // namespace shimbench::soft

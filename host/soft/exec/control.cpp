@@ -208,57 +208,6 @@ void assert_failed(Warp &w, const Op &op) {
           std::string("assertion failed: ") + (message ? message : ""));
 }
 
-void pack(Warp &w, const Op &op) {
-    const auto bits = static_cast<unsigned>(op.immediate);
-    const std::uint32_t *list = w.list(op);
-    const bool wide = bits * op.count == 64;
-    lanes_of(w.exec, [&](unsigned i) {
-        std::uint64_t value = 0;
-        for (unsigned k = 0; k < op.count; ++k) {
-            std::uint64_t part = w.slot<std::uint32_t>(list[k])[i];
-            value |= (part & ((1ull << bits) - 1)) << (bits * k);
-        }
-        if (wide)
-            w.slot<std::uint64_t>(op.dst)[i] = value;
-        else
-            w.slot<std::uint32_t>(op.dst)[i] = static_cast<std::uint32_t>(value);
-    });
-}
-
-void unpack(Warp &w, const Op &op) {
-    const auto bits = static_cast<unsigned>(op.immediate);
-    const std::uint32_t *list = w.list(op);
-    const bool wide = bits * op.count == 64;
-    lanes_of(w.exec, [&](unsigned i) {
-        std::uint64_t value = wide ? w.slot<std::uint64_t>(op.a)[i] : w.slot<std::uint32_t>(op.a)[i];
-        for (unsigned k = 0; k < op.count; ++k)
-            w.slot<std::uint32_t>(list[k])[i] =
-                static_cast<std::uint32_t>((value >> (bits * k)) & ((1ull << bits) - 1));
-    });
-}
-
-void copy_word(Warp &w, const Op &op) {
-    lanes_of(w.exec, [&](unsigned i) { w.slot<std::uint32_t>(op.dst)[i] = w.slot<std::uint32_t>(op.a)[i]; });
-}
-void copy_wide(Warp &w, const Op &op) {
-    lanes_of(w.exec, [&](unsigned i) { w.slot<std::uint64_t>(op.dst)[i] = w.slot<std::uint64_t>(op.a)[i]; });
-}
-
-void narrow(Warp &w, const Op &op) {
-    lanes_of(w.exec, [&](unsigned i) {
-        w.slot<std::uint32_t>(op.dst)[i] = static_cast<std::uint32_t>(w.slot<std::uint64_t>(op.a)[i]);
-    });
-}
-void widen(Warp &w, const Op &op) {
-    lanes_of(w.exec, [&](unsigned i) { w.slot<std::uint64_t>(op.dst)[i] = w.slot<std::uint32_t>(op.a)[i]; });
-}
-void widen_signed(Warp &w, const Op &op) {
-    lanes_of(w.exec, [&](unsigned i) {
-        w.slot<std::uint64_t>(op.dst)[i] =
-            static_cast<std::uint64_t>(static_cast<std::int64_t>(w.slot<std::int32_t>(op.a)[i]));
-    });
-}
-
 void is_space(Warp &w, const Op &op) {
     const auto *a = w.slot<std::uint64_t>(op.a);
     auto shared = reinterpret_cast<std::uint64_t>(w.block->shared),

@@ -16,9 +16,10 @@ void barrier_reduce(Warp &, const Op &); // bar.red: predicate in, result in dst
 void trap(Warp &, const Op &);
 void print(Warp &, const Op &);         // vprintf: a = format, b = arguments
 void assert_failed(Warp &, const Op &); // message a, file b, line c, function predicate
-void pack(Warp &, const Op &);          // mov d, {a, b, ...}: immediate = bits of an element
-void unpack(Warp &, const Op &);        // mov {a, b, ...}, d
-void copy_word(Warp &, const Op &);     // register to register
+/// mov d, {a, b, ...} and mov {a, b, ...}, d for elements of that many bits; null when there is none.
+Handler choose_pack(unsigned bits, std::size_t count);
+Handler choose_unpack(unsigned bits, std::size_t count);
+void copy_word(Warp &, const Op &); // register to register
 void copy_wide(Warp &, const Op &);
 void narrow(Warp &, const Op &); // 64-bit register to 32-bit
 void widen(Warp &, const Op &);  // 32-bit register to 64-bit, zero-extended

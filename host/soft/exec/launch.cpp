@@ -1,418 +1,168 @@
 #include "launch.hpp"
 
-#include "control.hpp"
+#include "block_runner.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
-#include <csetjmp>
-#include <csignal>
-#include <memory>
+#include <condition_variable>
 #include <mutex>
-#include <sys/mman.h>
+#include <new>
 #include <thread>
 
 namespace soft {
 
 namespace {
 
-/// Set while this thread runs a warp: where a bad access of its kernel goes on.
-thread_local sigjmp_buf *fault_exit = nullptr;
-thread_local std::uint64_t fault_address = 0;
-struct sigaction previous_segv, previous_bus;
+using Job = std::function<void(BlockRunner &)>;
 
-void on_fault(int number, siginfo_t *info, void *context) {
-    if (fault_exit != nullptr) {
-        fault_address = reinterpret_cast<std::uint64_t>(info->si_addr);
-        siglongjmp(*fault_exit, 1);
-    }
-    // Not ours: as if this handler were not there.
-    const struct sigaction &before = number == SIGSEGV ? previous_segv : previous_bus;
-    if (before.sa_flags & SA_SIGINFO && before.sa_sigaction != nullptr) {
-        before.sa_sigaction(number, info, context);
-        return;
-    }
-    signal(number, SIG_DFL);
-    ::raise(number);
-}
+/// Waking a helper costs what so many operations of a warp do; less than that is not shared out.
+constexpr std::uint64_t worth_sharing = 10000;
 
-/// Memory of one host thread, reused from block to block; a page without access on both sides of
-/// shared memory catches what generic addresses miss it by.
-class Arena {
+/// Threads that wait for work, each with memory of its own. They start with the first work there is for
+/// them: a process that is forked off before that inherits none.
+class Helpers {
   public:
-    ~Arena() { release(); }
-    std::uint8_t *reserve(std::size_t bytes) {
-        if (bytes > size_) {
-            release();
-            size_ = (bytes + page - 1) / page * page;
-            void *got = mmap(nullptr, size_ + 2 * page, PROT_NONE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-            if (got == MAP_FAILED ||
-                mprotect(static_cast<std::uint8_t *>(got) + page, size_, PROT_READ | PROT_WRITE) != 0)
-                throw std::bad_alloc();
-            memory_ = static_cast<std::uint8_t *>(got);
+    explicit Helpers(unsigned count) : count_(count) {}
+    Helpers(const Helpers &) = delete;
+    ~Helpers() {
+        {
+            std::lock_guard lock(mutex_);
+            stopping_ = true;
         }
-        // Aligned to the end, so that running over it is noticed at once.
-        return memory_ + page + (size_ - bytes) / 256 * 256;
+        wake_.notify_all();
+        threads_.clear(); // joins
+    }
+
+    unsigned count() const { return count_; }
+
+    /// Each helper calls the job once, unless close() comes first.
+    void open(const Job &job) {
+        {
+            std::lock_guard lock(mutex_);
+            job_ = &job;
+            ++number_;
+        }
+        while (threads_.size() < count_)
+            threads_.emplace_back([this] { help(); });
+        wake_.notify_all();
+    }
+
+    /// Returns when no helper is at the job any more, and none will take it up.
+    void close() {
+        std::unique_lock lock(mutex_);
+        job_ = nullptr;
+        idle_.wait(lock, [this] { return busy_ == 0; });
     }
 
   private:
-    static constexpr std::size_t page = 4096;
-    void release() {
-        if (memory_ != nullptr)
-            munmap(memory_, size_ + 2 * page);
-        memory_ = nullptr;
-    }
-    std::uint8_t *memory_ = nullptr;
-    std::size_t size_ = 0;
-};
-
-template <class T> void broadcast(std::uint8_t *slot, std::uint64_t bits) {
-    auto *d = reinterpret_cast<T *>(slot);
-    std::fill(d, d + lanes, static_cast<T>(bits));
-}
-
-/// What every warp of a launch starts with: constants and parameters, in slots before all others.
-std::vector<std::uint8_t> prepare_fixed(const Program &program, const Launch &launch) {
-    std::vector<std::uint8_t> fixed(program.register_bytes);
-    for (const Constant &constant : program.constants) {
-        if (constant.wide)
-            broadcast<std::uint64_t>(fixed.data() + constant.offset, constant.bits);
-        else
-            broadcast<std::uint32_t>(fixed.data() + constant.offset, constant.bits);
-    }
-    for (const ParameterSlot &slot : program.parameter_slots) {
-        std::uint64_t bits = 0;
-        if (slot.from + slot.size <= launch.parameters.size())
-            std::memcpy(&bits, launch.parameters.data() + slot.from, slot.size);
-        if (slot.is_signed && slot.size < 4)
-            bits = static_cast<std::uint64_t>(static_cast<std::int64_t>(bits << (64 - 8 * slot.size)) >>
-                                              (64 - 8 * slot.size));
-        if (slot.wide)
-            broadcast<std::uint64_t>(fixed.data() + slot.offset, bits);
-        else
-            broadcast<std::uint32_t>(fixed.data() + slot.offset, bits);
-    }
-    return fixed;
-}
-
-/// Runs one block after the other on one thread.
-class BlockRunner {
-  public:
-    BlockRunner(const Program &program, const Launch &launch, const std::vector<std::uint8_t> &fixed,
-                EndCheck &end)
-        : program_(program), launch_(launch) {
-        Block &block = block_;
-        std::copy(launch.block, launch.block + 3, block.size);
-        std::copy(launch.grid, launch.grid + 3, block.grid);
-        block.threads = launch.block[0] * launch.block[1] * launch.block[2];
-        block.dynamic_shared = launch.dynamic_shared;
-        block.shared_size = static_cast<std::uint64_t>(program.static_shared) + launch.dynamic_shared;
-        block.shared = shared_arena_.reserve(block.shared_size);
-        block.local_size = program.local_bytes;
-        warps_.resize((block.threads + lanes - 1) / lanes);
-        block.local =
-            local_arena_.reserve(static_cast<std::size_t>(block.local_size) * warps_.size() * lanes);
-        block.parameters = launch.parameters.data();
-        block.parameter_bytes = static_cast<std::uint32_t>(launch.parameters.size());
-        block.grid_id = launch.id;
-        block.end = &end;
-        if (launch.print) {
-            block.print_context = const_cast<Launch *>(&launch);
-            block.print = [](void *context, const char *text, std::size_t length) {
-                static_cast<const Launch *>(context)->print({text, length});
-            };
-        }
-        const std::size_t stride =
-            (program.register_bytes + 255) / 256 * 256 + 128; // odd in lines: warps spread over cache sets
-        std::uint8_t *registers = register_arena_.reserve(stride * warps_.size() + 64);
-        predicates_.resize(static_cast<std::size_t>(program.predicates) * warps_.size());
-        for (std::size_t i = 0; i < warps_.size(); ++i) {
-            Warp &warp = warps_[i];
-            warp.registers = registers + stride * i;
-            std::memcpy(warp.registers, fixed.data(), fixed.size());
-            warp.predicates = predicates_.data() + program.predicates * i;
-            warp.index = static_cast<std::uint32_t>(i);
-            warp.block = &block_;
-            warp.program = &program_;
-            warp.budget = 4096;
-            fill_fixed_specials(warp);
+    void help() {
+        BlockRunner runner;
+        std::uint64_t done = 0;
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            wake_.wait(lock, [&] { return stopping_ || (job_ != nullptr && done != number_); });
+            if (stopping_)
+                return;
+            done = number_;
+            ++busy_;
+            const Job &job = *job_;
+            lock.unlock();
+            job(runner);
+            lock.lock();
+            if (--busy_ == 0)
+                idle_.notify_one();
         }
     }
 
-    void run(std::uint64_t number) {
-        block_.index[0] = static_cast<std::uint32_t>(number % launch_.grid[0]);
-        block_.index[1] = static_cast<std::uint32_t>(number / launch_.grid[0] % launch_.grid[1]);
-        block_.index[2] = static_cast<std::uint32_t>(number / launch_.grid[0] / launch_.grid[1]);
-        std::fill(std::begin(block_.arrived), std::end(block_.arrived), 0);
-        for (Warp &warp : warps_)
-            start(warp);
-        std::size_t done = 0;
-        while (done < warps_.size()) {
-            for (Warp &warp : warps_)
-                if (warp.state == WarpState::running) {
-                    advance(warp);
-                    done += warp.state == WarpState::done;
-                }
-            release_barriers(done);
-        }
-    }
-
-    std::uint64_t executed() const {
-        std::uint64_t total = 0;
-        for (const Warp &warp : warps_)
-            total += warp.executed;
-        return total;
-    }
-
-  private:
-    void start(Warp &warp) {
-        std::uint32_t first = warp.index * lanes, left = block_.threads - first;
-        warp.live = left >= lanes ? 0xffffffff : (1u << left) - 1;
-        warp.active = warp.exec = warp.live;
-        warp.pc = 0;
-        warp.state = WarpState::running;
-        warp.stack.assign(1, {no_join, 0, warp.live});
-        std::fill(warp.predicates, warp.predicates + program_.predicates, 0);
-        for (const SpecialSlot &slot : program_.specials) {
-            if (slot.which == Special::ctaid_x || slot.which == Special::ctaid_y ||
-                slot.which == Special::ctaid_z)
-                broadcast<std::uint32_t>(warp.registers + slot.offset,
-                                         block_.index[static_cast<unsigned>(slot.which) -
-                                                      static_cast<unsigned>(Special::ctaid_x)]);
-        }
-    }
-
-    void fill_fixed_specials(Warp &warp) {
-        for (const SpecialSlot &slot : program_.specials)
-            for (unsigned i = 0; i < lanes; ++i)
-                reinterpret_cast<std::uint32_t *>(warp.registers + slot.offset)[i] =
-                    special(slot.which, warp.index, i);
-    }
-
-    std::uint32_t special(Special which, std::uint32_t warp, unsigned lane) const {
-        std::uint32_t thread = warp * lanes + lane;
-        switch (which) {
-        case Special::tid_x:
-            return thread % block_.size[0];
-        case Special::tid_y:
-            return thread / block_.size[0] % block_.size[1];
-        case Special::tid_z:
-            return thread / block_.size[0] / block_.size[1];
-        case Special::ntid_x:
-            return block_.size[0];
-        case Special::ntid_y:
-            return block_.size[1];
-        case Special::ntid_z:
-            return block_.size[2];
-        case Special::nctaid_x:
-            return block_.grid[0];
-        case Special::nctaid_y:
-            return block_.grid[1];
-        case Special::nctaid_z:
-            return block_.grid[2];
-        case Special::laneid:
-            return lane;
-        case Special::warpid:
-            return warp;
-        case Special::nwarpid:
-            return static_cast<std::uint32_t>(warps_.size());
-        case Special::lanemask_eq:
-            return 1u << lane;
-        case Special::lanemask_lt:
-            return (1u << lane) - 1;
-        case Special::lanemask_le:
-            return (2u << lane) - 1;
-        case Special::lanemask_ge:
-            return ~((1u << lane) - 1);
-        case Special::lanemask_gt:
-            return ~((2u << lane) - 1);
-        case Special::nsmid:
-            return 1;
-        case Special::gridid:
-            return static_cast<std::uint32_t>(block_.grid_id);
-        case Special::dynamic_smem_size:
-            return block_.dynamic_shared;
-        case Special::total_smem_size:
-            return static_cast<std::uint32_t>(block_.shared_size);
-        default:
-            return 0;
-        }
-    }
-
-    /// Runs a warp until it waits, or is done. Everything here that must outlive a bad access is in
-    /// members: siglongjmp leaves registers' copies of locals behind.
-    void advance(Warp &warp) {
-        sigjmp_buf exit;
-        if (sigsetjmp(exit, 0) != 0) {
-            fault_exit = nullptr;
-            raise_bad_access(warp);
-        }
-        fault_exit = &exit;
-        struct Clear {
-            ~Clear() { fault_exit = nullptr; }
-        } clear;
-        const Op *ops = program_.ops.data();
-        while (warp.state == WarpState::running) {
-            const Op &op = ops[warp.pc++];
-            ++warp.executed;
-            op.run(warp, op);
-        }
-    }
-
-    [[noreturn]] void raise_bad_access(Warp &warp) {
-        const Op &op = program_.ops[warp.pc - 1];
-        unsigned lane = static_cast<unsigned>(std::countr_zero(warp.exec | 1u << 31));
-        if (op.flags & wide_address) {
-            const auto *addresses = warp.slot<std::uint64_t>(op.a);
-            for (unsigned i = 0; i < lanes; ++i)
-                if ((warp.exec >> i) & 1 &&
-                    fault_address - (addresses[i] + static_cast<std::uint64_t>(op.immediate)) < 32) {
-                    lane = i;
-                    break;
-                }
-        }
-        char text[64];
-        std::snprintf(text, sizeof text, "access to 0x%llx, which is not mapped",
-                      static_cast<unsigned long long>(fault_address));
-        soft::raise(warp, op, FaultKind::illegal_address, lane, text);
-    }
-
-    /// Lets the warps go whose barrier is complete: all warps that still run have come, or as many
-    /// threads as the barrier counts.
-    void release_barriers(std::size_t done) {
-        bool released = false, waiting = false;
-        for (unsigned number = 0; number < 16; ++number) {
-            std::uint32_t threads = block_.arrived[number], wanted = 0;
-            std::size_t warps = 0;
-            for (const Warp &warp : warps_)
-                if (warp.state == WarpState::at_barrier && warp.barrier == number) {
-                    ++warps;
-                    threads += lanes;
-                    wanted = std::max(wanted, warp.barrier_threads);
-                }
-            if (warps == 0)
-                continue;
-            waiting = true;
-            bool complete = wanted != 0 ? threads >= wanted : warps == warps_.size() - done;
-            if (!complete)
-                continue;
-            std::uint32_t voters = 0, votes = 0;
-            for (const Warp &warp : warps_)
-                if (warp.state == WarpState::at_barrier && warp.barrier == number) {
-                    voters += static_cast<std::uint32_t>(std::popcount(warp.barrier_lanes));
-                    votes += static_cast<std::uint32_t>(std::popcount(warp.barrier_predicate));
-                }
-            for (Warp &warp : warps_)
-                if (warp.state == WarpState::at_barrier && warp.barrier == number) {
-                    give_result(warp, votes, voters);
-                    warp.state = WarpState::running;
-                }
-            block_.arrived[number] = 0;
-            released = true;
-        }
-        if (waiting && !released) {
-            for (Warp &warp : warps_)
-                if (warp.state == WarpState::at_barrier)
-                    soft::raise(warp, *warp.waiting, FaultKind::timeout, 0,
-                                "barrier that not all threads of the block come to");
-        }
-    }
-
-    void give_result(Warp &warp, std::uint32_t votes, std::uint32_t voters) {
-        const Op &op = *warp.waiting;
-        Handler run = op.run == run_guarded ? op.guarded : op.run;
-        if (run != barrier_reduce)
-            return;
-        std::uint32_t before = warp.exec;
-        warp.exec = warp.barrier_lanes;
-        if (op.immediate == reduce_popc) {
-            for (unsigned i = 0; i < lanes; ++i)
-                if ((warp.exec >> i) & 1)
-                    warp.slot<std::uint32_t>(op.dst)[i] = votes;
-        } else {
-            bool yes = op.immediate == reduce_and ? votes == voters : votes != 0;
-            warp.write_predicate(op.dst, yes ? 0xffffffff : 0);
-        }
-        warp.exec = before;
-    }
-
-    const Program &program_;
-    const Launch &launch_;
-    Arena shared_arena_, local_arena_, register_arena_;
-    std::vector<std::uint32_t> predicates_;
-    std::vector<Warp> warps_;
-    Block block_;
+    const unsigned count_;
+    std::mutex mutex_;
+    std::condition_variable wake_, idle_;
+    const Job *job_ = nullptr;
+    std::uint64_t number_ = 0; // of the job
+    unsigned busy_ = 0;
+    bool stopping_ = false;
+    std::vector<std::jthread> threads_; // the last member: gone before what they use
 };
 
 } // namespace
 
-void raise(Warp &warp, const Op &op, FaultKind kind, unsigned lane, const std::string &what) {
-    Fault fault;
-    fault.kind = kind;
-    fault.line = op.line;
-    std::copy(warp.block->index, warp.block->index + 3, fault.block);
-    std::uint32_t thread = warp.index * lanes + lane;
-    const std::uint32_t *size = warp.block->size;
-    fault.thread[0] = thread % size[0];
-    fault.thread[1] = thread / size[0] % size[1];
-    fault.thread[2] = thread / size[0] / size[1];
-    auto triple = [](const std::uint32_t (&v)[3]) {
-        return "(" + std::to_string(v[0]) + "," + std::to_string(v[1]) + "," + std::to_string(v[2]) + ")";
-    };
-    fault.message = what + ", in " + warp.program->name + " at PTX line " + std::to_string(op.line) +
-                    ", block " + triple(fault.block) + ", thread " + triple(fault.thread);
-    throw fault;
-}
+struct Executor::State {
+    explicit State(unsigned threads) : helpers(threads > 0 ? threads - 1 : 0) {}
+    BlockRunner runner; // of the calling thread
+    Helpers helpers;
+};
 
-std::optional<Fault> run(const Program &program, const Launch &launch, unsigned threads,
-                         LaunchStatistics *statistics) {
-    auto begin = std::chrono::steady_clock::now();
+Executor::Executor(unsigned threads) : state_(std::make_unique<State>(threads)) {}
+Executor::~Executor() = default;
+
+std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
+                                   LaunchStatistics *statistics) {
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point begin = Clock::now();
+    const auto limit =
+        std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(launch.seconds));
     const std::uint64_t blocks = static_cast<std::uint64_t>(launch.grid[0]) * launch.grid[1] * launch.grid[2];
     const std::vector<std::uint8_t> fixed = prepare_fixed(program, launch);
     std::atomic<std::uint64_t> next{0}, executed{0};
     std::atomic<bool> failed{false};
     std::mutex mutex;
     std::optional<Fault> fault;
-    EndCheck end{begin + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-                             std::chrono::duration<double>(launch.seconds)),
-                 launch.abandoned, failed};
-    auto work = [&] {
+    EndCheck end{begin + limit, launch.abandoned, failed};
+
+    auto note = [&](Fault &&caught) {
+        std::lock_guard lock(mutex);
+        if (!fault)
+            fault = std::move(caught);
+        failed = true;
+    };
+    // Blocks are independent of one another: which thread takes which does not matter.
+    auto run_blocks = [&](BlockRunner &runner, std::uint64_t most) {
         try {
-            BlockRunner runner(program, launch, fixed, end);
-            // Blocks are independent of one another: which thread takes which does not matter.
-            for (std::uint64_t number; (number = next.fetch_add(1, std::memory_order_relaxed)) < blocks &&
-                                       !failed.load(std::memory_order_relaxed);)
+            std::uint64_t number;
+            while (most-- > 0 && !failed.load(std::memory_order_relaxed) &&
+                   (number = next.fetch_add(1, std::memory_order_relaxed)) < blocks)
                 runner.run(number);
-            executed += runner.executed();
         } catch (Fault &caught) {
-            std::lock_guard lock(mutex);
-            if (!fault)
-                fault = std::move(caught);
-            failed = true;
+            note(std::move(caught));
         }
     };
-    auto helpers =
-        static_cast<unsigned>(std::min<std::uint64_t>(threads ? threads - 1 : 0, blocks ? blocks - 1 : 0));
-    std::vector<std::jthread> pool;
-    for (unsigned i = 0; i < helpers; ++i)
-        pool.emplace_back(work);
-    work();
-    pool.clear(); // joins
+    auto prepare = [&](BlockRunner &runner) {
+        try {
+            runner.prepare(program, launch, fixed, end);
+            return true;
+        } catch (const std::bad_alloc &) {
+            Fault no_memory;
+            no_memory.kind = FaultKind::not_supported;
+            no_memory.line = program.line;
+            no_memory.message = "no memory for the registers and shared memory of " + program.name;
+            note(std::move(no_memory));
+            return false;
+        }
+    };
+
+    BlockRunner &own = state_->runner;
+    if (prepare(own)) {
+        run_blocks(own, 1);
+        const bool share =
+            state_->helpers.count() > 0 && blocks > 1 && own.executed() * (blocks - 1) >= worth_sharing;
+        const Job help = [&](BlockRunner &runner) {
+            if (!prepare(runner))
+                return;
+            run_blocks(runner, blocks);
+            executed += runner.executed();
+        };
+        if (share)
+            state_->helpers.open(help);
+        run_blocks(own, blocks);
+        if (share)
+            state_->helpers.close();
+        executed += own.executed();
+    }
     if (statistics != nullptr) {
         statistics->warp_operations = executed;
-        statistics->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        statistics->seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     }
     return fault;
-}
-
-void install_fault_handler() {
-    struct sigaction action = {};
-    action.sa_sigaction = on_fault;
-    // SA_NODEFER: siglongjmp leaves the handler without its return, with the mask as it was.
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;
-    sigaction(SIGSEGV, &action, &previous_segv);
-    sigaction(SIGBUS, &action, &previous_bus);
 }
 
 } // namespace soft

@@ -4,6 +4,7 @@
 #include "warp.hpp"
 
 #include <functional>
+#include <memory>
 #include <optional>
 
 namespace soft {
@@ -23,13 +24,25 @@ struct LaunchStatistics {
     double seconds = 0;
 };
 
-/// Runs to its end, on `threads` host threads that take blocks in turn. A launch that fails returns its
-/// Fault; nothing is thrown.
+/// Runs launches, one at a time, with threads and memory that are kept from one to the next.
 ///
 /// A device access outside mapped memory raises SIGSEGV or SIGBUS: install_fault_handler must have been
 /// called once in this process, so that it becomes a Fault too.
-std::optional<Fault> run(const Program &program, const Launch &launch, unsigned threads,
-                         LaunchStatistics *statistics = nullptr);
+class Executor {
+  public:
+    /// Up to `threads` host threads, the calling one included, take blocks in turn. The others start when
+    /// a launch first has use for them.
+    explicit Executor(unsigned threads);
+    ~Executor();
+
+    /// Runs to the launch's end. One that fails returns its Fault; nothing is thrown.
+    std::optional<Fault> run(const Program &program, const Launch &launch,
+                             LaunchStatistics *statistics = nullptr);
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
 
 void install_fault_handler();
 

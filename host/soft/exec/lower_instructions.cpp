@@ -62,16 +62,15 @@ void Lowerer::move(Frame &frame, const Instruction &in) {
     if (in.operands.size() != 2)
         not_implemented(in);
     const Operand &to = in.operands[0], &from = in.operands[1];
-    auto elements = [&](const Operand &vector) {
-        auto bits = static_cast<std::int64_t>(8 * ptx::size_of(in.type()) / vector.elements.size());
-        if (bits > 32 || bits < 8)
-            not_implemented(in);
-        return bits;
-    };
+    const Operand &vector = from.kind == Kind::vector ? from : to;
+    const std::size_t count = vector.kind == Kind::vector ? vector.elements.size() : 1;
+    const auto bits = static_cast<unsigned>(8 * ptx::size_of(in.type()) / count);
     if (from.kind == Kind::vector) {
+        Handler pack = choose_pack(bits, count);
+        if (pack == nullptr)
+            not_implemented(in);
         Draft draft = begin(in, pack);
-        draft.op.immediate = elements(from);
-        Type part = draft.op.immediate == 16 ? Type::b16 : Type::b32;
+        Type part = bits == 16 ? Type::b16 : Type::b32;
         for (const Operand &element : from.elements) {
             draft.list.push_back(source(frame, in, element, part));
             use(draft, draft.list.back());
@@ -81,8 +80,10 @@ void Lowerer::move(Frame &frame, const Instruction &in) {
         return emit(frame, in, std::move(draft));
     }
     if (to.kind == Kind::vector) {
+        Handler unpack = choose_unpack(bits, count);
+        if (unpack == nullptr)
+            not_implemented(in);
         Draft draft = begin(in, unpack);
-        draft.op.immediate = elements(to);
         draft.op.a = source(frame, in, from, in.type());
         use(draft, draft.op.a);
         for (const Operand &element : to.elements) {

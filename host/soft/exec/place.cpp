@@ -250,6 +250,7 @@ void place(std::vector<Draft> &drafts, std::vector<Value> &values, int labels, P
                                                 value.size, value.is_signed, value.wide});
         }
     }
+    into.fixed_bytes = at;
     into.register_bytes = assign_slots(live_intervals(drafts, graph, values.size()), values, at);
     into.predicates = predicates;
     into.virtual_registers = static_cast<std::uint32_t>(values.size());

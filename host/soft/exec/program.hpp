@@ -84,6 +84,7 @@ struct Program {
     std::vector<ParameterSlot> parameter_slots;
     std::vector<Parameter> parameters;
     std::uint32_t parameter_bytes = 0;
+    std::uint32_t fixed_bytes = 0;    // of constants, special registers and parameters, the first slots
     std::uint32_t register_bytes = 0; // of one warp
     std::uint32_t predicates = 0;
     std::uint32_t static_shared = 0;  // bytes

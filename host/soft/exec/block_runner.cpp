@@ -1,0 +1,358 @@
+#include "block_runner.hpp"
+
+#include "control.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <csetjmp>
+#include <csignal>
+#include <sys/mman.h>
+
+namespace soft {
+
+namespace {
+
+constexpr std::size_t page = 4096;
+
+/// Set while this thread runs a warp: where a bad access of its kernel goes on.
+thread_local sigjmp_buf *fault_exit = nullptr;
+thread_local std::uint64_t fault_address = 0;
+struct sigaction previous_segv, previous_bus;
+
+void on_fault(int number, siginfo_t *info, void *context) {
+    if (fault_exit != nullptr) {
+        fault_address = reinterpret_cast<std::uint64_t>(info->si_addr);
+        siglongjmp(*fault_exit, 1);
+    }
+    // Not ours: as if this handler were not there.
+    const struct sigaction &before = number == SIGSEGV ? previous_segv : previous_bus;
+    if (before.sa_flags & SA_SIGINFO && before.sa_sigaction != nullptr) {
+        before.sa_sigaction(number, info, context);
+        return;
+    }
+    signal(number, SIG_DFL);
+    ::raise(number);
+}
+
+template <class T> void broadcast(std::uint8_t *slot, std::uint64_t bits) {
+    auto *d = reinterpret_cast<T *>(slot);
+    std::fill(d, d + lanes, static_cast<T>(bits));
+}
+
+} // namespace
+
+std::uint8_t *Arena::reserve(std::size_t bytes) {
+    if (bytes > size_ || memory_ == nullptr) {
+        release();
+        const std::size_t size = std::max((bytes + page - 1) / page * page, page);
+        void *got =
+            mmap(nullptr, size + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (got == MAP_FAILED)
+            throw std::bad_alloc();
+        memory_ = static_cast<std::uint8_t *>(got);
+        size_ = size;
+        if (mprotect(memory_ + page, size, PROT_READ | PROT_WRITE) != 0) {
+            release();
+            throw std::bad_alloc();
+        }
+    }
+    return memory_ + page + (size_ - bytes) / 256 * 256;
+}
+
+void Arena::release() {
+    if (memory_ != nullptr)
+        munmap(memory_, size_ + 2 * page);
+    memory_ = nullptr;
+    size_ = 0;
+}
+
+/// What every warp of a launch starts with: constants and parameters, in slots before all others.
+std::vector<std::uint8_t> prepare_fixed(const Program &program, const Launch &launch) {
+    std::vector<std::uint8_t> fixed(program.fixed_bytes);
+    for (const Constant &constant : program.constants) {
+        if (constant.wide)
+            broadcast<std::uint64_t>(fixed.data() + constant.offset, constant.bits);
+        else
+            broadcast<std::uint32_t>(fixed.data() + constant.offset, constant.bits);
+    }
+    for (const ParameterSlot &slot : program.parameter_slots) {
+        std::uint64_t bits = 0;
+        if (slot.from + slot.size <= launch.parameters.size())
+            std::memcpy(&bits, launch.parameters.data() + slot.from, slot.size);
+        if (slot.is_signed && slot.size < 4)
+            bits = static_cast<std::uint64_t>(static_cast<std::int64_t>(bits << (64 - 8 * slot.size)) >>
+                                              (64 - 8 * slot.size));
+        if (slot.wide)
+            broadcast<std::uint64_t>(fixed.data() + slot.offset, bits);
+        else
+            broadcast<std::uint32_t>(fixed.data() + slot.offset, bits);
+    }
+    return fixed;
+}
+
+void BlockRunner::prepare(const Program &program, const Launch &launch,
+                          const std::vector<std::uint8_t> &fixed, EndCheck &end) {
+    program_ = &program;
+    launch_ = &launch;
+    Block &block = block_;
+    std::copy(launch.block, launch.block + 3, block.size);
+    std::copy(launch.grid, launch.grid + 3, block.grid);
+    block.threads = launch.block[0] * launch.block[1] * launch.block[2];
+    block.dynamic_shared = launch.dynamic_shared;
+    block.shared_size = static_cast<std::uint64_t>(program.static_shared) + launch.dynamic_shared;
+    block.shared = shared_arena_.reserve(block.shared_size);
+    block.local_size = program.local_bytes;
+    warps_.resize((block.threads + lanes - 1) / lanes);
+    block.local = local_arena_.reserve(static_cast<std::size_t>(block.local_size) * warps_.size() * lanes);
+    block.parameters = launch.parameters.data();
+    block.parameter_bytes = static_cast<std::uint32_t>(launch.parameters.size());
+    block.grid_id = launch.id;
+    block.end = &end;
+    if (launch.print) {
+        block.print_context = const_cast<Launch *>(&launch);
+        block.print = [](void *context, const char *text, std::size_t length) {
+            static_cast<const Launch *>(context)->print({text, length});
+        };
+    }
+    const std::size_t stride =
+        (program.register_bytes + 255) / 256 * 256 + 128; // odd in lines: warps spread over cache sets
+    std::uint8_t *registers = register_arena_.reserve(stride * warps_.size() + 64);
+    predicates_.resize(static_cast<std::size_t>(program.predicates) * warps_.size());
+    for (std::size_t i = 0; i < warps_.size(); ++i) {
+        Warp &warp = warps_[i];
+        warp.registers = registers + stride * i;
+        std::memcpy(warp.registers, fixed.data(), fixed.size());
+        warp.predicates = predicates_.data() + program.predicates * i;
+        warp.index = static_cast<std::uint32_t>(i);
+        warp.block = &block_;
+        warp.program = &program;
+        warp.executed = 0;
+        warp.budget = 4096;
+        fill_fixed_specials(warp);
+    }
+}
+
+void BlockRunner::run(std::uint64_t number) {
+    block_.index[0] = static_cast<std::uint32_t>(number % launch_->grid[0]);
+    block_.index[1] = static_cast<std::uint32_t>(number / launch_->grid[0] % launch_->grid[1]);
+    block_.index[2] = static_cast<std::uint32_t>(number / launch_->grid[0] / launch_->grid[1]);
+    std::fill(std::begin(block_.arrived), std::end(block_.arrived), 0);
+    for (Warp &warp : warps_)
+        start(warp);
+    std::size_t done = 0;
+    while (done < warps_.size()) {
+        for (Warp &warp : warps_)
+            if (warp.state == WarpState::running) {
+                advance(warp);
+                done += warp.state == WarpState::done;
+            }
+        release_barriers(done);
+    }
+}
+
+std::uint64_t BlockRunner::executed() const {
+    std::uint64_t total = 0;
+    for (const Warp &warp : warps_)
+        total += warp.executed;
+    return total;
+}
+
+void BlockRunner::start(Warp &warp) {
+    std::uint32_t first = warp.index * lanes, left = block_.threads - first;
+    warp.live = left >= lanes ? 0xffffffff : (1u << left) - 1;
+    warp.active = warp.exec = warp.live;
+    warp.pc = 0;
+    warp.state = WarpState::running;
+    warp.stack.assign(1, {no_join, 0, warp.live});
+    std::fill(warp.predicates, warp.predicates + program_->predicates, 0);
+    for (const SpecialSlot &slot : program_->specials) {
+        if (slot.which == Special::ctaid_x || slot.which == Special::ctaid_y ||
+            slot.which == Special::ctaid_z)
+            broadcast<std::uint32_t>(
+                warp.registers + slot.offset,
+                block_.index[static_cast<unsigned>(slot.which) - static_cast<unsigned>(Special::ctaid_x)]);
+    }
+}
+
+void BlockRunner::fill_fixed_specials(Warp &warp) {
+    for (const SpecialSlot &slot : program_->specials)
+        for (unsigned i = 0; i < lanes; ++i) // a division or two a lane: once a launch, not a block
+            reinterpret_cast<std::uint32_t *>(warp.registers + slot.offset)[i] =
+                special(slot.which, warp.index, i);
+}
+
+std::uint32_t BlockRunner::special(Special which, std::uint32_t warp, unsigned lane) const {
+    std::uint32_t thread = warp * lanes + lane;
+    switch (which) {
+    case Special::tid_x:
+        return thread % block_.size[0];
+    case Special::tid_y:
+        return thread / block_.size[0] % block_.size[1];
+    case Special::tid_z:
+        return thread / block_.size[0] / block_.size[1];
+    case Special::ntid_x:
+        return block_.size[0];
+    case Special::ntid_y:
+        return block_.size[1];
+    case Special::ntid_z:
+        return block_.size[2];
+    case Special::nctaid_x:
+        return block_.grid[0];
+    case Special::nctaid_y:
+        return block_.grid[1];
+    case Special::nctaid_z:
+        return block_.grid[2];
+    case Special::laneid:
+        return lane;
+    case Special::warpid:
+        return warp;
+    case Special::nwarpid:
+        return static_cast<std::uint32_t>(warps_.size());
+    case Special::lanemask_eq:
+        return 1u << lane;
+    case Special::lanemask_lt:
+        return (1u << lane) - 1;
+    case Special::lanemask_le:
+        return (2u << lane) - 1;
+    case Special::lanemask_ge:
+        return ~((1u << lane) - 1);
+    case Special::lanemask_gt:
+        return ~((2u << lane) - 1);
+    case Special::nsmid:
+        return 1;
+    case Special::gridid:
+        return static_cast<std::uint32_t>(block_.grid_id);
+    case Special::dynamic_smem_size:
+        return block_.dynamic_shared;
+    case Special::total_smem_size:
+        return static_cast<std::uint32_t>(block_.shared_size);
+    default:
+        return 0;
+    }
+}
+
+/// Runs a warp until it waits, or is done. Everything here that must outlive a bad access is in
+/// members: siglongjmp leaves registers' copies of locals behind.
+void BlockRunner::advance(Warp &warp) {
+    sigjmp_buf exit;
+    if (sigsetjmp(exit, 0) != 0) {
+        fault_exit = nullptr;
+        raise_bad_access(warp);
+    }
+    fault_exit = &exit;
+    struct Clear {
+        ~Clear() { fault_exit = nullptr; }
+    } clear;
+    const Op *ops = program_->ops.data();
+    while (warp.state == WarpState::running) {
+        const Op &op = ops[warp.pc++];
+        ++warp.executed;
+        op.run(warp, op);
+    }
+}
+
+void BlockRunner::raise_bad_access(Warp &warp) {
+    const Op &op = program_->ops[warp.pc - 1];
+    unsigned lane = static_cast<unsigned>(std::countr_zero(warp.exec | 1u << 31));
+    if (op.flags & wide_address) {
+        const auto *addresses = warp.slot<std::uint64_t>(op.a);
+        for (unsigned i = 0; i < lanes; ++i)
+            if ((warp.exec >> i) & 1 &&
+                fault_address - (addresses[i] + static_cast<std::uint64_t>(op.immediate)) < 32) {
+                lane = i;
+                break;
+            }
+    }
+    char text[64];
+    std::snprintf(text, sizeof text, "access to 0x%llx, which is not mapped",
+                  static_cast<unsigned long long>(fault_address));
+    soft::raise(warp, op, FaultKind::illegal_address, lane, text);
+}
+
+/// Lets the warps go whose barrier is complete: all warps that still run have come, or as many
+/// threads as the barrier counts.
+void BlockRunner::release_barriers(std::size_t done) {
+    bool released = false, waiting = false;
+    for (unsigned number = 0; number < 16; ++number) {
+        std::uint32_t threads = block_.arrived[number], wanted = 0;
+        std::size_t warps = 0;
+        for (const Warp &warp : warps_)
+            if (warp.state == WarpState::at_barrier && warp.barrier == number) {
+                ++warps;
+                threads += lanes;
+                wanted = std::max(wanted, warp.barrier_threads);
+            }
+        if (warps == 0)
+            continue;
+        waiting = true;
+        bool complete = wanted != 0 ? threads >= wanted : warps == warps_.size() - done;
+        if (!complete)
+            continue;
+        std::uint32_t voters = 0, votes = 0;
+        for (const Warp &warp : warps_)
+            if (warp.state == WarpState::at_barrier && warp.barrier == number) {
+                voters += static_cast<std::uint32_t>(std::popcount(warp.barrier_lanes));
+                votes += static_cast<std::uint32_t>(std::popcount(warp.barrier_predicate));
+            }
+        for (Warp &warp : warps_)
+            if (warp.state == WarpState::at_barrier && warp.barrier == number) {
+                give_result(warp, votes, voters);
+                warp.state = WarpState::running;
+            }
+        block_.arrived[number] = 0;
+        released = true;
+    }
+    if (waiting && !released) {
+        for (Warp &warp : warps_)
+            if (warp.state == WarpState::at_barrier)
+                soft::raise(warp, *warp.waiting, FaultKind::timeout, 0,
+                            "barrier that not all threads of the block come to");
+    }
+}
+
+void BlockRunner::give_result(Warp &warp, std::uint32_t votes, std::uint32_t voters) {
+    const Op &op = *warp.waiting;
+    Handler run = op.run == run_guarded ? op.guarded : op.run;
+    if (run != barrier_reduce)
+        return;
+    std::uint32_t before = warp.exec;
+    warp.exec = warp.barrier_lanes;
+    if (op.immediate == reduce_popc) {
+        for (unsigned i = 0; i < lanes; ++i)
+            if ((warp.exec >> i) & 1)
+                warp.slot<std::uint32_t>(op.dst)[i] = votes;
+    } else {
+        bool yes = op.immediate == reduce_and ? votes == voters : votes != 0;
+        warp.write_predicate(op.dst, yes ? 0xffffffff : 0);
+    }
+    warp.exec = before;
+}
+
+void raise(Warp &warp, const Op &op, FaultKind kind, unsigned lane, const std::string &what) {
+    Fault fault;
+    fault.kind = kind;
+    fault.line = op.line;
+    std::copy(warp.block->index, warp.block->index + 3, fault.block);
+    std::uint32_t thread = warp.index * lanes + lane;
+    const std::uint32_t *size = warp.block->size;
+    fault.thread[0] = thread % size[0];
+    fault.thread[1] = thread / size[0] % size[1];
+    fault.thread[2] = thread / size[0] / size[1];
+    auto triple = [](const std::uint32_t (&v)[3]) {
+        return "(" + std::to_string(v[0]) + "," + std::to_string(v[1]) + "," + std::to_string(v[2]) + ")";
+    };
+    fault.message = what + ", in " + warp.program->name + " at PTX line " + std::to_string(op.line) +
+                    ", block " + triple(fault.block) + ", thread " + triple(fault.thread);
+    throw fault;
+}
+
+void install_fault_handler() {
+    struct sigaction action = {};
+    action.sa_sigaction = on_fault;
+    // SA_NODEFER: siglongjmp leaves the handler without its return, with the mask as it was.
+    action.sa_flags = SA_SIGINFO | SA_NODEFER;
+    sigaction(SIGSEGV, &action, &previous_segv);
+    sigaction(SIGBUS, &action, &previous_bus);
+}
+
+} // namespace soft

@@ -1,0 +1,54 @@
+// One block after the other on one thread of the host.
+#pragma once
+
+#include "launch.hpp"
+
+namespace soft {
+
+/// Memory of one host thread, kept from launch to launch; a page without access on both sides catches
+/// what generic addresses miss it by.
+class Arena {
+  public:
+    Arena() = default;
+    Arena(const Arena &) = delete;
+    ~Arena() { release(); }
+    /// At least that many bytes, their end close before a page without access.
+    std::uint8_t *reserve(std::size_t bytes);
+
+  private:
+    void release();
+    std::uint8_t *memory_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/// What every warp of a launch starts with: constants and parameters, in slots before all others.
+std::vector<std::uint8_t> prepare_fixed(const Program &program, const Launch &launch);
+
+class BlockRunner {
+  public:
+    /// Makes ready for a launch. What is passed must outlive the calls of run() that follow.
+    void prepare(const Program &program, const Launch &launch, const std::vector<std::uint8_t> &fixed,
+                 EndCheck &end);
+    /// Runs the block of that number in the grid to its end. Throws Fault.
+    void run(std::uint64_t number);
+    /// Operations of whole warps since prepare().
+    std::uint64_t executed() const;
+
+  private:
+    void start(Warp &warp);
+    void fill_fixed_specials(Warp &warp);
+    std::uint32_t special(Special which, std::uint32_t warp, unsigned lane) const;
+    void advance(Warp &warp);
+    [[noreturn]] void raise_bad_access(Warp &warp);
+    void release_barriers(std::size_t done);
+    void give_result(Warp &warp, std::uint32_t votes, std::uint32_t voters);
+
+    const Program *program_ = nullptr;
+    const Launch *launch_ = nullptr;
+    Arena shared_arena_, local_arena_, register_arena_;
+    std::vector<std::uint32_t> predicates_;
+    std::vector<Warp> warps_;
+    Block block_;
+};
+
+} // namespace soft
