@@ -99,6 +99,8 @@ class Writer {
             overflowed_ = true;
             return;
         }
+        if (!bytes)
+            return; // `data` of an empty vector is NULL
         std::memset(buffer_ + used_, 0, padded);
         std::memcpy(buffer_ + used_, data, bytes);
         used_ += padded;
