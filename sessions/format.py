@@ -64,7 +64,7 @@ IN_FLIGHT_HEAD = np.dtype(
         ("generation", "<u8"),
         ("time", "<i8"),
         ("count", "<u4"),
-        ("capacity", "<u4"),
+        ("crc", "<u4"),
     ]
 )
 

@@ -116,9 +116,7 @@ class Session:
         path = self._in_flight.path
         for _ in range(1000):
             head = self._in_flight_head()
-            count = int(head["count"])
-            if count > format.IN_FLIGHT_ROWS:
-                raise SessionError(f"{path}: damaged")
+            count = min(int(head["count"]), format.IN_FLIGHT_ROWS)
             data = self._in_flight.read(head_size, count * row_size)
             again = self._in_flight_head()
             still = head["generation"] == again["generation"] and int(head["generation"]) % 2 == 0
@@ -144,6 +142,10 @@ class Session:
             for row in rows[good]
         ]
 
+    def now_ns(self) -> int:
+        """The moment the writer last looked at calls under way; its last one when nobody writes any more."""
+        return int(self._in_flight_head()["time"])
+
     def caller_name(self, process: int, address: int) -> str:
         """`libcudart.so.13+0x1234`: where in which file of that process an address lies."""
         if 0 <= process < len(self.processes):
@@ -151,12 +153,16 @@ class Session:
         return f"0x{address:x}"
 
     def _in_flight_head(self) -> np.void:
-        data = self._in_flight.read(0, format.IN_FLIGHT_HEAD.itemsize)
-        check_head(self._in_flight.path, data, format.IN_FLIGHT_MAGIC, format.IN_FLIGHT_ROW.itemsize)
-        if len(data) < format.IN_FLIGHT_HEAD.itemsize:
-            raise SessionError(f"{self._in_flight.path}: cut")
-        head: np.void = np.frombuffer(data, dtype=format.IN_FLIGHT_HEAD, count=1)[0]
-        return head
+        for _ in range(1000):
+            data = self._in_flight.read(0, format.IN_FLIGHT_HEAD.itemsize)
+            check_head(self._in_flight.path, data, format.IN_FLIGHT_MAGIC, format.IN_FLIGHT_ROW.itemsize)
+            if len(data) < format.IN_FLIGHT_HEAD.itemsize:
+                raise SessionError(f"{self._in_flight.path}: cut")
+            head: np.void = np.frombuffer(data, dtype=format.IN_FLIGHT_HEAD, count=1)[0]
+            # An odd generation: being written now, or its writer was killed while it wrote.
+            if int(head["generation"]) % 2 or zlib.crc32(data[:-4]) == int(head["crc"]):
+                return head
+        raise SessionError(f"{self._in_flight.path}: damaged")
 
     def _read_manifest(self) -> None:
         path = self.path / "session.json"

@@ -74,9 +74,9 @@ struct InFlightHead {
     uint64_t generation;
     int64_t time; /* ns since the session's start, of this refresh */
     uint32_t count;
-    uint32_t capacity;
+    uint32_t crc; /* of the head before it */
 };
-static_assert(sizeof(InFlightHead) == 40);
+static_assert(sizeof(InFlightHead) == 40 && offsetof(InFlightHead, crc) == 36);
 
 struct InFlightRow {
     int64_t started;

@@ -106,7 +106,8 @@ Writer::Writer(const std::filesystem::path &directory, std::string_view tool_ver
         throw_errno("no space for the session " + directory_.string());
     TailHead tail{stream_head(kTailMagic, sizeof(CallRow)), kTailRows, kTailHeaderSize, 0, kRowsKey};
     std::memcpy(tail_.data(), &tail, sizeof tail);
-    InFlightHead flying{stream_head(kInFlightMagic, sizeof(InFlightRow)), 0, 0, 0, kInFlightRows};
+    InFlightHead flying{stream_head(kInFlightMagic, sizeof(InFlightRow)), 0, 0, 0, 0};
+    seal_record(flying);
     std::memcpy(in_flight_.data(), &flying, sizeof flying);
     chunk_index_.append_record(stream_head(kChunkIndexMagic, sizeof(ChunkEntry)));
     blob_index_.append_record(stream_head(kBlobIndexMagic, sizeof(BlobEntry)));
@@ -213,10 +214,6 @@ void Writer::event(int64_t time, std::string_view kind, std::string_view body) {
 void Writer::in_flight(int64_t time, std::span<InFlightRow> rows) {
     auto *head = reinterpret_cast<InFlightHead *>(in_flight_.data());
     auto count = static_cast<uint32_t>(std::min<size_t>(rows.size(), kInFlightRows));
-    if (count == 0 && head->count == 0) {
-        head->time = time;
-        return;
-    }
     uint64_t generation = head->generation | 1;
     // Both ways: the rows are not written before a reader can see that they are.
     std::atomic_ref(head->generation).exchange(generation, std::memory_order_acq_rel);
@@ -224,8 +221,11 @@ void Writer::in_flight(int64_t time, std::span<InFlightRow> rows) {
         rows[i].check = row_check(rows[i], i);
     if (count)
         std::memcpy(in_flight_.data() + sizeof(InFlightHead), rows.data(), count * sizeof(InFlightRow));
+    InFlightHead written{head->head, generation + 1, time, count, 0};
+    seal_record(written);
     head->time = time;
     head->count = count;
+    head->crc = written.crc;
     store_release(head->generation, generation + 1);
 }
 
