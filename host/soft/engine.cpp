@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <sys/mman.h>
 #include <thread>
 
@@ -131,6 +132,9 @@ class Engine {
         } catch (const ptx::Error &error) {
             say(CUDA_ERROR_NOT_SUPPORTED, std::string(error.what()) + ", in " + kernel.facts.name +
                                               " at PTX line " + std::to_string(error.line));
+            return CUDA_ERROR_NOT_SUPPORTED;
+        } catch (const std::bad_alloc &) {
+            say(CUDA_ERROR_NOT_SUPPORTED, "no memory to prepare " + kernel.facts.name);
             return CUDA_ERROR_NOT_SUPPORTED;
         }
         ::soft::Launch launch;

@@ -256,12 +256,15 @@ void BlockRunner::raise_bad_access(Warp &warp) {
     unsigned lane = static_cast<unsigned>(std::countr_zero(warp.exec | 1u << 31));
     if (op.flags & wide_address) {
         const auto *addresses = warp.slot<std::uint64_t>(op.a);
-        for (unsigned i = 0; i < lanes; ++i)
-            if ((warp.exec >> i) & 1 &&
-                fault_address - (addresses[i] + static_cast<std::uint64_t>(op.immediate)) < 32) {
+        std::uint64_t nearest = 32; // no access reaches further than that from its address
+        for (unsigned i = 0; i < lanes; ++i) {
+            const std::uint64_t distance =
+                fault_address - (addresses[i] + static_cast<std::uint64_t>(op.immediate));
+            if ((warp.exec >> i) & 1 && distance < nearest) {
+                nearest = distance;
                 lane = i;
-                break;
             }
+        }
     }
     char text[64];
     std::snprintf(text, sizeof text, "access to 0x%llx, which is not mapped",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <stdexcept>
 
 namespace soft {
 
@@ -151,6 +152,8 @@ std::uint32_t Lowerer::source(Frame &frame, const Instruction &in, const Operand
     bool wide = is_wide(type);
     switch (operand.kind) {
     case Kind::reg:
+        if (values_[register_value(frame, operand.index)].kind == Value::Kind::predicate)
+            not_implemented(in, "a predicate where a value is wanted");
         return with_width(register_value(frame, operand.index), wide, in.line);
     case Kind::immediate: {
         std::uint64_t bits = operand.bits;
@@ -193,6 +196,8 @@ std::uint32_t Lowerer::result(Frame &frame, const Instruction &in, const Operand
     if (operand.kind != Kind::reg)
         not_implemented(in, "result operand");
     std::uint32_t value = frame.first_value + static_cast<std::uint32_t>(operand.index);
+    if (values_[value].kind == Value::Kind::predicate)
+        not_implemented(in, "a predicate where a value is wanted");
     if (values_[value].wide == wide)
         return value;
     std::uint32_t other = new_value(wide);
@@ -261,6 +266,8 @@ void Lowerer::set_address(Frame &frame, const Instruction &in, const Operand &op
     if (operand.index >= 0) {
         std::uint32_t base = register_value(frame, operand.index);
         // Offsets of shared, local and parameter space may stand in 64-bit registers too.
+        if (values_[base].kind == Value::Kind::predicate)
+            not_implemented(in, "a predicate where an address is wanted");
         draft.op.a = base;
         if (values_[base].wide)
             draft.op.flags |= wide_address;
@@ -318,6 +325,8 @@ bool Lowerer::try_alias(Frame &frame, const Instruction &in) {
 
 void Lowerer::instruction(Frame &frame, const Instruction &in, int depth) {
     const std::string &op = in.opcode;
+    if (in.guard >= 0 && values_[register_value(frame, in.guard)].kind != Value::Kind::predicate)
+        throw Error(in.line, "the guard is no predicate");
     if (is_hint(in) || try_alias(frame, in))
         return;
     if (op == "mov")
@@ -401,8 +410,14 @@ void Lowerer::body(Frame &frame, int depth) {
             draft.label = label->second;
             drafts_.push_back(std::move(draft));
         }
-        if (i < function.body.size())
-            instruction(frame, function.body[i], depth);
+        if (i == function.body.size())
+            break;
+        const Instruction &in = function.body[i];
+        try {
+            instruction(frame, in, depth);
+        } catch (const std::out_of_range &) {
+            throw Error(in.line, in.text() + " has too few operands");
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 // One function an instruction's form: its operands become values, its handler an operation.
 #include "lowerer.hpp"
 
+#include <algorithm>
+
 namespace soft {
 
 using ptx::Error;
@@ -63,7 +65,8 @@ void Lowerer::move(Frame &frame, const Instruction &in) {
         not_implemented(in);
     const Operand &to = in.operands[0], &from = in.operands[1];
     const Operand &vector = from.kind == Kind::vector ? from : to;
-    const std::size_t count = vector.kind == Kind::vector ? vector.elements.size() : 1;
+    const std::size_t count =
+        vector.kind == Kind::vector ? std::max<std::size_t>(vector.elements.size(), 1) : 1;
     const auto bits = static_cast<unsigned>(8 * ptx::size_of(in.type()) / count);
     if (from.kind == Kind::vector) {
         Handler pack = choose_pack(bits, count);

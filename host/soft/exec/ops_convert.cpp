@@ -170,14 +170,18 @@ template <class D, class S> inline D convert(S source, s64 mode) {
     }
 }
 
+/// What a register holds of a D: signed integers are extended to its width.
+template <class D>
+using held = std::conditional_t<std::is_integral_v<D> && std::is_signed_v<D> && sizeof(D) < 4, s32, D>;
+
 template <class D, class S, s64 Fixed> void convert_fixed(Warp &w, const Op &op) {
-    unary<D, S, [](S x) { return convert<D, S>(x, Fixed); }>(w, op);
+    unary<held<D>, S, [](S x) -> held<D> { return convert<D, S>(x, Fixed); }>(w, op);
 }
 template <class D, class S> void convert_any(Warp &w, const Op &op) {
     auto *d = w.slot<word_t<D>>(op.dst);
     const auto *a = w.slot<word_t<S>>(op.a);
     each_lane(w.exec,
-              [&](unsigned i) { d[i] = to_word<D>(convert<D, S>(from_word<S>(a[i]), op.immediate)); });
+              [&](unsigned i) { d[i] = to_word<held<D>>(convert<D, S>(from_word<S>(a[i]), op.immediate)); });
 }
 
 template <class D, class S> Handler conversion(s64 mode) {

@@ -41,6 +41,8 @@ template <class D, unsigned Bits, unsigned Count> void unpack_lanes(Warp &w, con
 
 Handler choose_pack(unsigned bits, std::size_t count) {
     switch (bits * 10 + count) {
+    case 82:
+        return pack_lanes<std::uint32_t, 8, 2>;
     case 84:
         return pack_lanes<std::uint32_t, 8, 4>;
     case 162:
@@ -56,6 +58,8 @@ Handler choose_pack(unsigned bits, std::size_t count) {
 
 Handler choose_unpack(unsigned bits, std::size_t count) {
     switch (bits * 10 + count) {
+    case 82:
+        return unpack_lanes<std::uint32_t, 8, 2>;
     case 84:
         return unpack_lanes<std::uint32_t, 8, 4>;
     case 162:

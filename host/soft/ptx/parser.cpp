@@ -465,11 +465,15 @@ void Parser::statement() {
     instruction.opcode = std::move(parts.front());
     instruction.modifiers.assign(std::make_move_iterator(parts.begin() + 1),
                                  std::make_move_iterator(parts.end()));
-    if (!lexer_.accept(";")) {
-        do
-            instruction.operands.push_back(operand());
-        while (lexer_.accept(","));
-        lexer_.expect(";");
+    try {
+        if (!lexer_.accept(";")) {
+            do
+                instruction.operands.push_back(operand());
+            while (lexer_.accept(","));
+            lexer_.expect(";");
+        }
+    } catch (const Error &error) {
+        throw Error(error.line, std::string(error.what()) + ", in " + std::string(word.text));
     }
     function_.body.push_back(std::move(instruction));
 }
