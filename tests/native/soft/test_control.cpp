@@ -1,0 +1,162 @@
+// Divergence and where it ends, barriers, atomics across blocks.
+#include <numeric>
+
+#include "machine.hpp"
+
+using namespace soft_test;
+using u32 = std::uint32_t;
+
+namespace {
+
+void two_ways_meet_again() {
+    auto words = words_of("and.b32 %r3, %r1, 1; setp.eq.u32 %p1, %r3, 0;\n"
+                          "@%p1 bra EVEN; mov.u32 %r2, 100; bra JOIN;\n"
+                          "EVEN: mov.u32 %r2, 200;\n"
+                          "JOIN: activemask.b32 %r4; popc.b32 %r4, %r4; add.s32 %r2, %r2, %r4;",
+                          40);
+    for (u32 i = 0; i < 40; ++i)
+        EXPECT(words[i] == (i % 2 ? 100u : 200u) + (i < 32 ? 32 : 8));
+}
+
+void nested_ways_meet_at_their_own_places() {
+    auto words = words_of(
+        "mov.u32 %r2, 0; setp.lt.u32 %p1, %r1, 16; setp.lt.u32 %p2, %r1, 8; setp.lt.u32 %p3, %r1, 24;\n"
+        "@%p1 bra LOW;\n"
+        "@%p3 bra B; add.s32 %r2, %r2, 1000; bra HIGH;\nB: add.s32 %r2, %r2, 2000;\n"
+        "HIGH: activemask.b32 %r4; popc.b32 %r4, %r4; add.s32 %r2, %r2, %r4; bra ALL;\n"
+        "LOW: @%p2 bra C; add.s32 %r2, %r2, 3000; bra LOWS;\nC: add.s32 %r2, %r2, 4000;\n"
+        "LOWS: activemask.b32 %r4; popc.b32 %r4, %r4; add.s32 %r2, %r2, %r4;\n"
+        "ALL: activemask.b32 %r4; popc.b32 %r4, %r4; mul.lo.u32 %r4, %r4, 10000; add.s32 %r2, %r2, %r4;",
+        32);
+    const u32 parts[] = {4000, 3000, 2000, 1000};
+    for (u32 i = 0; i < 32; ++i)
+        EXPECT(words[i] == parts[i / 8] + 16 + 320000);
+}
+
+void lanes_leave_a_loop_one_by_one() {
+    // Each lane sums 1..tid, and a loop within runs tid % 3 times more.
+    auto words = words_of(
+        "mov.u32 %r2, 0; mov.u32 %r3, 0; rem.u32 %r5, %r1, 3;\n"
+        "LOOP: setp.ge.u32 %p1, %r3, %r1; @%p1 bra DONE;\n"
+        "add.s32 %r3, %r3, 1; add.s32 %r2, %r2, %r3; mov.u32 %r4, 0;\n"
+        "INNER: setp.ge.u32 %p2, %r4, %r5; @%p2 bra LOOP; add.s32 %r4, %r4, 1; add.s32 %r2, %r2, 1000;\n"
+        "bra INNER;\n"
+        "DONE: activemask.b32 %r6; setp.ne.u32 %p3, %r6, -1; @%p3 mov.u32 %r2, 0;",
+        64);
+    for (u32 i = 0; i < 64; ++i)
+        EXPECT(words[i] == i * (i + 1) / 2 + 1000 * i * (i % 3));
+}
+
+void a_loop_with_two_exits_and_an_early_return() {
+    std::vector<u32> words(32, 7);
+    auto outcome = run("mov.u32 %r2, 0;\nmul.wide.u32 %rd5, %r1, 4; add.s64 %rd5, %rd5, %rd1;\n"
+                       "setp.eq.u32 %p1, %r1, 5; @%p1 ret;\n"
+                       "L: add.s32 %r2, %r2, 1; setp.eq.u32 %p2, %r2, %r1; @%p2 bra OUT;\n"
+                       "setp.gt.u32 %p3, %r2, 20; @%p3 exit; bra L;\n"
+                       "OUT: activemask.b32 %r3; st.global.u32 [%rd5], %r3;",
+                       {1, 32}, words.data());
+    EXPECT(!outcome.fault);
+    for (u32 i = 0; i < 32; ++i)
+        EXPECT(i == 0 || i == 5 || i > 21 ? words[i] == 7 : words[i] != 7);
+}
+
+void a_called_function_returns_from_where_lanes_part() {
+    const char *function =
+        ".func (.param .b32 out) pick(.param .b32 in)\n{\n.reg .pred %p<2>; .reg .b32 %r<4>;\n"
+        "ld.param.b32 %r1, [in]; setp.lt.u32 %p1, %r1, 10; @%p1 bra SMALL;\n"
+        "st.param.b32 [out], 1; ret;\nSMALL: st.param.b32 [out], %r1; ret;\n}\n";
+    auto words = words_of("{ .param .b32 a; .param .b32 b; st.param.b32 [a], %r1;\n"
+                          "call.uni (b), pick, (a); ld.param.b32 %r2, [b]; }",
+                          32, function);
+    for (u32 i = 0; i < 32; ++i)
+        EXPECT(words[i] == (i < 10 ? i : 1));
+}
+
+void a_barrier_makes_shared_memory_seen() {
+    auto words =
+        words_of("mov.u32 %r3, tile; shl.b32 %r4, %r1, 2; add.s32 %r4, %r4, %r3; st.shared.u32 [%r4], %r1;\n"
+                 "bar.sync 0; sub.s32 %r5, 255, %r1; shl.b32 %r5, %r5, 2; add.s32 %r5, %r5, %r3;\n"
+                 "ld.shared.u32 %r2, [%r5]; bar.sync 0;",
+                 256, ".shared .align 4 .b8 tile[1024];");
+    for (u32 i = 0; i < 256; ++i)
+        EXPECT(words[i] == 255 - i);
+}
+
+void a_barrier_reduces_votes() {
+    auto words = words_of("setp.lt.u32 %p1, %r1, 70; bar.red.popc.u32 %r2, 0, %p1;\n"
+                          "bar.red.or.pred %p2, 0, %p1; @%p2 add.s32 %r2, %r2, 1000;\n"
+                          "bar.red.and.pred %p3, 0, %p1; @%p3 add.s32 %r2, %r2, 5000;\n"
+                          "bar.red.and.pred %p3, 0, !%p1; @%p3 add.s32 %r2, %r2, 5000;",
+                          96);
+    for (u32 word : words)
+        EXPECT(word == 1070);
+}
+
+void a_barrier_may_be_for_some_warps_only() {
+    // Warps 0 and 1 meet at barrier 1 of 64 threads; warp 2 meets all at barrier 0 later.
+    auto words = words_of("mov.u32 %r3, word; mov.u32 %r2, 0; setp.ge.u32 %p1, %r1, 64; @%p1 bra REST;\n"
+                          "setp.eq.u32 %p2, %r1, 40; @%p2 st.shared.u32 [%r3], 77; bar.sync 1, 64;\n"
+                          "ld.shared.u32 %r2, [%r3];\nREST: bar.sync 0;",
+                          96, ".shared .align 4 .b32 word;");
+    for (u32 i = 0; i < 96; ++i)
+        EXPECT(words[i] == (i < 64 ? 77 : 0));
+}
+
+void warps_that_ended_are_not_waited_for() {
+    auto words =
+        words_of("mov.u32 %r2, 5; setp.ge.u32 %p1, %r1, 32; @%p1 exit; bar.sync 0; mov.u32 %r2, 6;", 64);
+    for (u32 i = 0; i < 64; ++i)
+        EXPECT(words[i] == (i < 32 ? 6 : 0xdddddddd));
+}
+
+void blocks_on_many_threads_share_atomics() {
+    constexpr u32 blocks = 300, threads = 96;
+    struct {
+        u32 sum, most, next, swapped;
+        float total;
+        u32 taken[blocks * threads];
+    } memory = {};
+    memory.swapped = 0xffffffff;
+    auto text = kernel_text(
+        "mov.u32 %r3, %ctaid.x; mov.u32 %r4, %ntid.x; mad.lo.u32 %r5, %r3, %r4, %r1;\n"
+        "red.global.add.u32 [%rd1], %r5; red.global.max.u32 [%rd1+4], %r5;\n"
+        "atom.global.add.u32 %r6, [%rd1+8], 1; mul.wide.u32 %rd5, %r6, 4; add.s64 %rd5, %rd5, %rd1;\n"
+        "st.global.u32 [%rd5+20], 1; atom.global.cas.b32 %r7, [%rd1+12], 0xffffffff, %r5;\n"
+        "mov.f32 %f1, 0f3F800000; red.global.add.f32 [%rd1+16], %f1;");
+    for (unsigned host_threads : {1u, 4u}) {
+        memory = {};
+        memory.swapped = 0xffffffff;
+        auto outcome = run_text(text, {blocks, threads}, &memory, nullptr, nullptr, host_threads);
+        EXPECT(!outcome.fault);
+        const u32 all = blocks * threads;
+        EXPECT(memory.sum == static_cast<u32>(static_cast<std::uint64_t>(all) * (all - 1) / 2));
+        EXPECT(memory.most == all - 1 && memory.next == all && memory.swapped < all);
+        EXPECT(memory.total == static_cast<float>(all));
+        for (u32 taken : memory.taken)
+            EXPECT(taken == 1);
+    }
+}
+
+void a_guarded_instruction_leaves_other_lanes_alone() {
+    auto words =
+        words_of("mov.u32 %r2, 9; and.b32 %r3, %r1, 3; setp.eq.u32 %p1, %r3, 2; @!%p1 mov.u32 %r2, 4;", 32);
+    for (u32 i = 0; i < 32; ++i)
+        EXPECT(words[i] == (i % 4 == 2 ? 9u : 4u));
+}
+
+} // namespace
+
+int main() {
+    two_ways_meet_again();
+    nested_ways_meet_at_their_own_places();
+    lanes_leave_a_loop_one_by_one();
+    a_loop_with_two_exits_and_an_early_return();
+    a_called_function_returns_from_where_lanes_part();
+    a_barrier_makes_shared_memory_seen();
+    a_barrier_reduces_votes();
+    a_barrier_may_be_for_some_warps_only();
+    warps_that_ended_are_not_waited_for();
+    blocks_on_many_threads_share_atomics();
+    a_guarded_instruction_leaves_other_lanes_alone();
+    std::puts("control flow as it should be");
+}
