@@ -105,7 +105,7 @@ def loop_actions() -> tuple[Action, ...]:
         Action(
             "rebuild",
             "Build again and relaunch",
-            "",
+            "R",
             GLOBAL,
             "Run the build command; when it succeeds, relaunch.",
             lambda context: context.loop.rebuild("asked for"),

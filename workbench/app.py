@@ -23,7 +23,7 @@ from workbench.panes.format import duration_text
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.header import Bar, HeaderLine, header_facts, stage_parts
 from workbench.panes.inspector import InspectorPane
-from workbench.panes.lines import LineView, TextLine
+from workbench.panes.lines import LineView, TextLine, parts_text
 from workbench.panes.log import LogPane
 from workbench.panes.palette import Commands
 from workbench.panes.processes import ProcessesPane
@@ -31,7 +31,8 @@ from workbench.panes.prompt import KeyLine, Prompt
 from workbench.panes.why import Target, WhyPane
 
 if TYPE_CHECKING:
-    from sessions import Session
+    from sessions import Process, Session
+    from workbench.filter.complete import Completion
     from workbench.loop import Loop, LoopEvent
 
 TICKS = 30  # looks at the session a second
@@ -68,13 +69,16 @@ class ShimbenchApp(App[None]):
         super().__init__()
         self.loop = loop
         self.session = session
-        self.root = root or Path.cwd()
+        self.root = root or (loop.config.directory if loop is not None else Path.cwd())
         self.facts = SessionFacts(session)
         self.pane = "calls"
         self.tab = "coverage"
         self.zoomed = False
         self._evidence_at = -1
         self._views_due = 0.0
+        self._header_due = 0.0
+        self._events_read = 0
+        self._damage_told: set[str] = set()
         self._views_stale = True
         self._was_live = session.live
         self._widgets = 0
@@ -105,6 +109,7 @@ class ShimbenchApp(App[None]):
             yield Rule([_TITLES["log"]], "├", "┤", id="log-rule")
             yield LogPane(session)
         yield KeyLine()
+        yield Bar(id="offers")
         yield Prompt()
 
     def on_mount(self) -> None:
@@ -210,7 +215,11 @@ class ShimbenchApp(App[None]):
         self._views_stale = True
 
     def step_pane(self, step: int) -> None:
-        """The next pane, in the order of their numbers."""
+        """The next pane, in the order of their numbers; in the prompt, the next candidate."""
+        prompt = self.query_one(Prompt)
+        if prompt.has_focus:
+            prompt.complete(step)
+            return
         self.show_pane(PANES[(PANES.index(self.pane) + step) % len(PANES)])
 
     def zoom(self) -> None:
@@ -228,8 +237,19 @@ class ShimbenchApp(App[None]):
     # The session
 
     def _tick(self) -> None:
+        from sessions import SessionError
+
         if not self._whole:
             return
+        try:
+            self._look()
+        except SessionError as error:  # a damaged part must not take the rest off the screen
+            if str(error) not in self._damage_told:
+                self._damage_told.add(str(error))
+                self.notify(str(error), title="the session is damaged", severity="error", timeout=30)
+
+    def _look(self) -> None:
+        """Show what was recorded since; the derived views now and then."""
         calls, log = self.calls, self.log_pane
         changed = self._was_live and self.session.refresh()
         finished = self._was_live and not self.session.live
@@ -242,6 +262,9 @@ class ShimbenchApp(App[None]):
             log.advance()
         elif self._views_stale:
             log.advance()
+        if now >= self._header_due and self.session.live:
+            self._header_due = now + VIEW_PERIOD
+            self._show_header()
         if due and (self._views_stale or self.session.live):
             self._views_stale = False
             self._update_views()
@@ -257,8 +280,17 @@ class ShimbenchApp(App[None]):
         """A call on one line."""
         return self.facts.decoder.text(self.session, row)
 
+    def _take_marks(self) -> None:
+        events = self.session.events
+        for event in events[self._events_read :]:
+            if event.kind == "mark":
+                self.calls.marks[int(event.fields["call"]) - 1] = str(event.fields.get("note") or "")
+                self.calls.refresh()
+        self._events_read = len(events)
+
     def _update_views(self) -> None:
         self.facts.update()
+        self._take_marks()
         if self.tab == "coverage":
             self.query_one(CoveragePane).show_rows()
         if self.tab == "device":
@@ -278,11 +310,12 @@ class ShimbenchApp(App[None]):
         width = self.size.width
         facts = header_facts(self.session, self.loop.status if self.loop is not None else None)
         self.query_one("#header", Bar).show(HeaderLine(facts).parts(width))
-        right = ""
+        right = f"{facts.run_ns / 1e9:.1f} s " if facts.run_ns is not None else ""
+        stages = stage_parts(self.facts.mode, self.facts.stages(), width - len(right) - 2)
         if facts.save_to_call is not None:
-            right = f"save to first call {duration_text(int(facts.save_to_call * 1e9))} "
-        stages = stage_parts(self.facts.mode, self.facts.stages(), width)
-        self.query_one("#stages", Bar).show(stages, [(right, "dim")] if right and width >= 120 else None)
+            longer = f"save to first call {duration_text(int(facts.save_to_call * 1e9))}   {right}"
+            right = longer if len(parts_text(stages)) + len(longer) + 3 <= width else right
+        self.query_one("#stages", Bar).show(stages, [(right, "dim")] if right else None)
         notes = "w evidence  o source" if self.why.targets else ""
         self.query_one("#why-rule", Rule).show(info="evidence", notes=notes)
 
@@ -291,6 +324,7 @@ class ShimbenchApp(App[None]):
         if event.kind == "problem":
             self.notify(event.text, severity="error")
         elif event.kind == "build-finished" and not event.fields.get("ok", True):
+            self._views_due = 0.0
             self.notify("the build failed: the run before goes on (5 shows why)", severity="error")
             if self.pane != "build":
                 self.tab = "build"
@@ -325,13 +359,25 @@ class ShimbenchApp(App[None]):
                 hint = "regular expression, ! first for the lines that don't match"
         prompt.display = True
         self.query_one(KeyLine).display = False
-        prompt.ask(kind, text, hint)
+        prompt.ask(kind, text, hint, self._candidates if kind == "filter" and self.pane == "calls" else None)
+
+    def _candidates(self, text: str, cursor: int) -> list[Completion]:
+        from workbench.filter.complete import complete
+
+        return complete(text, cursor, self.session)
+
+    def on_prompt_offered(self, message: Prompt.Offered) -> None:
+        """What could stand at the cursor of the prompt, over it."""
+        offers = self.query_one("#offers", Bar)
+        offers.display = bool(message.parts)
+        offers.show(message.parts)
 
     def on_prompt_answered(self, message: Prompt.Answered) -> None:
         """Do what was asked for, and give the keys back to the pane."""
         if message.text is not None and not self._answer(message.kind, message.text.strip()):
             return
         self.query_one(Prompt).display = False
+        self.query_one("#offers").display = False
         self.query_one(KeyLine).display = True
         self.view.focus()
 
@@ -373,9 +419,13 @@ class ShimbenchApp(App[None]):
             self.show_pane("calls")
 
     def next_error(self, step: int) -> None:
-        """Go to the next or previous failed call."""
-        if not self.calls.next_error(step):
-            self.notify("no failed call after this one" if step > 0 else "no failed call before this one")
+        """Go to the next or previous failed call, at the end round to the other end."""
+        if self.calls.next_error(step):
+            return
+        if not self.calls.first_error(step):
+            self.notify("no call failed" + (", of those the filter passes" if self.calls.filter_text else ""))
+            return
+        self.notify("round to the first failed call" if step > 0 else "round to the last failed call")
 
     def next_match(self, step: int) -> None:
         """Go on with the search."""
@@ -447,17 +497,17 @@ class ShimbenchApp(App[None]):
         row = self.calls.selected_row()
         if row is not None and self.loop is not None:
             self.loop.collector.event("mark", call=row + 1, note=note)
-            self.calls.marks[row] = note
-            self.calls.refresh()
+            self._views_stale = True
 
     def show_help(self) -> None:
         """The keys, the focused pane's first."""
-        from workbench.panes.overlays import Overlay, help_lines
+        from workbench.panes.overlays import HELP_INDENT, Overlay, filter_lines, help_lines
 
         rows = registry()
         groups = [(self.pane, tuple(rows.all(self.pane))), ("every pane", tuple(rows.all("lines"))),
                   ("everywhere", tuple(rows.all("global")))]  # fmt: skip
-        self.push_screen(Overlay(f"HELP {self.pane}", help_lines(self.pane, self.pane, groups)))
+        lines = help_lines(groups) + filter_lines()
+        self.push_screen(Overlay(f"HELP {self.pane}", lines, indent=HELP_INDENT, words=True))
 
     # What follows the cursor
 
@@ -510,6 +560,41 @@ class ShimbenchApp(App[None]):
         number = self.log_pane.selected_number()
         if number is not None:
             self.go_to_call(str(max(self.session.log.line(number).after_call, 1)))
+
+    # Stacks
+
+    def no_stacks(self) -> str | None:
+        """Why the target's stacks can't be read."""
+        from workbench.panes.stacks import no_debugger
+
+        if self.loop is None:
+            return "this is a saved session: nothing runs"
+        return no_debugger() or (None if self._process() else "no process of the target is alive")
+
+    def _process(self) -> Process | None:
+        """The selected process if it lives, else that of the oldest call under way, else the newest."""
+        alive = [each for each in self.session.processes if each.ended_ns is None and each.role == "target"]
+        selected = self.query_one(ProcessesPane).selected if self.pane == "processes" else None
+        hanging = sorted(self.session.in_flight(), key=lambda call: call.started_ns)
+        for index in (selected, *(call.process for call in hanging)):
+            for process in alive:
+                if process.index == index:
+                    return process
+        return alive[-1] if alive else None
+
+    async def show_stacks(self) -> None:
+        """The stacks of all threads of a process, over the panes."""
+        from workbench.panes.overlays import Overlay
+        from workbench.panes.stacks import stacks_of
+
+        process = self._process()
+        if process is None:
+            return
+        self.notify(f"gdb reads the stacks of {process.pid}")
+        lines = await stacks_of(process.pid)
+        shown = [TextLine([(line, "head" if line.startswith("Thread ") else "plain")]) for line in lines]
+        title = f"STACKS {process.pid} {process.exe.rsplit('/', 1)[-1]}"
+        self.push_screen(Overlay(title, shown, "\n".join(lines), indent=4))
 
     # Source
 

@@ -114,7 +114,7 @@ def test_a_call_through_a_table_names_table_and_slot(builder: SessionBuilder) ->
     item = Item(ItemKind.TABLE, 0, table.bytes, 16)
     builder.call(Pseudo.TABLE_SLOT, args=(2, 0x10, 0x20, 0x30), result=400, items=[item])
     text = decoded(builder)
-    assert text == f"{table} (ContextLocalStorage) slot[2](0x10, 0x20, 0x30) -> 400"
+    assert text == "ContextLocalStorage[2](0x10, 0x20, 0x30) -> 400"
 
 
 def test_every_function_of_the_model_can_be_decoded(builder: SessionBuilder, model: dict[str, Any]) -> None:

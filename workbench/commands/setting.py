@@ -55,13 +55,17 @@ def make_loop(
 def run_workbench(loop: Loop) -> int:
     """The workbench's panes over a loop, until one quits; -> exit status."""
     import asyncio
+    import signal
 
     from workbench.app import ShimbenchApp
     from workbench.loop.loop import running
 
     async def show() -> None:
+        app = ShimbenchApp(loop=loop, session=loop.session)
+        for number in (signal.SIGHUP, signal.SIGTERM):  # the terminal was closed, or we are to end
+            asyncio.get_running_loop().add_signal_handler(number, app.exit)
         async with running(loop):
-            await ShimbenchApp(loop=loop, session=loop.session).run_async()
+            await app.run_async()
             print("shimbench: ending the target", file=sys.stderr, flush=True)
 
     loop.open()

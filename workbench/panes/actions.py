@@ -111,6 +111,15 @@ def pane_actions() -> tuple[Action, ...]:
             lambda app: app.no_source(),
         ),
         _row(
+            "stacks",
+            "b",
+            "global",
+            "Stacks",
+            "The native stacks of all threads of the process that hangs, or is selected, read by gdb.",
+            lambda app: app.show_stacks(),
+            lambda app: app.no_stacks(),
+        ),
+        _row(
             "calls.next-error",
             "e",
             "global",

@@ -13,7 +13,7 @@ from workbench.panes.actions import bindings
 from workbench.panes.call_lines import CallFilter, CallLine, CallLines
 from workbench.panes.format import count_text, duration_text, elide, time_text
 from workbench.panes.lines import Ink, LineView, Part, column
-from workbench.panes.outcomes import Outcomes
+from workbench.panes.outcomes import Outcomes, short_result
 
 if TYPE_CHECKING:
     from sessions import Row, Session
@@ -153,6 +153,11 @@ class CallsPane(LineView):
         found = self._error_from(at, step)
         return found is not None and self.show_row(found, by_user=True)
 
+    def first_error(self, step: int) -> bool:
+        """Go to the first failed call there is, or (-1) to the last."""
+        found = self._error_from(-1 if step > 0 else self.calls.scanned, step)
+        return found is not None and self.show_row(found, by_user=True)
+
     def _error_from(self, row: int, step: int) -> int | None:
         total = self.calls.scanned
         start = row + 1 if step > 0 else row - 1
@@ -262,15 +267,12 @@ def call_parts(call: DecodedCall, result: Ink, room: int) -> list[Part]:
     arrow = " -> " if call.result else ""
     shown = call.result
     if len(call.name) + len(given) + 2 + len(arrow) + len(shown) > room:
-        shown = (
-            shown.removeprefix("CUDA_ERROR_")
-            .removeprefix("NVML_ERROR_")
-            .removeprefix("CUDA_")
-            .removeprefix("NVML_")
-        )
+        shown = short_result(shown)
         # A name that is asked for, or any other string, says more than the pointers around it.
         quoted = [each.text for each in call.arguments if not each.out and each.text.startswith('"')]
-        left = [word for word in words if not word.endswith('"')]
+        # Where a value was written is worth less than the value, which stands behind the result.
+        written = {each.name for each in call.arguments if each.out}
+        left = [word for word in words if not word.endswith('"') and word.split("=", 1)[0] not in written]
         given = elide(
             ", ".join([*quoted, *left]), max(room - len(call.name) - 2 - len(arrow) - len(shown), 1)
         )

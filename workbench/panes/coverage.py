@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from workbench.panes.format import count_text
 from workbench.panes.lines import Ink, Part, TextLine, TextLines, column
+from workbench.panes.outcomes import short_result
 
 if TYPE_CHECKING:
     from workbench.views.coverage import Coverage, CoverageRow
@@ -79,20 +80,11 @@ class CoveragePane(TextLines):
         else:
             if row.performed is False:
                 parts.append(("not performed  ", "warn"))
-            parts.append(
-                (
-                    f"{count_text(row.calls)} calls  " if row.calls else "not called  ",
-                    "plain" if row.calls else "dim",
-                )
-            )
+            parts.append(_calls_text(row.calls))
             if row.last_result:
                 fine = row.last_result.endswith("SUCCESS")
-                parts.append(
-                    (
-                        f"last {row.last_result}  ",
-                        "ok" if fine else "warn" if "NOT_S" in row.last_result else "error",
-                    )
-                )
+                ink = "ok" if fine else "warn" if "NOT_S" in row.last_result else "error"
+                parts += [("last ", "dim"), (f"{short_result(row.last_result)}  ", ink)]
         askers = list(dict.fromkeys(asked.by for asked in row.asked))
         if askers:
             parts.append((f"asked by {', '.join(askers[:2])}", "plain" if missing else "dim"))
@@ -132,6 +124,12 @@ class CoveragePane(TextLines):
         rows = self.coverage.rows()
         fatal = sum(not row.answered and row.effect.startswith("fatal") for row in rows)
         return f"{fatal} fatal of {count_text(len(rows))}" if rows else ""
+
+
+def _calls_text(calls: int) -> Part:
+    if not calls:
+        return ("not called  ", "dim")
+    return (f"{count_text(calls)} call{'' if calls == 1 else 's'}  ", "plain")
 
 
 def _group(row: CoverageRow) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from workbench.panes.demangle import demangled
 from workbench.panes.format import bytes_text, count_text
 from workbench.panes.lines import Ink, Part, TextLine, TextLines, column
 
@@ -118,7 +119,7 @@ class DevicePane(TextLines):
         key = f"kernels {state.process}"
         for kernel in ranked if key in self.open else ranked[:_FEW]:
             launched = column(count_text(kernel.launches), 13, "value", right=True)
-            lines.append(TextLine([launched, (" x  ", "dim"), (kernel.name, "name")], key))
+            lines.append(TextLine([launched, (" x  ", "dim"), (demangled(kernel.name), "name")], key))
         return lines + self._rest(key, len(ranked))
 
     def _rest(self, key: str, amount: int) -> list[TextLine]:

@@ -41,6 +41,7 @@ class HeaderFacts:
     lost: int = 0
     live: bool = False
     save_to_call: float | None = None
+    run_ns: int | None = None  # since the run began, or how long it took
 
 
 def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
@@ -49,15 +50,18 @@ def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
     build: dict[str, Any] = {}
     save_to_call: float | None = None
     ended: dict[str, Any] | None = None
+    began: int | None = None
+    stopped: int | None = None
     for event in session.events:
         if event.kind == "run":
             run_event, ended, save_to_call = event.fields, None, None
+            began, stopped = event.time_ns, None
         elif event.kind == "build":
             build = event.fields
         elif event.kind == "first-call":
             save_to_call = event.fields.get("seconds_since_save")
         elif event.kind == "run-end":
-            ended = event.fields
+            ended, stopped = event.fields, event.time_ns
     run = int(run_event.get("run") or max((process.run for process in session.processes), default=0))
     mine = [process for process in session.processes if process.run == run and process.role in ("", "target")]
     alive = sum(process.ended_ns is None for process in mine)
@@ -84,7 +88,19 @@ def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
     return HeaderFacts(
         run, shim, f"{detail} {str(name)[:4]}".strip(), host, target, alive if session.live else len(mine),
         bool(alive), len(session.calls), int(session.lost), session.live, save_to_call,
+        None if began is None else max(_last_moment(session, stopped) - began, 0),
     )  # fmt: skip
+
+
+def _last_moment(session: Session, stopped: int | None) -> int:
+    """When the newest run ended; while it goes on, now; where neither is known, the last call or line."""
+    if stopped is not None:
+        return stopped
+    if session.live:
+        return session.now_ns()
+    calls, log = len(session.calls), len(session.log)
+    last = session.calls.row(calls - 1) if calls else None
+    return max(last.time + last.duration if last else 0, session.log.line(log - 1).time_ns if log else 0)
 
 
 class Bar(Inked, Widget):
@@ -125,11 +141,12 @@ class HeaderLine:
 
     def parts(self, width: int) -> list[Part]:
         """The line for a width."""
-        for target_width in (60, 40, 26, 18, 12):
-            parts = self._parts(target_width, brief=target_width < 40, named=width >= 90)
-            if len(parts_text(parts)) + 2 <= width:
+        facts = self.facts
+        for brief in (False, True):
+            rest = len(parts_text(self._parts(0, brief=brief, named=width >= 90))) + 2
+            if width - rest >= min(24, len(facts.target)):
                 break
-        return parts
+        return self._parts(max(width - rest, 8), brief=brief, named=width >= 90)
 
     def _parts(self, target_width: int, brief: bool, named: bool) -> list[Part]:
         facts = self.facts
@@ -146,7 +163,7 @@ class HeaderLine:
             (facts.host, inks.get(facts.host, "ok" if facts.host == "running" else "error")),
         ]
         count = f"{facts.processes} process{'' if facts.processes == 1 else 'es'}"
-        target = elide(facts.target or "none", target_width)
+        target = elide(facts.target or "none", target_width) if target_width else ""
         parts += [
             bar,
             ("" if brief else "target ", "dim"),

@@ -118,6 +118,12 @@ class Outcomes:
                 tally.insert(0, ("ok", "ok", int(count)))
             else:
                 name = self.session.schema.enum_name(kind, int(value)) or str(value)
-                short = name.removeprefix("CUDA_ERROR_").removeprefix("NVML_ERROR_")
-                tally.append((short, self.ink(function, int(value), 0), int(count)))
+                tally.append((short_result(name), self.ink(function, int(value), 0), int(count)))
         return tally
+
+
+def short_result(name: str) -> str:
+    """A result without what all of its kind begin with: `NOT_FOUND`, `ok`."""
+    if name in ("CUDA_SUCCESS", "NVML_SUCCESS"):
+        return "ok"
+    return name.removeprefix("CUDA_ERROR_").removeprefix("NVML_ERROR_")

@@ -14,18 +14,23 @@ from workbench.panes.actions import key_text
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.lines import Part, TextLine, TextLines, column, wrapped
 
+HELP_INDENT = 42
+"""Columns of keys and titles before the sentence that explains them."""
+
 
 class _Content(TextLines):
     """Lines wrapped to the width there is."""
 
-    def __init__(self, source: Sequence[TextLine]) -> None:
+    def __init__(self, source: Sequence[TextLine], indent: int, words: bool) -> None:
         super().__init__(id="overlay-lines")
         self.source = source
+        self.indent, self.words = indent, words
 
     def on_resize(self) -> None:
         """Wrap anew."""
         width = max(self.scrollable_content_region.width, 10)
-        self.set_lines([TextLine(row) for line in self.source for row in wrapped(line.parts, width)])
+        rows = [row for line in self.source for row in wrapped(line.parts, width, self.indent, self.words)]
+        self.set_lines([TextLine(row) for row in rows])
         super().on_resize()
 
 
@@ -37,8 +42,11 @@ class Overlay(ModalScreen[None]):
         Binding("y", "copy", "Copy", show=False),
     ]
 
-    def __init__(self, title: str, lines: Sequence[TextLine], copied: str = "") -> None:
+    def __init__(
+        self, title: str, lines: Sequence[TextLine], copied: str = "", *, indent: int = 0, words: bool = False
+    ) -> None:
         super().__init__()
+        self.indent, self.words = indent, words
         self.heading = title
         self.lines = lines
         self.copied = copied
@@ -48,7 +56,7 @@ class Overlay(ModalScreen[None]):
         rule = Rule([Tab("", self.heading, "overlay")], "┌", "┐", id="overlay-rule")
         rule.show(notes="y copy  Esc close" if self.copied else "Esc close")
         yield rule
-        yield _Content(self.lines)
+        yield _Content(self.lines, self.indent, self.words)
 
     def on_mount(self) -> None:
         """Keys move the lines at once."""
@@ -61,7 +69,7 @@ class Overlay(ModalScreen[None]):
             self.notify("copied")
 
 
-def help_lines(pane: str, title: str, groups: Sequence[tuple[str, Sequence[Action]]]) -> list[TextLine]:
+def help_lines(groups: Sequence[tuple[str, Sequence[Action]]]) -> list[TextLine]:
     """Keys by place: the focused pane's first."""
     lines: list[TextLine] = []
     for heading, actions in groups:
@@ -72,7 +80,21 @@ def help_lines(pane: str, title: str, groups: Sequence[tuple[str, Sequence[Actio
         for action in rows:
             parts: list[Part] = [
                 column(f"  {key_text(action)}", 16, "accent"),
-                column(action.title, 18, "name"),
+                column(action.title, HELP_INDENT - 16, "name"),
             ]
-            lines.append(TextLine([*parts, (" " + action.help, "plain")], action.name))
+            lines.append(TextLine([*parts, (action.help, "plain")], action.name))
     return lines[1:]
+
+
+def filter_lines() -> list[TextLine]:
+    """The words of the filter language, from the rows that define it."""
+    from workbench.filter.terms import TERMS, WORDS
+
+    lines = [TextLine([]), TextLine([(" what a filter may say", "head")])]
+    for usage, help_text, example in (
+        *((term.syntax, term.help, term.example) for term in TERMS),
+        *((word.word, word.help, "") for word in WORDS),
+    ):
+        parts: list[Part] = [column(f"  {usage}", HELP_INDENT, "accent"), (help_text, "plain")]
+        lines.append(TextLine([*parts, (f"  {example}", "dim")]))
+    return lines

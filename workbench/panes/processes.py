@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from workbench.panes.format import count_text, duration_text
@@ -52,13 +53,18 @@ class ProcessesPane(TextLines):
             parts.append((f"  {count_text(process.lost)} calls LOST", "fatal"))
         lines = [TextLine(parts, process.index)]
         under = indent.replace("├─", "│ ").replace("└─", "  ") + "   "
-        lines.append(TextLine([(under, "rule"), (" ".join(process.argv), "dim")], process.index))
+        command = " ".join(self._short(word) for word in process.argv)
+        lines.append(TextLine([(under, "rule"), (command, "dim")], process.index))
         for soname, path in mapped_libraries(process):
             lines.append(
-                TextLine([(under, "rule"), (f"{soname} ", "accent"), (path, "plain")], process.index)
+                TextLine(
+                    [(under, "rule"), (f"{soname} ", "accent"), (self._short(path), "plain")], process.index
+                )
             )
         if process.index in self.open:
-            lines.append(TextLine([(under, "rule"), (f"in {process.cwd}", "dim")], process.index))
+            lines.append(
+                TextLine([(under, "rule"), (f"in {self._short(process.cwd)}", "dim")], process.index)
+            )
             for key, value in sorted(process.env.items()):
                 lines.append(
                     TextLine([(under, "rule"), (f"{key}=", "accent"), (value, "plain")], process.index)
@@ -69,6 +75,13 @@ class ProcessesPane(TextLines):
             branch = "└─" if number == len(following) - 1 else "├─"
             lines += self._tree(child, children, f"{trunk}{branch}", depth + 1)
         return lines
+
+    def _short(self, path: str) -> str:
+        """A path with `session` for this session's folder and `~` for home."""
+        for folder, name in ((str(self.session.path.resolve()), "session"), (str(Path.home()), "~")):
+            if path == folder or path.startswith(folder + "/"):
+                return name + path[len(folder) :]
+        return path
 
     def toggle(self) -> bool:
         """Open or close the process under the cursor: directory and environment."""

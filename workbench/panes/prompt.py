@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
@@ -13,7 +14,10 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
-from workbench.panes.lines import Inked
+from workbench.panes.lines import Inked, Part
+
+if TYPE_CHECKING:
+    from workbench.filter.complete import Completion
 
 
 class KeyLine(Inked, Widget):
@@ -83,17 +87,75 @@ class Prompt(Input):
         kind: str
         text: str | None
 
+    @dataclass
+    class Offered(Message):
+        """What could stand at the cursor; nothing when there is nothing to offer."""
+
+        parts: list[Part]
+
     def __init__(self, *, id: str = "prompt") -> None:
         super().__init__(id=id, compact=True, select_on_focus=False)
         self.kind = "search"
+        self._complete: Callable[[str, int], list[Completion]] | None = None
+        self._offers: list[Completion] = []
+        self._taken: int | None = None  # index of the offer that stands in the text
+        self._typed = ""  # the text and the cursor before an offer was taken
+        self._typed_cursor = 0
 
-    def ask(self, kind: str, text: str, hint: str) -> None:
-        """Show it with the text to edit."""
+    def ask(
+        self,
+        kind: str,
+        text: str,
+        hint: str,
+        candidates: Callable[[str, int], list[Completion]] | None = None,
+    ) -> None:
+        """Show it with the text to edit; `candidates` says what could stand at the cursor."""
         self.kind = kind
+        self._complete = candidates
+        self._taken = None
         self.placeholder = hint
         self.value = text
         self.cursor_position = len(text)
+        self._offer()
         self.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """New text, new candidates, unless the change was taking one."""
+        event.stop()
+        if self._taken is None or self.value != self._with(self._offers[self._taken]):
+            self._taken = None
+            self._offer()
+
+    def complete(self, step: int) -> None:
+        """Take the next (1) or previous (-1) candidate."""
+        if not self._offers:
+            return
+        if self._taken is None:
+            self._typed, self._typed_cursor = self.value, self.cursor_position
+            self._taken = 0 if step > 0 else len(self._offers) - 1
+        else:
+            self._taken = (self._taken + step) % len(self._offers)
+        offer = self._offers[self._taken]
+        self.value = self._with(offer)
+        self.cursor_position = offer.start + len(offer.text)
+        self._tell()
+
+    def _with(self, offer: Completion) -> str:
+        return self._typed[: offer.start] + offer.text + self._typed[self._typed_cursor :]
+
+    def _offer(self) -> None:
+        self._offers = self._complete(self.value, self.cursor_position) if self._complete else []
+        self._tell()
+
+    def _tell(self) -> None:
+        first = self._taken or 0
+        parts: list[Part] = [("Tab  ", "accent")] if self._offers else []
+        for number, offer in enumerate(self._offers[first : first + 12], first):
+            parts += [
+                (offer.text, "focused" if number == self._taken else "name"),
+                (f" {offer.help}   ", "dim"),
+            ]
+        self.post_message(self.Offered(parts))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter."""

@@ -152,6 +152,10 @@ class CallDecoder:
         table = self.schema.model.get("tables", {}).get(text)
         return f"{text} ({table['name']})" if table else text
 
+    def _short_table_name(self, data: bytes) -> str:
+        whole = self._table_name(data)
+        return whole.partition("(")[2].removesuffix(")") or whole
+
     def _result(self, row: Row, function: Function | None, items: list[Item]) -> str:
         if row.flags & UNRETURNED:
             return "never returned"
@@ -176,7 +180,7 @@ class CallDecoder:
             table = next((item.data for item in items if item.kind == ItemKind.TABLE), b"")
             slot, *words = words_of(row.args, items)
             given = [Argument("", "", f"0x{word:x}", False) for word in words]
-            return DecodedCall(f"{self._table_name(table)} slot[{slot}]", given, str(row.result))
+            return DecodedCall(f"{self._short_table_name(table)}[{slot}]", given, str(row.result))
         if row.function == Pseudo.UNKNOWN:
             words = words_of(row.args, items)
             given = [Argument("", "", f"0x{word:x}", False) for word in words]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sessions.calls import Row
 
 BATCH = 1 << 20
-SHOWN_AFTER_NS = 100_000_000  # calls under way for less are just busy
+SHOWN_AFTER_NS = 1_000_000_000  # calls under way for less are just busy
 
 _FAILING = re.compile(
     rb"\berror\b|\bERROR\b|\bfail(?:ed|ure)\b|\bFATAL\b|\bfatal\b|\babort|\bpanic\b|[Ss]egmentation fault"

@@ -1,0 +1,142 @@
+"""The real workbench, keys and all, on a real loop, collector and runtime, over a shim that is not ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+from conftest import PATIENCE_SECONDS, copy_foreign_shim
+from textual.pilot import Pilot
+
+from workbench.app import ShimbenchApp
+from workbench.config import load_config
+from workbench.loop.loop import Loop, running
+from workbench.native import NativePaths
+from workbench.panes.build import BuildPane
+from workbench.panes.lines import LineView, parts_text
+from workbench.target.command import find_target
+
+Project = Callable[..., Path]
+
+
+@pytest.fixture
+def project(native_paths: NativePaths, tmp_path: Path) -> Project:
+    """A folder with the foreign shim, built with make's variables, to be edited by the test."""
+    return lambda **variables: copy_foreign_shim(
+        tmp_path / "shim", native_paths, {name: str(value) for name, value in variables.items()}
+    )
+
+
+@pytest.fixture
+def command(cudart: Callable[[str], Path], target_programs: Path) -> list[str]:
+    """A program that loads libcudart and asks it for a device and memory."""
+    return [str(target_programs / "probe"), str(cudart("13.0") / "libcudart.so.13")]
+
+
+@contextlib.asynccontextmanager
+async def workbench(directory: Path, command: list[str]) -> AsyncIterator[Pilot[None]]:
+    """The application as `shimbench DIR -- COMMAND` runs it, in a terminal of 120x40."""
+    config = load_config(directory)
+    session = directory.parent / "session"
+    loop = Loop(config, session, target=find_target(config, command, directory.parent))
+    loop.open()
+    async with running(loop):
+        app = ShimbenchApp(loop=loop, session=loop.session)
+        async with app.run_test(size=(120, 40)) as pilot:
+            yield pilot
+
+
+async def reached(pilot: Pilot[None], condition: Callable[[ShimbenchApp], object], what: str) -> None:
+    """Wait until `condition` holds of the application."""
+    app = cast(ShimbenchApp, pilot.app)
+    deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    while not condition(app):
+        if asyncio.get_running_loop().time() > deadline:
+            pytest.fail(f"waited {PATIENCE_SECONDS:g} s in vain for {what}; the screen:\n{screen(app)}")
+        await pilot.pause(0.02)
+
+
+def screen(app: ShimbenchApp) -> str:
+    """What stands on the screen, as text."""
+    height = app.size.height
+    lines = app.screen._compositor.render_strips()
+    return "\n".join(strip.text for strip in lines[:height])
+
+
+def pane_text(app: ShimbenchApp, pane: str) -> str:
+    """All lines of a pane, also those that are out of sight."""
+    view = app.query_one(f"#{pane}", LineView)
+    return "\n".join(parts_text(view.draw(index, 400)) for index in range(view.count()))
+
+
+async def test_an_edit_shows_in_header_and_log_and_a_syntax_error_in_the_build_pane(
+    project: Project, command: list[str]
+) -> None:
+    directory = project()
+    source = directory / "memory.c"
+    async with workbench(directory, command) as pilot:
+        await reached(
+            pilot, lambda app: "cudaMalloc: 0, no error" in screen(app), "the first run's last line"
+        )
+        assert "run 1 " in screen(cast(ShimbenchApp, pilot.app))
+
+        good = source.read_text()
+        source.write_text(good.replace("*total = FAULT", "*total = 1 ? 3ull << 30 : FAULT"))
+        await reached(
+            pilot,
+            lambda app: "run 2 " in screen(app) and "cudaMemGetInfo: 0, no error, 3072 MiB" in screen(app),
+            "the edit in the log, and its run in the header",
+        )
+        await reached(pilot, lambda app: "save to first call" in screen(app), "how long the edit took")
+
+        source.write_text(good.replace("used += bytes;", "used += ;"))
+        await reached(pilot, lambda app: "shim failed" in screen(app), "the failed build in the header")
+        await reached(
+            pilot, lambda app: "expected expression" in pane_text(app, "build"), "the diagnostic's pane"
+        )
+        app = cast(ShimbenchApp, pilot.app)
+        assert app.query_one(BuildPane).display and "used += ;" in pane_text(app, "build")
+        assert "run 2 " in screen(app)
+        place = app.query_one(BuildPane).selected_place()
+        assert place is not None and Path(place.path).name == "memory.c"
+        assert source.read_text().splitlines()[place.line - 1].strip() == "used += ;"
+
+        source.write_text(good)
+        await reached(pilot, lambda app: "run 3 " in screen(app), "a run of what was put right")
+        await pilot.press("r")
+        await reached(pilot, lambda app: "run 4 " in screen(app), "the run that r asked for")
+
+
+async def test_a_call_that_hangs_is_named_with_its_age(project: Project, command: list[str]) -> None:
+    async with workbench(project(FAULT="INIT_HANG"), command) as pilot:
+        await reached(
+            pilot, lambda app: "cuInit under way for" in screen(app), "the call under way in the WHY pane"
+        )
+        await reached(pilot, lambda app: "in flight" in pane_text(app, "calls"), "the call in the calls pane")
+
+
+async def test_a_mark_is_there_when_the_session_is_opened_again(project: Project, command: list[str]) -> None:
+    directory = project()
+    async with workbench(directory, command) as pilot:
+        await reached(pilot, lambda app: "cudaMalloc: 0, no error" in screen(app), "the end of the run")
+        await pilot.press("g", ";", *"look here", "enter")
+        await reached(pilot, lambda app: app.calls.marks == {0: "look here"}, "the mark")
+    from sessions import open_session
+
+    app = ShimbenchApp(None, open_session(directory.parent / "session"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await reached(pilot, lambda app: app.calls.marks == {0: "look here"}, "the mark, read back")
+
+
+async def test_the_filter_offers_what_the_session_holds(project: Project, command: list[str]) -> None:
+    async with workbench(project(), command) as pilot:
+        await reached(pilot, lambda app: "cudaMalloc: 0, no error" in screen(app), "the end of the run")
+        await pilot.press("f", *"cuMemAl")
+        await reached(pilot, lambda app: "cuMemAlloc_v2 function" in screen(app), "the candidates")
+        await pilot.press("tab", "enter")
+        app = cast(ShimbenchApp, pilot.app)
+        assert app.calls.filter_text.startswith("cuMemAl")
