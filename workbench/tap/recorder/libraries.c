@@ -61,6 +61,8 @@ static bool read_object(const struct dl_phdr_info *info, struct tap_object *obje
     for (; dynamic && dynamic->d_tag != DT_NULL; dynamic++) {
         /* glibc relocates these in place; the vdso's stay relative. */
         uint64_t value = dynamic->d_un.d_ptr;
+        if (dynamic->d_tag == DT_STRSZ)
+            object->names.strings_size = value;
         const void *address = (const void *)(value < info->dlpi_addr ? value + info->dlpi_addr : value);
         switch (dynamic->d_tag) {
         case DT_SYMTAB:
@@ -146,8 +148,14 @@ void *shimbench_symbol_in(const struct tap_object *object, const char *name, boo
 
 /* The number of symbols among which all undefined ones are: the hashed ones come last. */
 static uint32_t import_limit(const struct tap_object *object) {
-    if (object->names.gnu)
-        return object->names.gnu[1];
+    const uint32_t *gnu = object->names.gnu;
+    if (gnu && gnu[0] == 1 && gnu[1] == 1 && gnu[4 + 2 * gnu[2]] == 0) {
+        /* GNU ld's way to say that nothing is hashed: it puts the strings right behind the symbols. */
+        uint64_t size = (uint64_t)object->names.strings - (uint64_t)object->names.symbols;
+        return size < 1u << 26 ? (uint32_t)(size / sizeof(ElfW(Sym))) : 0;
+    }
+    if (gnu)
+        return gnu[1];
     return object->names.sysv[1];
 }
 
@@ -225,9 +233,9 @@ static uint32_t seen_count;
 static unsigned long long adds_seen;
 static uint32_t walking;
 
-static void record_import(const struct dl_phdr_info *info, const char *name) {
+static void record_import(const struct tap_object *object, const char *name) {
     struct tap_call call;
-    if (!tap_enter(&call, TAP_FN_DLSYM, info->dlpi_addr, 0, 0, 0, 0))
+    if (!tap_enter(&call, TAP_FN_DLSYM, object->start, 0, 0, 0, 0))
         return;
     call.flags |= TAP_FLAG_LINK_TIME;
     void *answer = shimbench_find_symbol(name, 0);
@@ -269,8 +277,9 @@ static int walk_imports(struct dl_phdr_info *info, size_t size, void *data) {
     for (uint32_t i = 1; i < count; i++) {
         const ElfW(Sym) *symbol = symbol_at(&object, i);
         const char *name = object.names.strings + symbol->st_name;
-        if (symbol->st_shndx == SHN_UNDEF && shimbench_is_driver_name(name))
-            record_import(info, name);
+        if (symbol->st_shndx == SHN_UNDEF && symbol->st_name < object.names.strings_size &&
+            shimbench_is_driver_name(name))
+            record_import(&object, name);
     }
     return 0;
 }

@@ -41,6 +41,8 @@ struct tap_local {
     uint32_t busy;          /* a record is being written: a signal handler's calls pass through */
     int32_t dlopen_mode;    /* of the dlopen this thread is inside of; 0 none */
     uint32_t load_failures; /* shims this thread failed to load behind a tap */
+    uint32_t module_size;   /* of the module the last caller lay in, at `module_start` */
+    uint64_t module_start;
 };
 static_assert(sizeof(struct tap_local) <= 64, "small enough for the static TLS surplus");
 
@@ -78,6 +80,8 @@ extern TAP_PUBLIC struct tap_process shimbench_process;
 /* Makes the thread ready to record: registration after a fork, a thread block, a chunk. False when
  * the call is to pass through unrecorded. */
 TAP_PUBLIC bool shimbench_prepare(void);
+/* Sees to it that the module a caller lies in is on record, ahead of the call. */
+TAP_PUBLIC __attribute__((cold)) void shimbench_note_caller(uint64_t caller);
 /* The slow end of tap_leave: a chunk change, or losses to report. */
 TAP_PUBLIC void shimbench_leave_slowly(const struct tap_call *call, int32_t result, uint64_t end);
 
@@ -98,6 +102,8 @@ static inline bool tap_enter(struct tap_call *call, uint16_t function, uint64_t 
         return false;
     if (TAP_UNLIKELY(__atomic_load_n(&shimbench_process.region->paused, __ATOMIC_RELAXED)))
         return false;
+    if (TAP_UNLIKELY(caller - local->module_start >= local->module_size))
+        shimbench_note_caller(caller);
     call->caller = caller;
     call->function = function;
     call->flags = 0;
@@ -231,6 +237,7 @@ struct tap_object {
     struct {
         const void *symbols;
         const char *strings;
+        uint64_t strings_size;
         const uint32_t *sysv;
         const uint32_t *gnu;
     } names;
