@@ -48,7 +48,7 @@ class Process:
     maps: list[Mapping] = field(default_factory=list)
     parent_index: int = -1
     lost: int = 0
-    modules: list[Module] = field(default_factory=list)
+    modules: list[Module] = field(default_factory=list)  # by address; unloaded ones too, till mapped over
     registered: bool = False  # its tap has spoken to the collector
 
     def module_at(self, address: int) -> Module | None:
@@ -64,6 +64,19 @@ class Process:
         if module is None:
             return f"0x{address:x}"
         return f"{PurePosixPath(module.path).name}+0x{address - module.start:x}"
+
+
+def _put_over(before: list[Module], modules: list[Module]) -> list[Module]:
+    """Modules by address: the new ones, and those from before that none of the new ones overlaps."""
+    latest = sorted(modules, key=lambda module: module.start)
+    kept = []
+    for module in before:
+        place = bisect_right(latest, module.start, key=lambda other: other.start)
+        below = latest[place - 1] if place else None
+        above = latest[place] if place < len(latest) else None
+        if (below is None or below.end <= module.start) and (above is None or above.start >= module.end):
+            kept.append(module)
+    return sorted(kept + latest, key=lambda module: module.start)
 
 
 _PLAIN = ("pid", "ppid", "exe", "argv", "env", "cwd", "run", "role", "registered")
@@ -103,7 +116,7 @@ class Processes:
             process.signal = fields.get("signal")
         elif event.kind == "modules":
             modules = [Module(str(path), int(start), int(end)) for path, start, end in fields["modules"]]
-            process.modules = sorted(modules, key=lambda module: module.start)
+            process.modules = _put_over(process.modules, modules)
         else:
             process.maps = [
                 Mapping(row["path"], row.get("soname", ""), row.get("build_id", "")) for row in fields["maps"]

@@ -6,7 +6,8 @@
  * calls that found no chunk. Keys: threads, calls (of each thread; 0 none), rate (of each thread, a
  * second; 0: as fast as it can), payload (bytes of a string item), nest (1: every call has one inside),
  * chunks (of the region), hang (1: end inside a call that never returns), tee (1: hand over 1 and 2),
- * wait (1: sleep at the end until killed), lines (written to both descriptors), width (of a line). */
+ * wait (1: sleep at the end until killed), module (1: tell of a module ahead of the calls, which come
+ * from it; 2: tell impossible things as well), lines (written to both descriptors), width (of a line). */
 #define _GNU_SOURCE
 #include "shimbench/tap_abi.h"
 
@@ -23,10 +24,12 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { MADE_UP = 0x1000 }; /* where the module lies that is told of */
+
 static struct tap_region *region;
 static _Atomic uint64_t *counts;
 static long threads = 1, calls = 100, rate, payload, nest, chunks = 512, hang, tee_asked, wait_at_end, lines,
-            width = 20;
+            module, width = 20;
 
 static uint64_t now_ns(void) {
     struct timespec time;
@@ -80,10 +83,14 @@ struct producer {
     struct tap_thread *thread;
 };
 
+static uint64_t caller(void) {
+    return module ? MADE_UP + 0x234 : (uint64_t)(uintptr_t)&thread_at;
+}
+
 static void enter(struct producer *me, int depth, uint32_t sequence, uint32_t parent, uint64_t start) {
     struct tap_slot *slot = &me->thread->slots[depth];
     slot->start = start;
-    slot->caller = (uint64_t)(uintptr_t)enter;
+    slot->caller = caller();
     slot->sequence = sequence;
     slot->parent = parent;
     slot->args[0] = sequence;
@@ -110,7 +117,7 @@ static void record(struct producer *me, int depth, uint32_t sequence, uint32_t p
     char *cell = (char *)chunk_at(me->chunk - 1) + (size_t)(1 + me->used) * TAP_CELL_SIZE;
     struct tap_record head = {start,
                               now_ns() - start,
-                              (uint64_t)(uintptr_t)enter,
+                              caller(),
                               sequence,
                               parent,
                               (uint16_t)(1 + depth),
@@ -133,6 +140,43 @@ out:
     store(&me->thread->depth, (uint32_t)depth);
 }
 
+/* Each thread's first records: they go into its first chunk, which has room for them. */
+static void tell_module(struct producer *me, const char *path, uint16_t length, uint64_t start,
+                        uint64_t end) {
+    if (me->chunk == 0) {
+        me->chunk = take_chunk(me->index);
+        store(&me->thread->first_chunk, me->chunk);
+    }
+    struct tap_record head = {.start = now_ns(),
+                              .caller = start,
+                              .function = TAP_FN_MODULE,
+                              .cells = (uint8_t)(1 + (sizeof(struct tap_item) + strlen(path) + 63) / 64),
+                              .args = {start, end}};
+    struct tap_item item = {TAP_ITEM_STRING, 0, length, length};
+    char *cell = (char *)chunk_at(me->chunk - 1) + (size_t)(1 + me->used) * TAP_CELL_SIZE;
+    memset(cell, 0, (size_t)head.cells * TAP_CELL_SIZE);
+    memcpy(cell, &head, sizeof head);
+    memcpy(cell + sizeof head, &item, sizeof item);
+    memcpy(cell + sizeof head + sizeof item, path, strlen(path));
+    me->used += head.cells;
+    store(&chunk_at(me->chunk - 1)->committed, me->used);
+}
+
+static void tell_modules(struct producer *me) {
+    const char *path = "/made/up/libmade.so", *odd = "/odd/\xff\"\n\\.so";
+    if (module > 1) {
+        tell_module(me, path, 19, 0x7000, 0x6000);
+        tell_module(me, path, 19, UINT64_MAX - 1, UINT64_MAX);
+        tell_module(me, "", 0, 0x7000, 0x8000);
+        tell_module(me, path, UINT16_MAX, 0x7000, 0x8000);
+        tell_module(me, "\0hidden", 7, 0x7000, 0x8000);
+        for (uint64_t i = 0; i < 5000 / (uint64_t)threads && me->used + 4 < 700; i++)
+            tell_module(me, odd, (uint16_t)strlen(odd), 0x10000 + i * 256, 0x10100 + i * 256);
+        tell_module(me, odd, (uint16_t)strlen(odd), 0x800, 0x3000);
+    }
+    tell_module(me, path, 19, MADE_UP, MADE_UP + 0x1000);
+}
+
 static void *produce(void *unused) {
     (void)unused;
     struct producer me = {0};
@@ -145,6 +189,8 @@ static void *produce(void *unused) {
     }
     store(&me.thread->tid, (uint32_t)syscall(SYS_gettid));
     uint64_t began = now_ns();
+    if (module)
+        tell_modules(&me);
     for (long i = 0; i < calls; i++) {
         uint64_t start = now_ns();
         uint32_t outer = ++me.sequence;
@@ -257,9 +303,9 @@ int main(int argc, char **argv) {
     struct {
         const char *name;
         long *value;
-    } keys[] = {{"threads", &threads},  {"calls", &calls},   {"rate", &rate},  {"payload", &payload},
-                {"nest", &nest},        {"chunks", &chunks}, {"hang", &hang},  {"tee", &tee_asked},
-                {"wait", &wait_at_end}, {"lines", &lines},   {"width", &width}};
+    } keys[] = {{"threads", &threads},  {"calls", &calls},   {"rate", &rate},   {"payload", &payload},
+                {"nest", &nest},        {"chunks", &chunks}, {"hang", &hang},   {"tee", &tee_asked},
+                {"wait", &wait_at_end}, {"lines", &lines},   {"width", &width}, {"module", &module}};
     for (int i = 3; i < argc; i++)
         for (size_t key = 0; key < sizeof keys / sizeof *keys; key++)
             if (strncmp(argv[i], keys[key].name, strlen(keys[key].name)) == 0 &&

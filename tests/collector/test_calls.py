@@ -43,6 +43,25 @@ def test_every_call_is_recorded_with_its_payload_and_nesting(bench: Bench) -> No
     assert process.exe == str(bench.producer)
 
 
+def test_a_module_that_the_tap_tells_of_names_callers_and_is_no_call(bench: Bench) -> None:
+    for hostile in (False, True):
+        pid, counts = bench.produce(threads=2, calls=50, module=2 if hostile else 1)
+        bench.wait(pid)
+        session = bench.open()
+        process = next(process for process in session.processes if process.pid == pid)
+        columns = session.calls.columns(0, len(session.calls), ["process", "function", "caller"])
+        of_it = columns["process"] == process.index
+        assert int(of_it.sum()) == completed(counts) == 100
+        assert set(columns["function"][of_it].tolist()) == {1}
+        assert set(columns["caller"][of_it].tolist()) == {0x1234}
+        assert session.caller_name(process.index, 0x1234) == "libmade.so+0x234"
+        names = [module.path for module in process.modules]
+        assert names.count("/made/up/libmade.so") == 1
+        assert any(path.endswith("/producer") for path in names)  # and /proc/PID/maps is read as well
+        assert process.module_at(0x7000) is None
+        assert not [event for event in session.events if event.kind == "damage"]
+
+
 def test_a_million_calls_a_second_from_several_threads_lose_none(bench: Bench) -> None:
     pid, counts = bench.produce(threads=4, calls=300_000, rate=250_000, chunks=4096)
     session = bench.open()

@@ -22,6 +22,7 @@ from tap_registry import (
     DLVSYM,
     IN,
     LOAD,
+    MODULE,
     OUT,
     RESOLVED,
     TABLE,
@@ -43,7 +44,7 @@ def driver_calls(records: list[Record]) -> list[Record]:
 def check_identity(records: list[Record]) -> None:
     """Sequences are unique a thread, and each parent was under way around its child."""
     by_thread: dict[int, dict[int, Record]] = {}
-    for record in records:
+    for record in (record for record in records if record.function != MODULE):
         thread = by_thread.setdefault(record.tid, {})
         assert record.sequence not in thread
         thread[record.sequence] = record

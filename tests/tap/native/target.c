@@ -102,6 +102,18 @@ static void vfork_and_exec(char *self) {
     call_some(3);
 }
 
+/* Calls from the program and from a library of its own, and is gone at once. */
+static void short_life(int killed) {
+    void *helper = dlopen(getenv("HELPER"), RTLD_NOW);
+    int (*call)(int (*)(unsigned)) = helper ? (int (*)(int (*)(unsigned)))dlsym(helper, "call_for") : NULL;
+    if (!call || call(init) != 0)
+        abort();
+    call_some(1);
+    if (killed)
+        raise(SIGKILL);
+    _exit(0);
+}
+
 /* Everything whose answer depends on who asks. */
 static void lookups(void) {
     printf("default %d\n", dlsym(RTLD_DEFAULT, "cuInit") != NULL);
@@ -213,6 +225,8 @@ int main(int argc, char **argv) {
         forks(1);
     else if (strcmp(what, "vfork") == 0)
         vfork_and_exec(argv[0]);
+    else if (strcmp(what, "short") == 0)
+        short_life(count);
     else if (strcmp(what, "lookups") == 0)
         lookups();
     else if (strcmp(what, "addresses") == 0)

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <sys/resource.h>
@@ -44,7 +45,9 @@ struct Image {
     bool damage_told = false;
     std::vector<MappedModule> modules;
     size_t last_module = 0;
-    std::string maps; // as last written
+    std::vector<MappedModule> told; // by the tap since the last scan that found something new
+    size_t told_count = 0;          // ever
+    std::string maps;               // as last written
     bool modules_stale = true;
     int64_t next_scan = 0;
     int64_t scan_pause = 0;
@@ -68,6 +71,7 @@ class Collector {
     void watch_end(Image &image);
     void tell_process(Image &image, const ProcessFacts &facts, int parent_index);
     void scan_modules(Image &image);
+    void take_module(Image &image, const tap_record &record, std::span<const std::byte> items);
     void replaced_by_exec(Image &image, int32_t by);
     void image_ended(Image &image, ExitStatus status);
     void reap_children();

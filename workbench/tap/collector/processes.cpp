@@ -25,6 +25,9 @@ namespace {
 constexpr int64_t kShortestScanPause = 50'000'000; // ns
 constexpr int64_t kLongestScanPause = 5'000'000'000;
 constexpr size_t kMostImages = 65535; // their index is 16 bits wide
+constexpr size_t kMostTold = 1024;    // modules that one process may tell of; a tap knows 512
+constexpr size_t kLongestPath = 4096;
+constexpr uint64_t kAddressEnd = 1ull << 57;
 constexpr uint32_t kTeeOutput = 1, kTeeErrors = 2;
 
 // One message with up to three descriptors; false when there is none.
@@ -56,6 +59,28 @@ LogStream stream_of(LogRole role, LogStream descriptor) {
     if (role == LogRole::Build)
         return LogStream::Build;
     return role == LogRole::Host ? LogStream::Host : descriptor;
+}
+
+// The path that a module record tells, as /proc/PID/maps would have it; empty when it is none.
+std::string told_path(std::span<const std::byte> items) {
+    tap_item item;
+    if (items.size() < sizeof item)
+        return {};
+    std::memcpy(&item, items.data(), sizeof item);
+    if (item.kind != TAP_ITEM_STRING || item.length > std::min(kLongestPath, items.size() - sizeof item))
+        return {};
+    const char *text = reinterpret_cast<const char *>(items.data() + sizeof item);
+    std::string path(text, strnlen(text, item.length));
+    std::error_code none;
+    if (path.starts_with('/'))
+        if (auto resolved = std::filesystem::canonical(path, none); !none)
+            return resolved.string();
+    return path;
+}
+
+std::string module_json(const MappedModule &module) {
+    return "[" + json_string(module.path) + "," + std::to_string(module.start) + "," +
+           std::to_string(module.end) + "]";
 }
 
 // Whether both are one pipe or terminal, whose reader sees the order of all that is written.
@@ -234,10 +259,10 @@ void Collector::scan_modules(Image &image) {
     if (!changed)
         return;
     image.modules = std::move(modules);
+    image.told.clear();
     std::string text, maps;
     for (const MappedModule &module : image.modules) {
-        text += (text.empty() ? "[" : ",[") + json_string(module.path) + "," + std::to_string(module.start) +
-                "," + std::to_string(module.end) + "]";
+        text += (text.empty() ? "" : ",") + module_json(module);
         if (!is_cuda_library(module.path))
             continue;
         LibraryFacts facts = read_library(module.path);
@@ -250,6 +275,28 @@ void Collector::scan_modules(Image &image) {
     if (maps != image.maps)
         writer_.event(writer_.now(), "maps", index + ",\"maps\":[" + maps + "]");
     image.maps = maps;
+}
+
+// What the tap says of a module is known at once, also of a process that is gone by now.
+void Collector::take_module(Image &image, const tap_record &record, std::span<const std::byte> items) {
+    MappedModule module{told_path(items), record.args[0], record.args[1]};
+    if (module.path.empty() || module.start >= module.end || module.end > kAddressEnd ||
+        image.told_count >= kMostTold)
+        return;
+    if (std::find(image.told.begin(), image.told.end(), module) != image.told.end())
+        return;
+    auto scanned = [&](const MappedModule &other) { // zeroed memory at its end is no part of it there
+        return other.path == module.path && other.start == module.start;
+    };
+    size_t replaced = std::erase_if(image.told, [&](const MappedModule &other) {
+        return other.start < module.end && module.start < other.end;
+    });
+    if (replaced == 0 && std::any_of(image.modules.begin(), image.modules.end(), scanned))
+        return;
+    image.told_count++;
+    writer_.event(writer_.now(), "modules",
+                  "\"index\":" + std::to_string(image.index) + ",\"modules\":[" + module_json(module) + "]");
+    image.told.push_back(std::move(module));
 }
 
 void Collector::replaced_by_exec(Image &image, int32_t by) {

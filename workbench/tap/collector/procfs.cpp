@@ -9,7 +9,6 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <filesystem>
-#include <map>
 #include <span>
 #include <string_view>
 #include <sys/ioctl.h>
@@ -167,7 +166,7 @@ int parent_of(int pid) {
 }
 
 std::vector<MappedModule> read_modules(int pid) {
-    std::map<std::string, MappedModule> found;
+    std::vector<MappedModule> modules;
     std::string text = read_whole(proc_path(pid, "maps"), 64 << 20);
     for (size_t at = 0; at < text.size();) {
         size_t end = std::min(text.find('\n', at), text.size());
@@ -179,15 +178,12 @@ std::vector<MappedModule> read_modules(int pid) {
             path_at == 0 || line[static_cast<size_t>(path_at)] != '/')
             continue;
         std::string path = line.substr(static_cast<size_t>(path_at));
-        auto [place, fresh] = found.try_emplace(path, MappedModule{path, start - offset, stop});
-        place->second.start = std::min<uint64_t>(place->second.start, start);
-        place->second.end = std::max<uint64_t>(place->second.end, stop);
+        // Lines are in the order of addresses. A file mapped twice is not one module with all between.
+        if (offset != 0 && !modules.empty() && modules.back().path == path)
+            modules.back().end = stop;
+        else
+            modules.push_back({std::move(path), start, stop});
     }
-    std::vector<MappedModule> modules;
-    for (auto &[path, module] : found)
-        modules.push_back(std::move(module));
-    std::sort(modules.begin(), modules.end(),
-              [](const MappedModule &a, const MappedModule &b) { return a.start < b.start; });
     return modules;
 }
 

@@ -49,6 +49,11 @@ size_t Collector::drain_region(Image &image, size_t limit) {
     image.region->drain(drained_, limit);
     for (const DrainedCall &call : drained_.calls) {
         const tap_record &record = call.record;
+        if (record.function == TAP_FN_MODULE) {
+            take_module(image, record,
+                        std::span(drained_.payloads).subspan(call.payload_offset, call.payload_length));
+            continue;
+        }
         CallRow row{};
         row.time = image.clock->mono_ns(record.start) - writer_.start_mono_ns();
         row.duration = image.clock->duration_ns(record.duration);

@@ -187,7 +187,8 @@ bool Region::take_records(uint32_t index, uint32_t tid, uint32_t committed, Drai
             call.payload_length = static_cast<uint32_t>(out.payloads.size()) - call.payload_offset;
         }
         call.record.flags &= static_cast<uint8_t>(~TAP_FLAG_UNRETURNED); // ours to say
-        state.recent[state.recent_at++ % state.recent.size()] = call.record.sequence;
+        if (call.record.function != TAP_FN_MODULE)
+            state.recent[state.recent_at++ % state.recent.size()] = call.record.sequence;
         out.calls.push_back(call);
         state.position += count;
     }
@@ -299,6 +300,8 @@ void Region::in_flight(std::vector<FlyingCall> &out) {
                 continue;
             if (std::find(state.recent.begin(), state.recent.end(), call.slot.sequence) != state.recent.end())
                 continue; // returned and recorded, its slot not yet cleared
+            if (function == TAP_FN_MODULE)
+                continue; // no call
             call.slot.function = function;
             call.thread = load_acquire(shared_thread.tid);
             call.nesting = static_cast<uint8_t>(depth);

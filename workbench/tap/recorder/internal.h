@@ -25,6 +25,10 @@ bool tap_ensure_registered(void);
 void tap_reset_local(void);
 /* Puts a chunk from the free list or a fresh one behind the thread's chain; false: the region is full. */
 bool tap_next_chunk(struct tap_local *local);
+/* Room for `cells` cells at the end of the thread's chain; NULL when the region is full. */
+struct tap_record *tap_reserve(struct tap_local *local, uint32_t cells);
+/* In a fork's child: what the parent's region says of modules isn't in ours. */
+void tap_forget_modules(void);
 /* Finds a thread block and a first chunk for this thread. */
 bool tap_claim_thread(struct tap_local *local);
 void tap_make_thread_key(void);

@@ -16,8 +16,7 @@ size_t shimbench_capture_limit(void) {
     return limit ? limit : USUAL_LIMIT;
 }
 
-/* Room for `cells` cells at the end of the thread's chain; NULL: the record is lost, and counted. */
-static struct tap_record *reserve(struct tap_local *local, uint32_t cells) {
+struct tap_record *tap_reserve(struct tap_local *local, uint32_t cells) {
     if (local->used + cells > TAP_CELLS_PER_CHUNK) {
         int saved = errno;
         struct tap_region *region = shimbench_process.region;
@@ -27,11 +26,8 @@ static struct tap_record *reserve(struct tap_local *local, uint32_t cells) {
         }
         bool more = tap_next_chunk(local);
         errno = saved;
-        if (!more) {
-            local->dropped++;
-            __atomic_fetch_add(&local->block->lost, 1, __ATOMIC_RELAXED);
+        if (!more)
             return NULL;
-        }
     }
     return (struct tap_record *)local->chunk + 1 + local->used;
 }
@@ -45,8 +41,10 @@ static bool begin(struct tap_payload *payload, const struct tap_call *call, int3
     }
     local->busy = 1;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    struct tap_record *record = reserve(local, cells);
+    struct tap_record *record = tap_reserve(local, cells);
     if (!record) {
+        local->dropped++;
+        __atomic_fetch_add(&local->block->lost, 1, __ATOMIC_RELAXED);
         tap_retire(local, call);
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         local->busy = 0;

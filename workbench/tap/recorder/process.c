@@ -121,6 +121,7 @@ static void become_child(void) {
     state = REGISTRATION_REFUSED;
     tap_forget_socket();
     tap_reset_local();
+    tap_forget_modules();
     shimbench_process.alive = &nobody;
     shimbench_process.region = NULL;
     munmap(parents, TAP_REGION_SIZE);

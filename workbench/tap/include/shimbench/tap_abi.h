@@ -39,6 +39,11 @@ enum tap_function {
     TAP_FN_TABLE_SLOT = 0xf005, /* call through an export table: arg 0 = slot index, then the
                                    argument registers; blob TAP_ITEM_TABLE = its UUID */
     TAP_FN_UNKNOWN = 0xf006,    /* an export the model does not know; string 0 = its name */
+    TAP_FN_MODULE = 0xf007,     /* no call: a file that callers lie in, written ahead of the first call
+                                   that comes from it; string 0 = its path, arg 0 and 1 = where it
+                                   starts and ends; sequence 0. What it overlaps is gone from there
+                                   on. May come twice; a thread that goes on calling from a place
+                                   where another module was put meanwhile does not notice */
 };
 
 enum tap_flag {
