@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 SYMBOL = struct.Struct("<IBBHQQ")  # name, info, other, section, value, size
 DYNAMIC = struct.Struct("<qQ")
@@ -27,8 +29,7 @@ class NotLoadableError(ValueError):
     """The file is no shared object for x86-64 that a loader would take; says which file and why."""
 
 
-@dataclass(frozen=True)
-class Symbol:
+class Symbol(NamedTuple):
     """One entry of a dynamic symbol table."""
 
     index: int
@@ -112,11 +113,17 @@ class _Image:
     def symbols(self) -> list[Symbol]:
         """All but the empty first one."""
         table = self.data[self.symbols_at : self.symbols_at + SYMBOL.size * self.count]
-        found = []
-        for index, (name, info, other, section, value, _) in enumerate(SYMBOL.iter_unpack(table)):
-            text = self.strings[name : self.strings.index(b"\0", name)]
-            hidden = info >> 4 == STB_LOCAL or other & 3 in (1, 2)
-            found.append(Symbol(index, text, info, section != 0 and value != 0, not hidden))
+        strings, end = self.strings, self.strings.index
+        found = [
+            Symbol(
+                index,
+                strings[name : end(b"\0", name)],
+                info,
+                section != 0 and value != 0,
+                info >> 4 != STB_LOCAL and other & 3 not in (1, 2),
+            )
+            for index, (name, info, other, section, value, _) in enumerate(SYMBOL.iter_unpack(table))
+        ]
         return found[1:]
 
 
@@ -129,6 +136,7 @@ def exports(path: Path) -> dict[str, bool]:
     return {s.name.decode(): s.is_function for s in symbols if s.defined and s.visible and s.name}
 
 
+@lru_cache(maxsize=8192)  # the same names at each build
 def _sysv_hash(name: bytes) -> int:
     value = 0
     for byte in name:
@@ -143,6 +151,23 @@ def _is_driver_name(name: str) -> bool:
     )
 
 
+class _Template(NamedTuple):
+    image: _Image
+    symbols: list[Symbol]
+    known: dict[str, Symbol]
+    slots: list[Symbol]  # reserved for names that the model doesn't know
+
+
+@lru_cache(maxsize=4)  # the two templates stay the same from one build of the shim to the next
+def _template(path: Path, changed_ns: int, size: int) -> _Template:
+    image = _Image(path.read_bytes(), path)
+    symbols = image.symbols()
+    known = {s.name.decode(): s for s in symbols if s.defined and not s.name.startswith(SLOT_PREFIX)}
+    slots = [s for s in symbols if s.name.startswith(SLOT_PREFIX)]
+    slots.sort(key=lambda slot: int(slot.name[len(SLOT_PREFIX) :].rstrip(b"_")))
+    return _Template(image, symbols, known, slots)
+
+
 def stamp(template: Path, shim_path: Path | None, out: Path) -> StampReport:
     """Writes to ``out`` the template with the exports of the shim, or with none at all for None.
 
@@ -150,13 +175,11 @@ def stamp(template: Path, shim_path: Path | None, out: Path) -> StampReport:
     or written.
     """
     wanted = exports(shim_path) if shim_path is not None else {}
-    data = bytearray(template.read_bytes())
-    image = _Image(data, template)
-    symbols = image.symbols()
-    known = {s.name.decode(): s for s in symbols if s.defined and not s.name.startswith(SLOT_PREFIX)}
-    slots = sorted(
-        (s for s in symbols if s.name.startswith(SLOT_PREFIX)), key=lambda s: int(s.name[15:].rstrip(b"_"))
-    )
+    status = template.stat()
+    parts = _template(template, status.st_mtime_ns, status.st_size)
+    image, symbols, known = parts.image, parts.symbols, parts.known
+    slots = list(parts.slots)
+    data = bytearray(image.data)
 
     kept: dict[int, bytes] = {known[name].index: name.encode() for name in wanted if name in known}
     unknown: set[str] = set()
