@@ -1,0 +1,329 @@
+"""Rules over sessions made by hand: what speaks, with what evidence, and what stays silent."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from sessions.blobs import Item
+from sessions.format import CallFlag, ItemKind, Pseudo
+from sessions.testing import SessionBuilder, out_item, resolved_item, string_item
+from workbench.diagnosis import Diagnosis, Stage, diagnose, explain
+
+CALLER = 0x10000010
+RUNTIME = "6bd5fb6c-5bf4-e74a-8987-d93912fd9df9"
+HOOKS = "a094798c-2e74-2e74-93f2-0800200c0a66"
+TOOLS = "42d85a81-23f6-cb47-8298-f6e78a3aecdc"
+INTEGRITY = "d4082055-bde6-704b-8d34-ba123c66e1f2"
+NOT_FOUND, NOT_SUPPORTED = 500, 801
+SECOND = 1_000_000_000
+
+
+def ask(
+    builder: SessionBuilder, name: str, version: int, answer: str | None, process: int = 0, flags: int = 0
+) -> None:
+    """cuGetProcAddress_v2 as a runtime calls it."""
+    items: list[Item] = [string_item(0, name)]
+    if answer:
+        items.append(resolved_item(builder.function(answer), 0x5000))
+    builder.call(
+        "cuGetProcAddress_v2",
+        process=process,
+        args=(1, 2, version, flags, 0),
+        items=items,
+        result=0 if answer else NOT_FOUND,
+        caller=CALLER,
+    )
+
+
+def table(
+    builder: SessionBuilder, name: str, *, process: int = 0, result: int = 0, pointer: int = 0x7000
+) -> None:
+    data = uuid.UUID(name).bytes
+    items = [Item(ItemKind.TABLE, 0, data, 16)]
+    if result == 0:
+        items.append(out_item(0, pointer.to_bytes(8, "little")))
+    call(builder, "cuGetExportTable", process=process, args=(1, 2), result=result, items=items)
+
+
+def slot(builder: SessionBuilder, name: str, number: int, process: int = 0) -> None:
+    items = [Item(ItemKind.TABLE, 0, uuid.UUID(name).bytes, 16)]
+    call(builder, int(Pseudo.TABLE_SLOT), process=process, args=(number,), items=items)
+
+
+def call(builder: SessionBuilder, function: str | int, **fields: Any) -> None:
+    builder.call(function, caller=CALLER, **fields)
+
+
+def number(builder: SessionBuilder, function: str, value: int, process: int = 0, size: int = 4) -> None:
+    """A query whose first argument takes a number."""
+    items = [out_item(0, value.to_bytes(size, "little"))]
+    call(builder, function, process=process, args=(1, 0, 0), items=items)
+
+
+def bootstrap(builder: SessionBuilder, process: int = 0) -> None:
+    """What a runtime does until it has its devices."""
+    ask(builder, "", 0, None, process)
+    ask(builder, "cuInit", 2000, "cuInit", process)
+    ask(builder, "cuDeviceTotalMem", 3020, "cuDeviceTotalMem_v2", process)
+    ask(builder, "cuGetExportTable", 3000, "cuGetExportTable", process)
+    ask(builder, "cuLogsCurrent", 12090, None, process)
+    table(builder, "f8cff951-2146-8b4e-b9e2-fb469e7c0dd9", process=process, result=NOT_FOUND)
+    number(builder, "cuDriverGetVersion", 13000, process)
+    call(builder, "cuInit", process=process, args=(0,))
+    table(builder, RUNTIME, process=process)
+    table(builder, HOOKS, process=process)
+    number(builder, "cuDeviceGetCount", 1, process)
+    call(builder, "cuDeviceGet", process=process, args=(1, 0))
+    slot(builder, RUNTIME, 2, process)
+    number(builder, "cuDeviceTotalMem_v2", 8 << 30, process, 8)
+    call(builder, "cuDeviceGetAttribute", process=process, args=(1, 75, 0))
+
+
+def rest_of_bootstrap(builder: SessionBuilder, process: int = 0) -> None:
+    slot(builder, HOOKS, 2, process)
+    slot(builder, HOOKS, 6, process)
+    table(builder, TOOLS, process=process)
+    table(builder, INTEGRITY, process=process)
+
+
+def only(builder: SessionBuilder) -> Diagnosis:
+    """The one diagnosis that follows from no other."""
+    [found] = [found for found in diagnose(builder.open()) if found.consequence_of is None]
+    assert found.evidence
+    return found
+
+
+def test_nothing_is_said_of_a_healthy_session(builder: SessionBuilder) -> None:
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    call(builder, "cuDevicePrimaryCtxRetain", args=(1, 0))
+    call(builder, "cuCtxGetDevice_v2", args=(1,), result=201)  # no context yet is an answer
+    call(builder, "cuMemAlloc_v2", args=(1, 1 << 40), result=2)  # and so is a full device
+    call(builder, "cuLaunchKernel", args=(1, 1, 1))
+    builder.line("ggml_cuda_init: found 1 CUDA devices (Total VRAM: 8192 MiB):")
+    builder.line("offloaded 3/3 layers to GPU")
+    builder.exit(0)
+    found = explain(builder.open())
+    assert (found.diagnoses, found.unexplained) == ([], [])
+
+
+def test_a_process_killed_on_purpose_in_the_middle_of_its_discovery_is_healthy(
+    builder: SessionBuilder,
+) -> None:
+    bootstrap(builder)
+    call(builder, "cuDeviceGetUuid", args=(1, 0), flags=CallFlag.UNRETURNED, duration=2000)
+    builder.exit(0, signal=9)
+    assert diagnose(builder.open()) == []
+
+
+@pytest.mark.parametrize(("name", "since"), [("cuInit", 2000), ("cuGetExportTable", 3000)])
+def test_an_entry_that_was_asked_for_and_not_answered_explains_error_36(
+    builder: SessionBuilder, name: str, since: int
+) -> None:
+    call(builder, "cuInit", args=(0,), flags=CallFlag.INTERNAL)  # of the shim's own constructor
+    ask(builder, "cuDriverGetVersion", 2020, "cuDriverGetVersion")
+    ask(builder, "cuLogsCurrent", 12090, None)
+    ask(builder, name, since, None)
+    number(builder, "cuDriverGetVersion", 13000)
+    builder.line(
+        "ggml_cuda_init: failed to initialize CUDA: API call is not supported in the installed CUDA driver"
+    )
+    found = only(builder)
+    assert (found.rule, found.certainty) == ("entry-not-resolvable", "proved")
+    assert name in found.cause
+    assert [(piece.call, piece.log, piece.name) for piece in found.evidence] == [
+        (3, None, name),
+        (None, 0, None),
+    ]
+
+
+def test_a_missing_libcuda_and_a_missing_link_time_symbol_are_read_from_the_log(
+    builder: SessionBuilder,
+) -> None:
+    where = "load_backend: failed to load /opt/libggml-cuda.so: "
+    builder.line(where + "libcuda.so.1: cannot open shared object file: No such file or directory")
+    assert only(builder).rule == "library-not-found"
+    builder.line(where + "/opt/libggml-cuda.so: undefined symbol: cuMemCreate")
+    found = diagnose(builder.open())[1]
+    assert (found.rule, "cuMemCreate" in found.fix) == ("link-time-symbol-missing", True)
+
+
+def test_a_library_that_has_nothing_to_do_with_cuda_is_nobodys_business(builder: SessionBuilder) -> None:
+    builder.line(
+        "load_backend: failed to load libggml-hip.so: libamdhip64.so.6: cannot open shared object file: "
+        "No such file or directory"
+    )
+    builder.line("curl: out of memory")
+    assert diagnose(builder.open()) == []
+
+
+def test_cuGetProcAddress_that_fails_for_all_names_is_the_only_thing_said(
+    builder: SessionBuilder,
+) -> None:
+    for name in ("", "cuInit", "cuGetProcAddress", "cuDeviceGetName"):
+        ask(builder, name, 2000, None)
+    found = only(builder)
+    assert (found.rule, found.stage) == ("proc-address-fails", Stage.RESOLVE)
+
+
+def test_a_driver_older_than_the_runtime_is_told_with_both_versions(builder: SessionBuilder) -> None:
+    ask(builder, "cuInit", 2000, "cuInit")
+    ask(builder, "cuLogsCurrent", 13000, "cuLogsCurrent")
+    number(builder, "cuDriverGetVersion", 12090)
+    builder.line("x: CUDA driver version is insufficient for CUDA runtime version")
+    found = only(builder)
+    assert found.rule == "driver-too-old"
+    assert "12.9" in found.cause and "CUDA 13" in found.cause
+
+
+@pytest.mark.parametrize("called", [True, False])
+def test_error_35_after_the_hooks_table_is_of_its_buffers_or_its_size(
+    builder: SessionBuilder, called: bool
+) -> None:
+    bootstrap(builder)
+    if called:
+        slot(builder, HOOKS, 2)
+    builder.line("x: CUDA driver version is insufficient for CUDA runtime version")
+    assert only(builder).rule == ("hook-buffers-too-small" if called else "export-table-short")
+
+
+def test_a_wrong_self_test_is_told_from_103_that_no_driver_call_returned(builder: SessionBuilder) -> None:
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    builder.line("ggml_cuda_init: failed to initialize CUDA: integrity checks failed")
+    assert only(builder).rule == "self-test-wrong"
+
+
+def test_a_failing_query_counts_only_when_the_runtime_gave_up_on_it(builder: SessionBuilder) -> None:
+    bootstrap(builder)
+    call(builder, "cuDeviceGetAttribute", args=(1, 9999, 0), result=1)
+    rest_of_bootstrap(builder)
+    assert diagnose(builder.open()) == []
+    other = builder.process(["target", "2"], run=1)
+    bootstrap(builder, other)
+    call(builder, "cuDeviceGetUuid", process=other, args=(1, 0), result=NOT_SUPPORTED)
+    builder.line("ggml_cuda_init: failed to initialize CUDA: initialization error", process=other)
+    found = only(builder)
+    assert (found.rule, found.process) == ("device-query-fails", other)
+    assert "cuDeviceGetUuid" in found.what
+
+
+def test_the_call_that_was_needed_is_the_last_that_failed_before_the_abort(builder: SessionBuilder) -> None:
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    call(builder, "cuStreamBeginCapture_v2", args=(1, 0), result=NOT_SUPPORTED)
+    call(builder, "cuEventQuery", args=(1,), result=600)
+    builder.line("ggml-cuda.cu:98: CUDA error: operation not supported")
+    found = only(builder)
+    assert (found.rule, found.certainty) == ("needed-not-supported", "proved")
+    assert "cuStreamBeginCapture_v2" in found.cause
+
+
+def test_a_memory_call_that_fails_is_the_wall_and_the_abort_follows_from_it(builder: SessionBuilder) -> None:
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    call(builder, "cuMemCreate", args=(1, 4096), result=NOT_SUPPORTED)
+    builder.line("CUDA error: operation not supported")
+    first, second = diagnose(builder.open())
+    assert (first.rule, first.consequence_of) == ("context-call-fails", None)
+    assert (second.rule, second.consequence_of) == ("needed-not-supported", "context-call-fails")
+
+
+def test_a_call_of_another_version_matters_once_it_was_called(builder: SessionBuilder) -> None:
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    ask(builder, "cuMemGetInfo", 3020, "cuMemGetInfo")
+    assert diagnose(builder.open()) == []
+    call(builder, "cuMemGetInfo", args=(1, 2))
+    assert only(builder).rule == "wrong-variant"
+
+
+def test_a_device_of_no_memory_and_no_device_at_all(builder: SessionBuilder) -> None:
+    number(builder, "cuDeviceTotalMem_v2", 0, size=8)
+    assert only(builder).rule == "no-memory"
+    number(builder, "cuDeviceGetCount", 0)
+    assert {found.rule for found in diagnose(builder.open())} == {"no-memory", "no-devices"}
+
+
+def test_a_call_under_way_for_long_hangs_and_one_just_begun_does_not(builder: SessionBuilder) -> None:
+    call(builder, "cuDriverGetVersion", args=(1,))
+    builder.in_flight("cuInit", age=SECOND // 10)
+    assert diagnose(builder.open()) == []
+    builder.in_flight("cuInit", age=7 * SECOND)
+    found = only(builder)
+    assert (found.rule, found.stage) == ("call-hangs", Stage.INIT)
+    assert "7.0 s" in found.cause
+
+
+def test_waiting_for_the_device_may_take_longer(builder: SessionBuilder) -> None:
+    builder.in_flight("cuStreamSynchronize", age=7 * SECOND)
+    assert diagnose(builder.open()) == []
+
+
+def test_a_crash_names_the_call_and_the_signal(builder: SessionBuilder) -> None:
+    call(builder, "cuMemAlloc_v2", args=(1, 64), flags=CallFlag.UNRETURNED)
+    builder.exit(0, signal=11)
+    found = only(builder)
+    assert found.rule == "call-crashes"
+    assert "SIGSEGV" in found.what and "cuMemAlloc_v2" in found.what
+
+
+def test_our_shim_without_a_host_says_so(builder: SessionBuilder) -> None:
+    builder.line("shimbench: libcuda.so.1: cuInit: no host listens at /x: Connection refused")
+    call(builder, "cuInit", args=(0,), result=802)
+    found = only(builder)
+    assert (found.rule, "/x" in found.cause) == ("host-unreachable", True)
+
+
+def test_launches_that_nobody_executes_are_told(builder: SessionBuilder) -> None:
+    builder.event("host", device="count-only")
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    call(builder, "cuLaunchKernel", args=(1, 1, 1))
+    assert only(builder).rule == "launches-not-executed"
+
+
+def test_cpu_mode_without_a_cause_is_only_possible_and_claims_none(builder: SessionBuilder) -> None:
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    builder.line("offloaded 0/3 layers to GPU")
+    found = only(builder)
+    assert (found.rule, found.certainty, found.fix) == ("cpu-mode", "possible", "")
+
+
+def test_the_same_wall_in_ten_processes_is_one_diagnosis(builder: SessionBuilder) -> None:
+    for index in range(10):
+        process = builder.process(["llama-server", str(index)], run=1)
+        call(builder, "cuInit", process=process, args=(0,), result=100)
+    assert only(builder).processes == 10
+
+
+def test_what_no_rule_knows_is_left_as_it_is(builder: SessionBuilder) -> None:
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    call(builder, "cuEventQuery", args=(1,), result=1)
+    builder.exit(0, exit_code=3)
+    found = explain(builder.open())
+    assert found.diagnoses == []
+    assert "exit 3" in found.unexplained[0].text
+    assert "cuEventQuery" in found.unexplained[-1].text
+
+
+def test_only_the_newest_run_is_diagnosed_unless_told(builder: SessionBuilder) -> None:
+    call(builder, "cuInit", args=(0,), result=100)
+    builder.event("run", run=2, reason="save", command=["target"], shim="/shim/libcuda.so.1", ours=False)
+    second = builder.process(["target"], run=2)
+    bootstrap(builder, second)
+    assert diagnose(builder.open()) == []
+    assert [found.rule for found in diagnose(builder.open(), run=1)] == ["init-fails"]
+
+
+@pytest.mark.parametrize("width", [40, 110])
+def test_lines_keep_to_the_width(builder: SessionBuilder, width: int) -> None:
+    call(builder, "cuInit", args=(0,), result=100)
+    lines = only(builder).lines(width)
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("cuInit fails")
