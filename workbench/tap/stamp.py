@@ -32,7 +32,7 @@ class NotLoadableError(ValueError):
 class Symbol(NamedTuple):
     """One entry of a dynamic symbol table."""
 
-    index: int
+    place: int
     name: bytes
     info: int
     defined: bool
@@ -181,7 +181,7 @@ def stamp(template: Path, shim_path: Path | None, out: Path) -> StampReport:
     slots = list(parts.slots)
     data = bytearray(image.data)
 
-    kept: dict[int, bytes] = {known[name].index: name.encode() for name in wanted if name in known}
+    kept: dict[int, bytes] = {known[name].place: name.encode() for name in wanted if name in known}
     unknown: set[str] = set()
     left_out: set[str] = set()
     # The driver's own names first, should there be more than thunks.
@@ -191,14 +191,14 @@ def stamp(template: Path, shim_path: Path | None, out: Path) -> StampReport:
             left_out.add(name)
             continue
         slot = slots.pop(0)
-        place = image.strings_at + SYMBOL.unpack_from(data, image.symbols_at + SYMBOL.size * slot.index)[0]
+        place = image.strings_at + SYMBOL.unpack_from(data, image.symbols_at + SYMBOL.size * slot.place)[0]
         data[place : place + len(encoded) + 1] = encoded + b"\0"
-        kept[slot.index] = encoded
+        kept[slot.place] = encoded
         unknown.add(name)
 
     for symbol in symbols:
-        if symbol.defined and symbol.index not in kept:
-            SYMBOL.pack_into(data, image.symbols_at + SYMBOL.size * symbol.index, 0, symbol.info, 0, 0, 0, 0)
+        if symbol.defined and symbol.place not in kept:
+            SYMBOL.pack_into(data, image.symbols_at + SYMBOL.size * symbol.place, 0, symbol.info, 0, 0, 0, 0)
     _write_hash(data, image, kept)
     temporary = out.with_name(out.name + ".part")
     temporary.write_bytes(data)
