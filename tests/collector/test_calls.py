@@ -167,9 +167,11 @@ def test_a_full_disk_is_said_and_what_it_costs_is_counted(bench: Bench, tmp_path
     subprocess.run(bench.command(counts, threads=2, calls=400_000, chunks=4096), check=True)
     session = bench.open()
     wait_for(lambda: (session.refresh(), session.processes[0].ended_ns)[1], "its end")
-    wait_for(lambda: (session.refresh(), session.lost)[1], "the loss to be told")
-    assert session.live
-    assert len(session.calls) + session.lost == completed(counts)
+    wait_for(
+        lambda: (session.refresh(), len(session.calls) + session.lost == completed(counts))[1],
+        "all of the loss to be told",
+    )
+    assert session.live and session.lost
     resource.prlimit(bench.collector.pid, resource.RLIMIT_FSIZE, (no_limit, no_limit))
     had = len(session.calls)
     wait_for(lambda: (session.refresh(), session.calls.sealed > 200_000)[1], "sealing to go on")
