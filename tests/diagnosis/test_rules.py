@@ -241,6 +241,27 @@ def test_a_call_of_another_version_matters_once_it_was_called(builder: SessionBu
     assert only(builder).rule == "wrong-variant"
 
 
+def test_the_plain_entry_point_for_a_per_thread_request_is_no_other_version(builder: SessionBuilder) -> None:
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    ask(builder, "cuMemcpyHtoDAsync", 7000, "cuMemcpyHtoDAsync_v2", flags=2)
+    call(builder, "cuMemcpyHtoDAsync_v2", args=(1, 2, 3))
+    assert diagnose(builder.open()) == []
+
+
+def test_a_forwarder_that_ended_first_is_the_wall_behind_failing_calls(builder: SessionBuilder) -> None:
+    host = builder.process(["shimbench-host"], role="host", time=10)
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    call(builder, "cuDevicePrimaryCtxRetain", args=(1, 0))
+    builder.exit(host, signal=9, time=SECOND)
+    call(builder, "cuMemcpyHtoD_v2", args=(1, 2, 3), result=46, time=2 * SECOND)
+    builder.exit(0, exit_code=1, time=3 * SECOND)
+    found = only(builder)
+    assert (found.rule, found.stage) == ("host-died", Stage.WORK)
+    assert "cuMemcpyHtoD_v2" in found.evidence[0].text
+
+
 def test_a_device_of_no_memory_and_no_device_at_all(builder: SessionBuilder) -> None:
     number(builder, "cuDeviceTotalMem_v2", 0, size=8)
     assert only(builder).rule == "no-memory"

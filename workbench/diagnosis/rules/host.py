@@ -11,20 +11,16 @@ _ASKED_TO_END = (None, 2, 15)
 
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
-    died = [
-        process
-        for process in facts.session.processes
-        if process.role == "host"
-        and process.ended_ns is not None
-        and (process.signal not in _ASKED_TO_END or (process.signal is None and process.exit_code))
-        and any(t.ended_ns is None or t.ended_ns >= process.ended_ns for t in facts.processes)
-    ]
-    if not died:
+    hosts = [process for process in facts.session.processes if process.role == "host"]
+    if not hosts or hosts[-1].ended_ns is None:
         return
-    host = died[-1]
+    host, ended = hosts[-1], hosts[-1].ended_ns
+    if host.signal in _ASKED_TO_END and not (host.signal is None and host.exit_code):
+        return
+    if not any(target.ended_ns is None or target.ended_ns >= ended for target in facts.processes):
+        return
     end = f"signal {host.signal}" if host.signal else f"exit status {host.exit_code}"
-    ended = host.ended_ns or 0
-    after = [call for call in facts.failed if call.time >= ended]
+    after = [c for c in facts.failed if c.time >= ended and c.name != "cuGetExportTable"]
     said = [
         Evidence(f"host: {event.fields.get('detail', 'failed')}")
         for event in facts.session.events
@@ -33,7 +29,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
     lines = _last_words(facts, host.index)
     yield Diagnosis(
         rule="host-died",
-        what="the forwarder ended while the target was running",
+        what="the forwarder ended before the target did",
         cause=f"process {host.pid} ended with {end}",
         fix="see its last lines (shimbench log); it is started anew with the next run",
         certainty="proved",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Evidence, Stage
+from workbench.views.runtimes import Ladders
 
 SHOWN = 5
 _HARMLESS = ("cuGetProcAddress",)
@@ -14,6 +15,7 @@ _HARMLESS = ("cuGetProcAddress",)
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
     functions = facts.session.schema
+    ladders = Ladders(functions)
     called = {row.name for row in facts.coverage if row.calls}
     wrong: list[tuple[int, str, str, int]] = []
     for row in facts.coverage:
@@ -24,8 +26,10 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             if asked.how != "proc-address" or asked.answered in (None, row.name):
                 continue
             given = functions.functions.get(functions.function_id(asked.answered or "") or 0)
-            # A per-thread request answered by the plain entry point is a matter of streams, not of sizes.
             if given is None or given.base != wanted.base or given.version == wanted.version:
+                continue
+            # A per-thread request answered by the plain entry point is a matter of streams, not of sizes.
+            if given.name == ladders.export_for(wanted.base, asked.version, False):
                 continue
             if given.name not in called:
                 continue  # nothing has come of it
