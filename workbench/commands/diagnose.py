@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from dataclasses import asdict
 
 from workbench.commands.common import add_session_words, print_json, take_session, told_as_errors
 from workbench.errors import UsageError
@@ -35,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
                 "session": str(session.path),
                 "run": found.run,
                 "diagnosis": [diagnosis.as_json() for diagnosis in found.diagnoses],
-                "unexplained": [asdict(piece) for piece in found.unexplained],
+                "unexplained": [piece.as_json() for piece in found.unexplained],
             }
         )
         return 0

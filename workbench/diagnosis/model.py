@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal
 
@@ -33,6 +33,12 @@ class Evidence:
     call: int | None = None
     log: int | None = None
     name: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON; calls and log lines as the displayed numbers, which start at 1."""
+        call = None if self.call is None else self.call + 1
+        log = None if self.log is None else self.log + 1
+        return {"text": self.text, "call": call, "log": log, "name": self.name}
 
 
 @dataclass
@@ -74,7 +80,7 @@ class Diagnosis:
         return lines
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON; rows and log lines as the displayed numbers, which start at 1."""
+        """Plain JSON."""
         return {
             "rule": self.rule,
             "stage": self.stage.name.lower(),
@@ -84,14 +90,7 @@ class Diagnosis:
             "certainty": self.certainty,
             "processes": self.processes,
             "consequence_of": self.consequence_of,
-            "evidence": [
-                {
-                    **asdict(piece),
-                    "call": None if piece.call is None else piece.call + 1,
-                    "log": None if piece.log is None else piece.log + 1,
-                }
-                for piece in self.evidence
-            ],
+            "evidence": [piece.as_json() for piece in self.evidence],
         }
 
 
