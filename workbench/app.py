@@ -19,11 +19,10 @@ from workbench.panes.calls import CallsPane
 from workbench.panes.coverage import CoveragePane
 from workbench.panes.device import DevicePane
 from workbench.panes.facts import SessionFacts
-from workbench.panes.format import duration_text
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.header import Bar, HeaderLine, header_facts, stage_parts
 from workbench.panes.inspector import InspectorPane
-from workbench.panes.lines import LineView, TextLine, parts_text
+from workbench.panes.lines import LineView, TextLine
 from workbench.panes.log import LogPane
 from workbench.panes.palette import Commands
 from workbench.panes.processes import ProcessesPane
@@ -312,9 +311,6 @@ class ShimbenchApp(App[None]):
         self.query_one("#header", Bar).show(HeaderLine(facts).parts(width))
         right = f"{facts.run_ns / 1e9:.1f} s " if facts.run_ns is not None else ""
         stages = stage_parts(self.facts.mode, self.facts.stages(), width - len(right) - 2)
-        if facts.save_to_call is not None:
-            longer = f"save to first call {duration_text(int(facts.save_to_call * 1e9))}   {right}"
-            right = longer if len(parts_text(stages)) + len(longer) + 3 <= width else right
         self.query_one("#stages", Bar).show(stages, [(right, "dim")] if right else None)
         notes = "w evidence  o source" if self.why.targets else ""
         self.query_one("#why-rule", Rule).show(info="evidence", notes=notes)
@@ -513,6 +509,8 @@ class ShimbenchApp(App[None]):
 
     def on_line_view_moved(self, message: LineView.Moved) -> None:
         """The selected call drives the inspector and the log; other panes' lines stay among themselves."""
+        if not self._whole:
+            return
         if isinstance(message.view, CallsPane):
             row = message.view.selected_row()
             if row is not None:

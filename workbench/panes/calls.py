@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from textual.binding import BindingType
 
+from sessions import SessionError
 from workbench.panes.actions import bindings
 from workbench.panes.call_lines import CallFilter, CallLine, CallLines
 from workbench.panes.format import count_text, duration_text, elide, time_text
@@ -16,7 +18,7 @@ from workbench.panes.lines import Ink, LineView, Part, column
 from workbench.panes.outcomes import Outcomes, short_result
 
 if TYPE_CHECKING:
-    from sessions import Row, Session
+    from sessions import InFlight, Row, Session
     from workbench.views.decode import CallDecoder, DecodedCall
 
 WITH_PROCESS, WITH_CALLER, WITH_TIME = 124, 100, 76
@@ -41,7 +43,9 @@ class CallsPane(LineView):
         self.filter_text = ""
         self.paused = False
         self.calls = CallLines(session)
-        self.in_flight = list(session.in_flight())
+        self.in_flight: list[InFlight] = []
+        with contextlib.suppress(SessionError):  # told by the next look
+            self.in_flight = list(session.in_flight())
         self.following = session.live
         self.marks: dict[int, str] = {}  # row -> note
 

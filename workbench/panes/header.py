@@ -10,7 +10,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
-from workbench.panes.format import count_text, elide
+from workbench.panes.format import count_text, duration_text, elide
 from workbench.panes.lines import Ink, Inked, Part, parts_text
 from workbench.panes.stages import Stage
 
@@ -42,6 +42,7 @@ class HeaderFacts:
     live: bool = False
     save_to_call: float | None = None
     run_ns: int | None = None  # since the run began, or how long it took
+    ending: str = ""  # how the target ended
 
 
 def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
@@ -81,14 +82,15 @@ def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
     words = [command] if isinstance(command, str) else [str(word) for word in command]
     if words:
         words[0] = words[0].rsplit("/", 1)[-1]
-    target = " ".join(words)
+    target, ending = " ".join(words), ""
     if ended is not None and not alive:
         signal, code = ended.get("signal"), ended.get("exit_code")
-        target += f", killed by signal {signal}" if signal else f", exit {code}" if code else ", ended"
+        ending = f"killed by signal {signal}" if signal else f"exit {code}" if code else "ended"
     return HeaderFacts(
         run, shim, f"{detail} {str(name)[:4]}".strip(), host, target, alive if session.live else len(mine),
         bool(alive), len(session.calls), int(session.lost), session.live, save_to_call,
         None if began is None else max(_last_moment(session, stopped) - began, 0),
+        ending,
     )  # fmt: skip
 
 
@@ -157,6 +159,8 @@ class HeaderLine:
         parts += [bar, ("shim ", "dim"), (facts.shim, inks.get(facts.shim, "warn"))]
         if facts.shim_detail:
             parts.append((f" {facts.shim_detail}", "plain"))
+        if facts.save_to_call is not None and named:
+            parts += [("  first call ", "dim"), (duration_text(int(facts.save_to_call * 1e9)), "plain")]
         parts += [
             bar,
             ("host ", "dim"),
@@ -168,8 +172,11 @@ class HeaderLine:
             bar,
             ("" if brief else "target ", "dim"),
             (target, "plain"),
-            (f", {facts.processes}p" if brief else f", {count}", "dim"),
         ]
+        if facts.ending:
+            parts.append((f", {facts.ending}", "dim" if facts.ending == "ended" else "error"))
+        else:
+            parts.append((f", {facts.processes}p" if brief else f", {count}", "dim"))
         parts += [bar, (count_text(facts.calls), "plain"), (" calls ", "dim")]
         parts.append((f"{count_text(facts.lost)} lost", "fatal" if facts.lost else "dim"))
         if not facts.live and not brief:

@@ -62,7 +62,7 @@ class WhyPane(Inked, Widget):
             self.refresh(layout=len(taller) != len(self._rows(self.size.width)))
 
     def _rows(self, width: int) -> list[tuple[list[Part], WhySentence | None]]:
-        pieces = self.sentences or [WhySentence((("nothing has failed, and no call is under way", "dim"),))]
+        pieces = self.sentences or [WhySentence((("nothing has failed, and no call hangs", "dim"),))]
         return [
             (row, piece)
             for piece in pieces
