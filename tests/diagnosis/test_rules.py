@@ -241,6 +241,14 @@ def test_a_call_of_another_version_matters_once_it_was_called(builder: SessionBu
     assert only(builder).rule == "wrong-variant"
 
 
+def test_an_older_form_that_takes_the_same_arguments_is_good_enough(builder: SessionBuilder) -> None:
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    ask(builder, "cuDeviceGetUuid", 11040, "cuDeviceGetUuid")
+    call(builder, "cuDeviceGetUuid", args=(1, 0))
+    assert diagnose(builder.open()) == []
+
+
 def test_the_plain_entry_point_for_a_per_thread_request_is_no_other_version(builder: SessionBuilder) -> None:
     bootstrap(builder)
     rest_of_bootstrap(builder)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Evidence, Stage
 from workbench.views.runtimes import Ladders
+
+if TYPE_CHECKING:
+    from sessions.schema import Function
 
 SHOWN = 5
 _HARMLESS = ("cuGetProcAddress",)
@@ -31,8 +35,8 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             # A per-thread request answered by the plain entry point is a matter of streams, not of sizes.
             if given.name == ladders.export_for(wanted.base, asked.version, False):
                 continue
-            if given.name not in called:
-                continue  # nothing has come of it
+            if given.name not in called or _shape(given) == _shape(wanted):
+                continue  # nothing has come of it, or what they are given looks alike
             wrong.append((asked.first_call, row.name, given.name, asked.version))
     if not wrong:
         return
@@ -53,3 +57,8 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
         process=facts.session.calls.row(first).process,
         stops=True,
     )
+
+
+def _shape(function: Function) -> list[tuple[str, int, int]]:
+    """What callers must agree on: how many parameters, how large, and how large what they point to."""
+    return [(param.kind, param.size, param.pointee_size) for param in function.params]

@@ -1,0 +1,153 @@
+"""Diagnosis of shims that are really broken, under the real runtimes; and silence about a whole one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Consumer, Recorder
+
+from workbench.native import NativePaths
+
+ForeignShim = Callable[..., Path]
+
+# make's variables -> the rule that speaks first, and a word that its cause must hold.
+BROKEN: dict[str, tuple[dict[str, object], str, str]] = {
+    "no cuGetExportTable": ({"EXCEPT": "cuGetExportTable"}, "entry-not-resolvable", "cuGetExportTable"),
+    # The shim's own constructor calls its cuInit all the same.
+    "no cuInit but its own": ({"EXCEPT": "cuInit"}, "entry-not-resolvable", "cuInit"),
+    "no way to resolve": (
+        {"EXCEPT": "cuGetProcAddress cuGetProcAddress_v2 cuGetExportTable"},
+        "entry-not-resolvable",
+        "cuGetExportTable",
+    ),
+    "no UUID": ({"EXCEPT": "cuDeviceGetUuid"}, "name-missing", "cuDeviceGetUuid"),
+    "no cuMemAlloc_v2": ({"EXCEPT": "cuMemAlloc_v2"}, "wrong-variant", "cuMemAlloc_v2"),
+    **{
+        fault.lower().replace("_", " "): ({"FAULT": fault}, rule, word)
+        for fault, rule, word in (
+            ("PROC_ADDRESS_801", "proc-address-fails", "cuGetProcAddress"),
+            ("PROC_ADDRESS_NAIVE", "wrong-variant", "cuMemGetInfo_v2"),
+            ("PROC_ADDRESS_NULL", "name-missing", "cuDeviceGetName"),
+            ("TABLES_NOT_FOUND", "export-table-refused", "CUDA_ERROR_NOT_FOUND"),
+            ("TABLES_801", "export-table-refused", "CUDA_ERROR_NOT_SUPPORTED"),
+            ("TABLE_NULL", "export-table-null", "NULL"),
+            ("TABLE_SHORT", "export-table-short", "size word"),
+            ("TABLE_EMPTY", "export-table-empty", "SIGSEGV"),
+            ("SELF_TEST", "self-test-wrong", "IntegrityCheck"),
+            ("INIT_100", "init-fails", "CUDA_ERROR_NO_DEVICE"),
+            ("INIT_999", "init-fails", "CUDA_ERROR_UNKNOWN"),
+            ("INIT_ABORT", "call-crashes", "cuInit"),
+            ("NO_DEVICES", "no-devices", "cuDeviceGetCount"),
+            ("DRIVER_OLD", "driver-too-old", "11.8"),
+            ("DEVICE_GET_CRASH", "call-crashes", "cuDeviceGet"),
+            ("ATTRIBUTE_FAILS", "device-query-fails", "cuDeviceGetAttribute"),
+            ("NAME_FAILS", "device-query-fails", "cuDeviceGetName"),
+            ("MEMORY_ZERO", "no-memory", "cuDeviceTotalMem"),
+            ("MEMORY_INFO_FAILS", "context-call-fails", "cuMemGetInfo_v2"),
+            ("CONSTRUCTOR_CRASH", "constructor-crashes", "constructor"),
+            ("CONSTRUCTOR_EXIT", "constructor-exits", "constructor"),
+            ("UNDEFINED_SYMBOL", "shim-not-loadable", "vgpu_nobody_has_this"),
+        )
+    },
+}
+# These never end by themselves.
+HANGING = {"INIT_HANG": ("call-hangs", "cuInit"), "CONSTRUCTOR_HANG": ("constructor-hangs", "constructor")}
+TIME_TO_HANG = 6.0
+
+
+def probe(programs: Path, runtimes: Callable[[str], Path], version: str) -> list[str]:
+    """The command that asks this runtime for its devices."""
+    return [str(programs / "probe"), str(runtimes(version) / f"libcudart.so.{version.split('.')[0]}")]
+
+
+def first(diagnosis: list[dict[str, Any]]) -> dict[str, Any]:
+    """The one that stands first; it must not be a consequence and must show something."""
+    assert diagnosis, "no rule spoke"
+    assert diagnosis[0]["consequence_of"] is None
+    assert diagnosis[0]["evidence"]
+    return diagnosis[0]
+
+
+@pytest.mark.parametrize("version", ["12.4", "13.0"])
+@pytest.mark.parametrize("broken", BROKEN)
+def test_the_rule_that_knows_the_fault_speaks_first(
+    broken: str,
+    version: str,
+    foreign_shim: ForeignShim,
+    cudart: Callable[[str], Path],
+    target_programs: Path,
+    recorder: Recorder,
+) -> None:
+    variables, rule, word = BROKEN[broken]
+    done = recorder.run(probe(target_programs, cudart, version), foreign_shim(**variables))
+    found = first(done.report["diagnosis"])
+    assert found["rule"] == rule
+    assert word in found["cause"]
+
+
+@pytest.mark.parametrize("version", ["12.4", "13.0"])
+@pytest.mark.parametrize("fault", HANGING)
+def test_a_hang_is_told_from_how_long_the_call_was_under_way(
+    fault: str,
+    version: str,
+    foreign_shim: ForeignShim,
+    cudart: Callable[[str], Path],
+    target_programs: Path,
+    recorder: Recorder,
+) -> None:
+    rule, word = HANGING[fault]
+    command = probe(target_programs, cudart, version)
+    done = recorder.run(command, foreign_shim(FAULT=fault), timeout=TIME_TO_HANG)
+    found = first(done.report["diagnosis"])
+    assert (found["rule"], word in found["cause"]) == (rule, True)
+
+
+def test_no_rule_speaks_about_a_model_that_ran_on_our_own_shim(
+    llama: Consumer, native_paths: NativePaths, tiny_model: Path, recorder: Recorder
+) -> None:
+    command = llama.command(native_paths, "--model", tiny_model, "--repeat", 1)
+    done = recorder.run(command, environment=llama.environment)
+    assert done.status == 0, done.stderr
+    assert done.report["diagnosis"] == []
+
+
+@pytest.mark.parametrize("version", ["12.4", "12.9", "13.0"])
+@pytest.mark.parametrize("variables", [{}, {"EXCEPT": "cuGetProcAddress cuGetProcAddress_v2"}])
+def test_no_rule_speaks_about_a_shim_that_works(
+    variables: dict[str, object],
+    version: str,
+    foreign_shim: ForeignShim,
+    cudart: Callable[[str], Path],
+    target_programs: Path,
+    recorder: Recorder,
+) -> None:
+    done = recorder.run(probe(target_programs, cudart, version), foreign_shim(**variables))
+    assert "cudaMalloc: 0, no error" in done.log
+    assert done.report["diagnosis"] == []
+
+
+def test_no_rule_speaks_about_a_model_that_ran_on_a_shim_that_works(
+    foreign_shim: ForeignShim,
+    llama: Consumer,
+    native_paths: NativePaths,
+    tiny_model: Path,
+    recorder: Recorder,
+) -> None:
+    command = llama.command(native_paths, "--model", tiny_model, "--repeat", 1)
+    done = recorder.run(command, foreign_shim(), environment=llama.environment)
+    assert done.status == 0, done.stderr
+    assert done.report["diagnosis"] == []
+
+
+def test_the_98_byte_line_of_a_real_backend_is_explained_by_the_name_that_was_asked_for(
+    foreign_shim: ForeignShim, llama: Consumer, native_paths: NativePaths, recorder: Recorder
+) -> None:
+    command = llama.command(native_paths, "--list-devices")
+    done = recorder.run(command, foreign_shim(EXCEPT="cuGetExportTable"), environment=llama.environment)
+    found = first(done.report["diagnosis"])
+    assert (found["rule"], found["certainty"]) == ("entry-not-resolvable", "proved")
+    assert "cuGetExportTable" in found["cause"]
+    assert any("failed to initialize CUDA" in piece["text"] for piece in found["evidence"])
