@@ -256,7 +256,8 @@ class ShimbenchApp(App[None]):
         self._views_stale = self._views_stale or changed or finished
         now = time.monotonic()
         due = now >= self._views_due
-        if changed or finished or calls.calls.scanned < len(self.session.calls) or (due and self.session.live):
+        behind = calls.calls.scanned < len(self.session.calls)
+        if changed or finished or behind or (due and self.session.live):
             calls.advance(in_flight_too=due)
             log.advance()
         elif self._views_stale:
