@@ -16,7 +16,9 @@ def main() -> None:
         if name not in names:
             raise SystemExit(f"no benchmark {name}; there are: {', '.join(names)}")
         print(f"== {name}", flush=True)
-        status = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *words], cwd=HERE.parent).returncode
+        status = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{name}", *words], cwd=HERE.parent
+        ).returncode
         if status:
             raise SystemExit(status)
 

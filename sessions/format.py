@@ -191,6 +191,10 @@ class ItemKind(IntEnum):
     RETURN = 8  # u64: a return value that is no 32-bit result
 
 
+FIRST_PSEUDO_FUNCTION = 0xF000
+"""Function numbers from here on name what is no call of the API: Pseudo."""
+
+
 class Pseudo(IntEnum):
     """Function numbers that are no functions of the model."""
 

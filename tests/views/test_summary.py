@@ -7,7 +7,7 @@ import json
 import pytest
 from target_libraries import CUDART, MODULES
 
-from sessions.format import CallFlag
+from sessions.format import CallFlag, Pseudo
 from sessions.testing import SessionBuilder, string_item
 from workbench.views.evidence import Evidence
 from workbench.views.summary import gpu_mode, summarize
@@ -65,10 +65,12 @@ def test_the_summary_is_plain_json_with_errors_and_missing_names(builder: Sessio
     for _ in range(3):
         builder.call("cuMemAlloc_v2", args=(1, 2), result=2)
     builder.call("cuStreamSynchronize", flags=int(CallFlag.UNRETURNED))
+    builder.call(Pseudo.DLSYM, items=[string_item(0, "cuInit")], result=1)
+    builder.call(Pseudo.TABLE_SLOT, args=(2,))
     builder.exit(0, exit_code=3)
     builder.event("run-end", run=1, exit_code=3, signal=None)
     found = json.loads(json.dumps(summarize(builder.open())))
-    assert found["calls"] == 6
+    assert (found["calls"], found["table_calls"], found["lookups"]) == (6, 1, 1)
     assert {
         "function": "cuMemAlloc_v2",
         "result": "CUDA_ERROR_OUT_OF_MEMORY",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from sessions import FIRST_PSEUDO_FUNCTION
 from workbench.diagnosis.model import Evidence
 from workbench.diagnosis.saying import ANY, Said, parse
 from workbench.views.coverage import Coverage, CoverageRow
@@ -126,7 +127,11 @@ class Facts:
     @cached_property
     def failed(self) -> list[Call]:
         """Failed calls of the driver's functions (no lookups, no table slots, not the shim's own)."""
-        return [c for c in self.calls if c.function < 0xF000 and c.result and c.returned and not c.own]
+        return [
+            c
+            for c in self.calls
+            if c.function < FIRST_PSEUDO_FUNCTION and c.result and c.returned and not c.own
+        ]
 
     @cached_property
     def unreturned(self) -> list[Call]:
@@ -236,7 +241,7 @@ def _take_calls(facts: Facts) -> None:
         outer = here & ((flags & INTERNAL) == 0)
         _note_last(facts, columns, outer, start)
         _count_lookups(facts, columns, outer & lookup[function], start)
-        failed = (result != 0) & (function < 0xF000) & ~lookup[function]
+        failed = (result != 0) & (function < FIRST_PSEUDO_FUNCTION) & ~lookup[function]
         # A lost call's end is worth more than many alike, so unreturned ones are all kept.
         unreturned = np.flatnonzero(here & ((flags & UNRETURNED) != 0))
         several = np.flatnonzero(here & (watched[function] | failed))

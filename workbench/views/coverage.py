@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from sessions import FIRST_PSEUDO_FUNCTION
 from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
 from workbench.views.items import Answer, ItemKind, Pseudo, answer_of, out_word, string_of, words_of
 from workbench.views.runtimes import EFFECTS, AbsenceRules, Ladders, Verdict, library_major, runtime_version
@@ -244,7 +245,11 @@ class Coverage:
         schema = self._session.schema
         ours = self._shim_is_ours()
         self._newest_asked = self._newest_versions()
-        called = {schema.function_name(n): n for n in np.flatnonzero(self._calls).tolist() if n < 0xF000}
+        called = {
+            schema.function_name(n): n
+            for n in np.flatnonzero(self._calls).tolist()
+            if n < FIRST_PSEUDO_FUNCTION
+        }
         rows = []
         for name in {*self._names, *called}:
             number = called.get(name, 0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from sessions import FIRST_PSEUDO_FUNCTION, Pseudo
 from workbench.views.coverage import Coverage
 from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
 from workbench.views.log import numbered_lines, of_run
@@ -177,7 +178,7 @@ def errors(session: Session) -> list[dict[str, Any]]:
     for start in range(0, total, BATCH):
         columns = session.calls.columns(start, min(start + BATCH, total), ("function", "result", "flags"))
         function, result = columns["function"].astype(np.int64), columns["result"].astype(np.int64)
-        failed = (result != 0) & (function < 0xF000)
+        failed = (result != 0) & (function < FIRST_PSEUDO_FUNCTION)
         failed &= (columns["flags"] & (INTERNAL | UNRETURNED)) == 0
         rows = np.flatnonzero(failed)
         keys = (function[rows] << 32) | (result[rows] & 0xFFFFFFFF)
@@ -199,11 +200,31 @@ def errors(session: Session) -> list[dict[str, Any]]:
     ]
 
 
+def tally(session: Session) -> dict[str, int]:
+    """How many records there are of each kind: calls of the API, the shim's calls of itself through the
+    tap, calls through export tables, lookups (dlsym, dlopen, loading)."""
+    calls = internal = table = lookups = 0
+    total = len(session.calls)
+    for start in range(0, total, BATCH):
+        columns = session.calls.columns(start, min(start + BATCH, total), ("function", "flags"))
+        # An export that the model does not know is called like any other.
+        function = columns["function"]
+        is_call = (function < FIRST_PSEUDO_FUNCTION) | (function == Pseudo.UNKNOWN)
+        is_internal = is_call & ((columns["flags"] & INTERNAL) != 0)
+        is_table = function == Pseudo.TABLE_SLOT
+        internal += int(np.count_nonzero(is_internal))
+        calls += int(np.count_nonzero(is_call & ~is_internal))
+        table += int(np.count_nonzero(is_table))
+        lookups += int(np.count_nonzero(~is_call & ~is_table))
+    return {"calls": calls, "internal_calls": internal, "table_calls": table, "lookups": lookups}
+
+
 def summarize(session: Session) -> dict[str, Any]:
     """Everything `shimbench run --json` says of a session; plain JSON.
 
-    runs, processes (with how they ended), calls, lost, calls_by_function, errors, symbols (asked,
-    answered, missing: of the newest run), in_flight, gpu_mode with its evidence.
+    runs, processes (with how they ended), calls and what else is recorded (tally()), lost,
+    calls_by_function, errors, symbols (asked, answered, missing: of the newest run), in_flight,
+    gpu_mode with its evidence.
     """
     coverage = Coverage()
     coverage.update(session)
@@ -225,7 +246,7 @@ def summarize(session: Session) -> dict[str, Any]:
             }
             for process in session.processes
         ],
-        "calls": len(session.calls),
+        **tally(session),
         "lost": session.lost,
         "log_lines": len(session.log),
         "calls_by_function": {row.name: row.calls for row in coverage.rows() if row.calls},
