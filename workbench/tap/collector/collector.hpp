@@ -71,6 +71,7 @@ class Collector {
     void watch_end(Image &image);
     void tell_process(Image &image, const ProcessFacts &facts, int parent_index);
     void scan_modules(Image &image);
+    void tell_maps(Image &image);
     void take_module(Image &image, const tap_record &record, std::span<const std::byte> items);
     void replaced_by_exec(Image &image, int32_t by);
     void image_ended(Image &image, ExitStatus status);

@@ -260,20 +260,31 @@ void Collector::scan_modules(Image &image) {
         return;
     image.modules = std::move(modules);
     image.told.clear();
-    std::string text, maps;
-    for (const MappedModule &module : image.modules) {
+    std::string text;
+    for (const MappedModule &module : image.modules)
         text += (text.empty() ? "" : ",") + module_json(module);
-        if (!is_cuda_library(module.path))
-            continue;
-        LibraryFacts facts = read_library(module.path);
-        maps += (maps.empty() ? "" : ",") + ("{\"path\":" + json_string(module.path)) +
-                ",\"soname\":" + json_string(facts.soname) + ",\"build_id\":" + json_string(facts.build_id) +
-                "}";
-    }
-    std::string index = "\"index\":" + std::to_string(image.index);
-    writer_.event(writer_.now(), "modules", index + ",\"modules\":[" + text + "]");
+    writer_.event(writer_.now(), "modules",
+                  "\"index\":" + std::to_string(image.index) + ",\"modules\":[" + text + "]");
+    tell_maps(image);
+}
+
+// Which libraries of CUDA a process really mapped, as far as its list of modules and its tap have said.
+void Collector::tell_maps(Image &image) {
+    std::string maps;
+    std::vector<std::string_view> seen;
+    for (const auto *modules : {&image.modules, &image.told})
+        for (const MappedModule &module : *modules) {
+            if (!is_cuda_library(module.path) || std::ranges::find(seen, module.path) != seen.end())
+                continue;
+            seen.push_back(module.path);
+            LibraryFacts facts = read_library(module.path);
+            maps += (maps.empty() ? "" : ",") + ("{\"path\":" + json_string(module.path)) +
+                    ",\"soname\":" + json_string(facts.soname) +
+                    ",\"build_id\":" + json_string(facts.build_id) + "}";
+        }
     if (maps != image.maps)
-        writer_.event(writer_.now(), "maps", index + ",\"maps\":[" + maps + "]");
+        writer_.event(writer_.now(), "maps",
+                      "\"index\":" + std::to_string(image.index) + ",\"maps\":[" + maps + "]");
     image.maps = maps;
 }
 
@@ -296,7 +307,10 @@ void Collector::take_module(Image &image, const tap_record &record, std::span<co
     image.told_count++;
     writer_.event(writer_.now(), "modules",
                   "\"index\":" + std::to_string(image.index) + ",\"modules\":[" + module_json(module) + "]");
+    bool of_cuda = is_cuda_library(module.path);
     image.told.push_back(std::move(module));
+    if (of_cuda)
+        tell_maps(image);
 }
 
 void Collector::replaced_by_exec(Image &image, int32_t by) {

@@ -152,6 +152,9 @@ static void load_behind(void) {
     if (opened) {
         library.behind = opened;
         note_shim(opened);
+        if (recorded) /* the library behind calls nobody: say where it lies, for those who ask what was mapped
+                       */
+            shimbench_note_caller(library.behind_start);
         tap_fill_export_thunks();
         return;
     }
