@@ -110,6 +110,11 @@ class Session:
             self._check_totals()
         return changed or not alive
 
+    @property
+    def newest_run(self) -> int:
+        """The number of the newest run of a target; -1 before the first. Builds have numbers of their own."""
+        return max((process.run for process in self.processes if process.role == "target"), default=-1)
+
     def in_flight(self) -> list[InFlight]:
         """Calls under way. In a session nobody writes any more: those at its end."""
         head_size, row_size = format.IN_FLIGHT_HEAD.itemsize, format.IN_FLIGHT_ROW.itemsize

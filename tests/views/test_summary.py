@@ -140,3 +140,11 @@ def test_a_name_that_is_fatal_later_is_evidence_once_something_failed(builder: S
     evidence.update(session)
     assert [finding.name for finding in evidence.findings()] == ["cuLaunchKernel", None]
     assert "fatal later" in evidence.findings()[0].text
+
+
+def test_a_build_after_the_run_does_not_hide_the_run(builder: SessionBuilder) -> None:
+    builder.call("cuLaunchKernel", args=(0x33, 1, 1))
+    builder.process(pid=4242, run=9, role="build")
+    session = builder.open()
+    assert session.newest_run == 1
+    assert gpu_mode(session).mode == "gpu"

@@ -213,7 +213,7 @@ class Facts:
 def gather(session: Session, run: int | None = None) -> Facts:
     """Look through a session once."""
     if run is None:
-        run = max((process.run for process in session.processes), default=-1)
+        run = session.newest_run
     processes = [p for p in session.processes if p.run == run and p.role in ("target", "exercise")]
     facts = Facts(session, run, processes, CallDecoder(session.schema))
     _take_calls(facts)

@@ -63,7 +63,7 @@ def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
             save_to_call = event.fields.get("seconds_since_save")
         elif event.kind == "run-end":
             ended, stopped = event.fields, event.time_ns
-    run = int(run_event.get("run") or max((process.run for process in session.processes), default=0))
+    run = int(run_event.get("run") or max(session.newest_run, 0))
     mine = [process for process in session.processes if process.run == run and process.role in ("", "target")]
     alive = sum(process.ended_ns is None for process in mine)
     shim, detail, host = "none", "", "none"

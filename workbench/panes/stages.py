@@ -56,7 +56,7 @@ class StageTracker:
     def update(self) -> None:
         """Take in calls recorded since."""
         processes = self.session.processes
-        run = max((process.run for process in processes), default=-1)
+        run = self.session.newest_run
         if run != self.run:
             self.run = run
             self._ok[:] = 0

@@ -114,7 +114,7 @@ class Coverage:
             self._begin(session)
         run = self.wanted_run
         if run is None:
-            run = max((process.run for process in session.processes), default=-1)
+            run = session.newest_run
         if run != self.run:
             self.run = run
             self._reset()

@@ -195,7 +195,7 @@ class DeviceState:
             self._prepare(session)
         run = self.wanted_run
         if run is None:
-            run = max((process.run for process in session.processes), default=-1)
+            run = session.newest_run
         if run != self.run:
             self.run, self.processes = run, {}
         in_run = np.zeros(_SIZE, bool)

@@ -58,7 +58,7 @@ class Evidence:
         if session is not self._session:
             self._session, self._lines, self._calls, self.run = session, 0, 0, -1
         changed = self.coverage.update(session) if self._keeps_coverage else False
-        run = max((process.run for process in session.processes), default=-1)
+        run = session.newest_run
         if run != self.run:
             self.run, self._line, self._unreturned, changed = run, None, [], True
         changed |= self._take_lines(session)

@@ -90,7 +90,7 @@ class GpuModeTracker:
             self._is_launch[[number for number in launches if number is not None]] = True
         run = self.wanted_run
         if run is None:
-            run = max((process.run for process in session.processes), default=-1)
+            run = session.newest_run
         changed = run != self.run
         if changed:
             self.run = run
