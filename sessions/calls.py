@@ -18,6 +18,7 @@ from sessions.errors import SessionError
 from sessions.files import IndexFile, StreamFile, check_head
 
 _CACHE_BYTES = 96 << 20
+_NEIGHBOURS = 64  # rows read at once for one that is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Calls:
         self._entries = np.empty(0, dtype=format.CHUNK_ENTRY)
         self._first_rows: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
         self._rows = 0
+        self._neighbours: tuple[int, int, dict[str, Array]] = (0, 0, {})
         self._directories: dict[int, npt.NDArray[np.void]] = {}
         self._cache: OrderedDict[tuple[int, str], Array] = OrderedDict()
         self._cached_bytes = 0
@@ -119,8 +121,8 @@ class Calls:
 
     def row(self, number: int) -> Row:
         """Row `number` (from 0)."""
-        columns = self.columns(number, number + 1)
-        value = {name: column[0].item() for name, column in columns.items()}
+        start, columns = self._around(number)
+        value = {name: column[number - start].item() for name, column in columns.items()}
         return Row(
             number=number + 1,
             time=value["time"],
@@ -140,8 +142,25 @@ class Calls:
 
     def payload(self, number: int) -> list[Item]:
         """What was recorded with row `number` (from 0) besides its columns."""
-        blob = int(self.columns(number, number + 1, ["payload"])["payload"][0])
-        return self._blobs.items(blob) if blob else []
+        start, columns = self._around(number)
+        return self.payload_of(int(columns["payload"][number - start]))
+
+    def _around(self, number: int) -> tuple[int, dict[str, Array]]:
+        """The first row and the columns of a few rows that hold `number`: whoever shows a row wants its
+        neighbours next. Rows never change once they are known."""
+        start, stop, columns = self._neighbours
+        if not start <= number < stop:
+            start = number - number % _NEIGHBOURS
+            stop = min(start + _NEIGHBOURS, self._rows)
+            try:
+                columns = self.columns(start, stop)
+            except SessionError:  # damage beside it is none of its own
+                stop = start
+            if not start <= number < stop:
+                start, stop = number, number + 1
+                columns = self.columns(start, stop)
+            self._neighbours = start, stop, columns
+        return start, columns
 
     def payload_of(self, blob: int) -> list[Item]:
         """The same by the value of the payload column, for who has read it already."""

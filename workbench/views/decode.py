@@ -68,7 +68,7 @@ class CallDecoder:
     def call(self, session: Session, number: int) -> DecodedCall:
         """A call in its parts."""
         row = session.calls.row(number)
-        items = session.calls.payload(number)
+        items = session.calls.payload_of(row.payload)
         if row.function in _PSEUDO:
             return self._pseudo(row, items)
         function = self.schema.functions.get(row.function)
