@@ -82,7 +82,7 @@ async def test_an_edit_shows_in_header_and_log_and_a_syntax_error_in_the_build_p
         await reached(
             pilot, lambda app: "cudaMalloc: 0, no error" in screen(app), "the first run's last line"
         )
-        assert "run 1 " in screen(cast(ShimbenchApp, pilot.app))
+        await reached(pilot, lambda app: "run 1 " in screen(app), "the header's first run")
 
         good = source.read_text()
         source.write_text(good.replace("*total = FAULT", "*total = 1 ? 3ull << 30 : FAULT"))

@@ -2,12 +2,14 @@
 #include "check.hpp"
 #include "collector.hpp"
 
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <random>
 #include <string>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -60,18 +62,22 @@ void say_anything_to_the_workbench_s_socket(const std::string &directory, std::m
         for (size_t i = random() % 40; i > 0; i--)
             text += "\0a1-"[random() % 4];
         auto size = static_cast<uint32_t>(random() % 8 ? text.size() : random());
-        check(write(fd.get(), &size, 4) == 4, "sent");
-        check(write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()), "sent");
+        // The collector may hang up on a length that means nothing before it got the rest.
+        check(write(fd.get(), &size, 4) == 4 || errno == EPIPE, "the length is sent");
+        check(write(fd.get(), text.data(), text.size()) >= 0 || errno == EPIPE || errno == ECONNRESET,
+              "the text is sent");
     }
 }
 
 } // namespace
 
 int main() {
+    signal(SIGPIPE, SIG_IGN);
     std::string folder = (std::filesystem::temp_directory_path() / "hello-XXXXXX").string();
     check(mkdtemp(folder.data()) != nullptr, "a folder");
     int pid = fork();
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); // a failed check must not leave it behind, holding ctest's pipe
         Options options;
         options.session = options.sockets = folder + "/s";
         Collector collector(options);
