@@ -19,7 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench import native
+from workbench.demo.consumer import LLAMA_CUDA_12, fetch
 from workbench.demo.model import make_tiny_model
+from workbench.demo.target import cuda_runtime_12
+
+CACHE = Path(__file__).resolve().parent.parent / ".cache"
 
 LANES = 32
 LAUNCH = re.compile(r"shimbench-host: launch (\S+): (\d+) warp operations in ([\d.]+) s")
@@ -73,7 +77,7 @@ def decode_on_soft(
         try:
             while not socket.exists() and host.poll() is None:
                 pass
-            cublas = [paths.lib / f"lib{name}.so.13" for name in ("cublas", "cublasLt")]
+            cublas = [paths.lib / f"lib{name}.so.12" for name in ("cublas", "cublasLt")]
             soft = {
                 "SHIMBENCH_HOST": f"unix:{socket}",
                 "LD_PRELOAD": ":".join(map(str, cublas)),
@@ -87,17 +91,20 @@ def decode_on_soft(
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soft", description=__doc__)
-    parser.add_argument("--libs", type=Path, default=Path("/tmp/consumers/npm"), help="llama.cpp, CUDA 13")
-    parser.add_argument("--cudart", type=Path, default=Path("/tmp/consumers/cudart13.0"))
+    parser.add_argument("--libs", type=Path, help="llama.cpp for CUDA 12; default: the demo's")
     parser.add_argument("--model", type=Path, help="a GGUF; default: the tests' tiny model")
     parser.add_argument("--tokens", type=int, default=24)
     options = parser.parse_args()
     paths = native.paths()
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or make_tiny_model(Path(folder) / "tiny.gguf")
-        command = [str(paths.bin / "shimbench-llama"), "--libs", str(options.libs)]
+        command = [
+            str(paths.bin / "shimbench-llama"),
+            "--libs",
+            str(options.libs or fetch(LLAMA_CUDA_12, CACHE)),
+        ]
         command += ["--model", str(model), "--tokens", str(options.tokens)]
-        environment = {"LD_LIBRARY_PATH": str(options.cudart)}
+        environment = {"LD_LIBRARY_PATH": str(cuda_runtime_12())}
         cpu = decode([*command, "--gpu-layers", "0"], environment)
         soft, _ = decode_on_soft(paths, command, environment, says_launches=False)
         _, log = decode_on_soft(paths, command, environment, says_launches=True)
