@@ -56,5 +56,5 @@ def test_the_doctor_names_a_configuration_that_can_not_be_read(
     (tmp_path / "shimbench.toml").write_text("[shmi]\n")
     assert cli.main(["doctor", str(tmp_path), "--json"]) == 1
     findings = {row["what"]: row for row in json.loads(capsys.readouterr().out)}
-    assert not findings["configuration"]["ok"]
+    assert findings["configuration"]["state"] == "problem"
     assert "did you mean shim?" in findings["configuration"]["text"]
