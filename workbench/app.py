@@ -353,7 +353,7 @@ class ShimbenchApp(App[None]):
             text = self.calls.filter_text if self.pane == "calls" else self.log_pane.filter_text
             hint = "cuMem* !ok pid:123 caller:libcudart dur:>1ms result:CUDA_ERROR_* text:foo"
             if self.pane == "log":
-                hint = "regular expression, ! first for the lines that don't match"
+                hint = "level:warn source:runner* then a regular expression, ! first for the other lines"
         prompt.display = True
         self.query_one(KeyLine).display = False
         prompt.ask(kind, text, hint, self._candidates if kind == "filter" and self.pane == "calls" else None)
@@ -471,16 +471,23 @@ class ShimbenchApp(App[None]):
 
     def _show_whole_line(self, view: LogPane) -> None:
         from workbench.panes.overlays import Overlay
-        from workbench.panes.sgr import styled_parts
+        from workbench.panes.sgr import plain_text, styled_parts
 
         number = view.selected_number()
         if number is None:
             return
-        line = self.session.log.line(number)
-        parts = [(text, style if style else "plain") for text, style in styled_parts(line.text)]
+        block = view.blocks.of(number)
+        numbers = block.lines if block is not None else [number]
+        lines = [self.session.log.line(each) for each in numbers]
+        parts = [
+            [(text, style if style else "plain") for text, style in styled_parts(line.text)] for line in lines
+        ]
+        line = lines[0]
         source = f"{line.pid} {view.source(line)} {line.stream}"
-        title = f"log {number + 1}: {source} {line.length} bytes, after call {line.after_call}"
-        self.push_screen(Overlay(title, [TextLine(parts)], view.line_text(view.cursor)))
+        title = f"log {numbers[0] + 1}: {source} {sum(each.length for each in lines)} bytes, "
+        title += f"after call {line.after_call}"
+        text = "\n".join(plain_text(each.text) for each in lines)
+        self.push_screen(Overlay(title, [TextLine(each) for each in parts], text))
 
     def copy_line(self) -> None:
         """Copy the whole line under the cursor."""

@@ -302,7 +302,7 @@ def pane_actions() -> tuple[Action, ...]:
             "f",
             "log",
             "Filter",
-            "Show only lines that match; `!` first: lines that don't.",
+            "level:warn (and graver), source:GLOB, then a regular expression; `!` before it: the others.",
             lambda app: app.ask("filter"),
         ),
         _row(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.style import Style
@@ -12,19 +11,21 @@ from textual.strip import Strip
 from workbench.panes.actions import bindings
 from workbench.panes.call_lines import GrowingArray
 from workbench.panes.format import count_text, elide
-from workbench.panes.lines import LineView, Part, column, wrapped
+from workbench.panes.lines import Ink, LineView, Part, column, wrapped
 from workbench.panes.sgr import PLAIN, plain_text, styled_parts
+from workbench.target.log_grammar import Kind, Level, LogLine, parse_bytes
+from workbench.views.log_blocks import Block, LogBlocks
+from workbench.views.log_filter import LogFilter, read
 
 if TYPE_CHECKING:
     from sessions import Line, Session
 
 _GUTTER_NAME = 14
-_ERROR = re.compile(r"\b(error|fail(ed|ure)?|fatal|abort(ed)?|panic|segfault)\b", re.IGNORECASE)
-_WARNING = re.compile(r"\b(warn(ing)?)\b", re.IGNORECASE)
+_INKS: dict[Kind, Ink] = {"time": "dim", "source": "name", "key": "dim", "value": "value", "gap": "dim"}
 
 
 class LogPane(LineView):
-    """Lines as they were written; wrap, filter by a regular expression, `!` in front for the others."""
+    """Lines as they were written, a crash's report marked as one; wrap, filter (views.log_filter)."""
 
     where: ClassVar[str] = "log"
     BINDINGS: ClassVar[list[BindingType]] = bindings("log")
@@ -36,8 +37,8 @@ class LogPane(LineView):
         self.paused = False
         self.wrap = False
         self.filter_text = ""
-        self._filter: re.Pattern[str] | None = None
-        self._inverse = False
+        self._filter: LogFilter | None = None
+        self.blocks = LogBlocks()
         self._shown: GrowingArray | None = None
         self._scanned = 0
         self._frame: tuple[tuple[int, ...], list[tuple[int, int]]] | None = None
@@ -49,39 +50,53 @@ class LogPane(LineView):
         if self.paused or self._scanned == len(self.session.log):
             return
         stop = len(self.session.log)
+        grown = self.blocks.update(self.session)
         if self._filter is not None and self._shown is not None:
-            self._shown.extend(self._passing(self._scanned, stop))
+            self._filter_more(self._filter, self._shown, stop, grown)
         self._scanned = stop
         self.lines_changed()
         self.tell_status()
 
-    def _passing(self, start: int, stop: int):  # type: ignore[no-untyped-def]
+    def _filter_more(self, filter_: LogFilter, shown: GrowingArray, stop: int, grown: list[int]) -> None:
+        """Add the new lines that pass. A report passes or fails as a whole, also for what it was before."""
         import numpy as np
 
-        assert self._filter is not None
-        numbers = range(start, stop)
+        start = self._scanned
         keep = [
             number
-            for number, line in zip(numbers, self.session.log.lines(start, stop), strict=True)
-            if bool(self._filter.search(self._filtered_text(line))) != self._inverse
+            for number, line in enumerate(self.session.log.lines(start, stop), start)
+            if self.blocks.of(number) is None and filter_.passes(line.text, self._filtered_text(line))
         ]
-        return np.array(keep, np.int64)
+        reports = {block.first: block for number in grown if (block := self.blocks.of(number)) is not None}
+        if not reports:
+            shown.extend(np.array(keep, np.int64))
+            return
+        passing = set(keep)
+        for block in reports.values():
+            if self._report_passes(filter_, block):
+                passing.update(block.lines)
+        changed = [number for block in reports.values() for number in block.lines if number < start]
+        old = np.setdiff1d(shown.view(), np.array(changed, np.int64))
+        self._shown = GrowingArray()
+        self._shown.extend(np.union1d(old, np.array(sorted(passing), np.int64)))
+
+    def _report_passes(self, filter_: LogFilter, block: Block) -> bool:
+        lines = [self.session.log.line(number) for number in block.lines]
+        shown = "\n".join(self._filtered_text(line) for line in lines)
+        return filter_.passes(lines[0].text, shown, in_report=True)
 
     def _filtered_text(self, line: Line) -> str:
         return f"{line.pid} {self.source(line)} {line.stream} {plain_text(line.text)}"
 
     def set_filter(self, text: str) -> None:
-        """Show only lines that match (`!` first: that don't); pid, name and stream count as text."""
+        """Show only lines that pass: `level:warn source:GLOB`, then a regular expression, `!` before it
+        for the others; pid, name and stream count as text."""
         number = self.selected_number()
         self.filter_text = text
-        self._inverse = text.startswith("!")
-        expression = text.removeprefix("!")
-        try:
-            self._filter = re.compile(expression, re.IGNORECASE) if expression else None
-        except re.error:
-            self._filter = re.compile(re.escape(expression), re.IGNORECASE)
+        self._filter = read(text)
         self._shown = GrowingArray() if self._filter is not None else None
         self._scanned = 0
+        self.blocks = LogBlocks()
         self._frame = None
         self.cursor = 0
         self.scroll_to(y=0, animate=False, force=True)
@@ -168,10 +183,11 @@ class LogPane(LineView):
 
     def draw(self, index: int, width: int) -> list[Part]:
         """Gutter and text of a line."""
-        line = self.session.log.line(self.number(index))
-        return [*self._gutter(line), *self._text(line)]
+        number = self.number(index)
+        line = self.session.log.line(number)
+        return [*self._gutter(line, number), *self._text(line, number)]
 
-    def _gutter(self, line: Line) -> list[Part]:
+    def _gutter(self, line: Line, number: int) -> list[Part]:
         stream = {"stdout": "out", "stderr": "err"}.get(line.stream, "")
         name_width = _GUTTER_NAME if self.size.width >= 70 else 8
         torn = "~" if line.torn else " "
@@ -182,15 +198,19 @@ class LogPane(LineView):
         parts += [column(elide(self.source(line), name_width), name_width, "name")]
         if self.size.width >= 70:
             parts += [(" ", "plain"), column(stream, 3, "dim")]
-        return [*parts, column(f"{line.length}B", 6, "dim", right=True), (torn, "warn"), (" ", "plain")]
+        block = self.blocks.of(number)
+        mark = " " if block is None else "┌" if number == block.first else "│"
+        if block is not None and number == block.lines[-1]:
+            mark = "└"
+        return [*parts, column(f"{line.length}B", 6, "dim", right=True), (torn, "warn"), (mark, "error")]
 
-    def _text(self, line: Line) -> list[Part]:
+    def _text(self, line: Line, number: int) -> list[Part]:
         parts = styled_parts(line.text)
-        if all(style is PLAIN for _, style in parts):
-            text = "".join(text for text, _ in parts)
-            ink = "error" if _ERROR.search(text) else "warn" if _WARNING.search(text) else "plain"
-            return [(text, ink)]
-        return [(text, style if style != Style() else "plain") for text, style in parts]
+        if any(style is not PLAIN for _, style in parts):
+            return [(text, style if style != Style() else "plain") for text, style in parts]
+        if self.blocks.of(number) is not None:
+            return [(text, "error") for text, _ in parts]
+        return coloured(parse_bytes(line.text))
 
     def render_line(self, y: int) -> Strip:
         """A visible row: a line, or with wrapping a part of one."""
@@ -211,9 +231,10 @@ class LogPane(LineView):
         return rows[y][0] if y < len(rows) else None
 
     def _wrapped(self, index: int, width: int) -> list[list[Part]]:
-        line = self.session.log.line(self.number(index))
-        gutter = self._gutter(line)
-        return wrapped([*gutter, *self._text(line)], width, sum(len(text) for text, _ in gutter))
+        number = self.number(index)
+        line = self.session.log.line(number)
+        gutter = self._gutter(line, number)
+        return wrapped([*gutter, *self._text(line, number)], width, sum(len(text) for text, _ in gutter))
 
     def _wrapped_rows(self) -> list[tuple[int, int]]:
         """(line, part) of each visible row. Only what is visible is wrapped: from the top line on, or
@@ -236,3 +257,12 @@ class LogPane(LineView):
             rows = rows[-size.height :]
         self._frame = (key, rows[: size.height])
         return self._frame[1]
+
+
+def coloured(line: LogLine) -> list[Part]:
+    """A parsed line by its spans: what is grave in red, time and names of fields dim."""
+    grave: Ink = "error" if line.level >= Level.ERROR else "warn" if line.level >= Level.WARN else "plain"
+    inks: dict[Kind, Ink] = {**_INKS, "message": grave, "level": grave}
+    if line.form != "slog" and grave != "plain":
+        inks |= {"key": grave, "value": grave}
+    return [(line.text[span.start : span.end].rstrip("\r"), inks[span.kind]) for span in line.spans]
