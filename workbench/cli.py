@@ -23,6 +23,7 @@ COMMANDS = {
     "init": "write a shimbench.toml from what a directory holds",
     "build": "run the build command and keep what it made",
     "doctor": "check what shimbench needs here",
+    "deploy": "put the built libraries into a folder, and prove that the loader finds them there",
     "host": "run the forwarder alone",
     "sessions": "list the recorded sessions",
 }

@@ -54,6 +54,15 @@ def take_session(words: list[str]) -> tuple[Session, str]:
         raise ShimbenchError(str(error)) from error
 
 
+def confirm(question: str) -> None:
+    """Ask on the terminal; UsageError unless the answer is yes."""
+    if not sys.stdin.isatty():
+        raise UsageError("nothing was changed: nobody is here to ask; say --yes")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("nothing was changed")
+
+
 def print_json(value: Any) -> None:
     """One JSON object on stdout."""
     json.dump(value, sys.stdout, indent=2)
