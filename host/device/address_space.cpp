@@ -68,7 +68,8 @@ void FreeRanges::give(std::uint64_t address, std::uint64_t bytes) {
 }
 
 AddressSpace::AddressSpace(const AddressRange &range, MemoryShare share)
-    : range_(range), share_(std::move(share)), device_free_(range.base, range.device_bytes),
+    : range_(range), share_(std::move(share)), window_free_(range.base, range.window_bytes),
+      device_free_(range.base + range.window_bytes, range.device_bytes - range.window_bytes),
       pinned_free_(range.pinned_base(), range.pinned_bytes) {}
 
 AddressSpace::~AddressSpace() {
@@ -86,10 +87,12 @@ CUresult AddressSpace::allocate(std::uint64_t bytes, std::uint64_t context, std:
     const std::uint64_t alignment = size >= huge_page ? huge_page : page;
     if (!share_.take(static_cast<std::int64_t>(size)))
         return CUDA_ERROR_OUT_OF_MEMORY;
-    const auto start = device_free_.take(size, alignment);
+    auto start = window_free_.take(size, alignment);
+    if (!start)
+        start = device_free_.take(size, alignment);
     if (!start || mprotect(at(*start), size, PROT_READ | PROT_WRITE)) {
         if (start)
-            device_free_.give(*start, size);
+            owner(*start).give(*start, size);
         share_.take(-static_cast<std::int64_t>(size));
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
@@ -117,6 +120,10 @@ CUresult AddressSpace::allocate_pinned(std::uint64_t bytes, std::uint32_t flags,
     return CUDA_SUCCESS;
 }
 
+FreeRanges &AddressSpace::owner(std::uint64_t address) {
+    return in_window(address) ? window_free_ : device_free_;
+}
+
 // The pages go; the addresses stay reserved.
 void AddressSpace::give_back_pages(std::uint64_t address, const Allocation &allocation) {
     if (allocation.kind == MemoryKind::Pinned) {
@@ -127,9 +134,16 @@ void AddressSpace::give_back_pages(std::uint64_t address, const Allocation &allo
         pinned_bytes_ -= allocation.size;
         return;
     }
-    mmap(at(address), allocation.size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-         0);
-    device_free_.give(address, allocation.size);
+    if (in_window(address)) {
+        (void)mprotect(at(address), allocation.size, PROT_NONE);
+        (void)fallocate(range_.region, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                        static_cast<off_t>(range_.window_offset + (address - range_.base)),
+                        static_cast<off_t>(allocation.size));
+    } else {
+        mmap(at(address), allocation.size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+             -1, 0);
+    }
+    owner(address).give(address, allocation.size);
     device_bytes_ -= allocation.size;
     share_.take(-static_cast<std::int64_t>(allocation.size));
 }
@@ -307,6 +321,11 @@ const Allocation *AddressSpace::find(std::uint64_t address, std::uint64_t &start
     const auto &[begin, allocation] = *std::prev(after);
     start = begin;
     return address - begin < allocation.size ? &allocation : nullptr;
+}
+
+// A VMM mapping never lies in the window, and no allocation reaches beyond it.
+std::uint64_t AddressSpace::window_offset(std::uint64_t address) const {
+    return in_window(address) ? address - range_.base : UINT64_MAX;
 }
 
 std::byte *AddressSpace::touch(std::uint64_t address, std::uint64_t bytes) const {

@@ -1,4 +1,5 @@
-// Device memory as host RAM: what is allocated where in the reserved range, and what may be touched.
+// Device memory as host RAM: what is allocated where in the reserved range, and what may be touched. Its
+// window, when it has one, is memory that the client maps as well.
 // Pages are real and come when they are first written.
 #pragma once
 
@@ -13,7 +14,10 @@ namespace shimbench {
 // Addresses that are not in use, by start; first fit.
 class FreeRanges {
   public:
-    FreeRanges(std::uint64_t base, std::uint64_t bytes) { ranges_[base] = bytes; }
+    FreeRanges(std::uint64_t base, std::uint64_t bytes) {
+        if (bytes)
+            ranges_[base] = bytes;
+    }
     std::optional<std::uint64_t> take(std::uint64_t bytes, std::uint64_t alignment);
     bool take_at(std::uint64_t address, std::uint64_t bytes);
     void give(std::uint64_t address, std::uint64_t bytes);
@@ -58,6 +62,8 @@ class AddressSpace {
 
     // The bytes at `address`, when all of them may be touched; else NULL.
     std::byte *touch(std::uint64_t address, std::uint64_t bytes) const;
+    // Where allocated bytes lie in the window; UINT64_MAX: not in it.
+    std::uint64_t window_offset(std::uint64_t address) const;
     // The allocation that `address` lies in; `start` is where it begins.
     const Allocation *find(std::uint64_t address, std::uint64_t &start) const;
 
@@ -82,12 +88,15 @@ class AddressSpace {
         bool released;
     };
 
+    FreeRanges &owner(std::uint64_t address);
+    bool in_window(std::uint64_t address) const { return address - range_.base < range_.window_bytes; }
     void give_back_pages(std::uint64_t address, const Allocation &allocation);
     void drop_when_unused(std::map<std::uint64_t, Physical>::iterator physical);
 
     AddressRange range_;
     MemoryShare share_;
-    FreeRanges device_free_;
+    FreeRanges window_free_; // for allocations
+    FreeRanges device_free_; // the rest: for reservations, and allocations once the window is full
     FreeRanges pinned_free_;
     std::map<std::uint64_t, Allocation> allocations_;
     std::map<std::uint64_t, std::uint64_t> reservations_;

@@ -40,6 +40,9 @@ struct AddressRange {
     std::uint64_t pinned_bytes = 0; // mapped from `region`, follows the device's part
     int region = -1;                // descriptor, kept open by the owner of the range
     std::uint64_t pinned_offset = 0;
+    // The range's first bytes, when they are mapped from `region` as well; clients copy there themselves.
+    std::uint64_t window_offset = 0;
+    std::uint64_t window_bytes = 0;
     std::uint64_t pinned_base() const { return base + device_bytes; }
 };
 
@@ -81,6 +84,11 @@ class Device : public DeviceCalls {
     virtual CUresult read(std::span<std::byte> target, std::uint64_t source, std::uint64_t stream) = 0;
     virtual CUresult copy(std::uint64_t target, std::uint64_t source, std::uint64_t bytes,
                           std::uint64_t stream) = 0;
+
+    // Whether a client may copy these bytes itself now, all work before being done; where they lie in the
+    // window, or UINT64_MAX when it has to send them.
+    virtual CUresult window(std::uint64_t address, std::uint64_t bytes, std::uint64_t stream,
+                            std::uint64_t &offset) = 0;
 
     virtual CUresult synchronize(wire_synchronize_kind kind, std::uint64_t handle) = 0;
     virtual CUresult pointer_attribute(CUpointer_attribute attribute, std::uint64_t address,

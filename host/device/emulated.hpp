@@ -85,6 +85,8 @@ class EmulatedDevice final : public Device {
     CUresult launch(const wire_launch &launch, std::span<const std::byte> parameters) override;
     CUresult write(std::uint64_t target, std::span<const std::byte> bytes, std::uint64_t stream) override;
     CUresult read(std::span<std::byte> target, std::uint64_t source, std::uint64_t stream) override;
+    CUresult window(std::uint64_t address, std::uint64_t bytes, std::uint64_t stream,
+                    std::uint64_t &offset) override;
     CUresult copy(std::uint64_t target, std::uint64_t source, std::uint64_t bytes,
                   std::uint64_t stream) override;
     CUresult synchronize(wire_synchronize_kind kind, std::uint64_t handle) override;

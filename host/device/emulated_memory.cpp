@@ -325,6 +325,19 @@ CUresult EmulatedDevice::read(std::span<std::byte> target, std::uint64_t source,
     return CUDA_SUCCESS;
 }
 
+CUresult EmulatedDevice::window(std::uint64_t address, std::uint64_t bytes, std::uint64_t handle,
+                                std::uint64_t &offset) {
+    Stream *on = stream(handle);
+    if (!on)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (on->capture)
+        return refuse_in_capture(*on, CUDA_ERROR_NOT_SUPPORTED);
+    if (!memory_.touch(address, bytes))
+        return CUDA_ERROR_INVALID_VALUE;
+    offset = memory_.window_offset(address);
+    return CUDA_SUCCESS;
+}
+
 CUresult EmulatedDevice::copy(std::uint64_t target, std::uint64_t source, std::uint64_t bytes,
                               std::uint64_t handle) {
     return bytes ? submit(handle, CopyOperation{target, source, bytes}) : CUDA_SUCCESS;

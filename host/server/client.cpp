@@ -10,6 +10,7 @@ namespace shimbench {
 namespace {
 
 constexpr std::size_t blob_threads_max = 64; // that send images at the same time
+constexpr std::uint64_t window_alignment = 2 << 20;
 
 // Errors after which a real context is of no more use: they are told again and again.
 bool corrupts_context(std::uint32_t error) {
@@ -35,7 +36,7 @@ bool is_query(std::uint64_t kind) {
 
 } // namespace
 
-wire_region region_layout(std::uint64_t pinned_bytes, bool in_order) {
+wire_region region_layout(std::uint64_t pinned_bytes, std::uint64_t window_bytes, bool in_order) {
     wire_region head{};
     head.magic = WIRE_MAGIC;
     head.in_order = in_order;
@@ -45,7 +46,10 @@ wire_region region_layout(std::uint64_t pinned_bytes, bool in_order) {
     head.download_offset = head.upload_offset + WIRE_UPLOAD_BYTES;
     head.pinned_offset = head.download_offset + WIRE_DOWNLOAD_BYTES;
     head.pinned_bytes = pinned_bytes;
-    head.region_bytes = head.pinned_offset + pinned_bytes;
+    const std::uint64_t pinned_end = head.pinned_offset + pinned_bytes;
+    head.window_offset = (pinned_end + window_alignment - 1) / window_alignment * window_alignment;
+    head.window_bytes = window_bytes;
+    head.region_bytes = window_bytes ? head.window_offset + window_bytes : pinned_end;
     return head;
 }
 
@@ -149,6 +153,8 @@ bool Client::perform(const wire_message &head, Reader in, CUresult &result) {
         return blob(head, in, result);
     case WIRE_FN_COPY:
         return copy(in, blocking, result);
+    case WIRE_FN_WINDOW:
+        return window(in, result);
     case WIRE_FN_LOAD:
         return load(head, in, result);
     case WIRE_FN_LAUNCH:
@@ -211,6 +217,21 @@ bool Client::copy(Reader &in, bool blocking, CUresult &result) {
     row_.copied.fetch_add(copy.bytes, std::memory_order_relaxed);
     if (blocking && result == CUDA_SUCCESS)
         result = posted_error(result);
+    return true;
+}
+
+// The client then reads or writes its own device memory, which nobody but this worker maps besides it.
+bool Client::window(Reader &in, CUresult &result) {
+    const auto wanted = in.structure<wire_window>();
+    std::uint64_t offset = UINT64_MAX;
+    if (in.failed())
+        return false;
+    result = device_.window(wanted.address, wanted.bytes, wanted.stream, offset);
+    if (result == CUDA_SUCCESS)
+        result = posted_error(result);
+    out_.value(offset);
+    if (result == CUDA_SUCCESS && offset != UINT64_MAX)
+        row_.copied.fetch_add(wanted.bytes, std::memory_order_relaxed);
     return true;
 }
 

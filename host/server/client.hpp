@@ -29,8 +29,8 @@ struct Region {
     wire_region head_copy{}; // the client can write the shared one
 };
 
-// The head of a region with all its offsets, and with room for `pinned_bytes` at its end.
-wire_region region_layout(std::uint64_t pinned_bytes, bool in_order);
+// The head of a region with all its offsets, and with room for `pinned_bytes` and the window at its end.
+wire_region region_layout(std::uint64_t pinned_bytes, std::uint64_t window_bytes, bool in_order);
 
 class Client {
   public:
@@ -48,6 +48,7 @@ class Client {
   private:
     bool perform(const wire_message &head, Reader in, CUresult &result);
     bool copy(Reader &in, bool blocking, CUresult &result);
+    bool window(Reader &in, CUresult &result);
     bool blob(const wire_message &head, Reader &in, CUresult &result);
     bool load(const wire_message &head, Reader &in, CUresult &result);
     bool launch(Reader &in, CUresult &result);

@@ -31,6 +31,7 @@ namespace {
 constexpr std::uint64_t device_range_bytes = std::uint64_t{1} << 40;
 // Far from heaps, libraries and stacks, and from what sanitizers and Go take for themselves.
 constexpr std::uint64_t range_bases[] = {0x200000000000, 0x300000000000, 0x400000000000, 0x180000000000};
+constexpr std::uint64_t window_unit = 2 << 20;
 constexpr int greeting_seconds = 10;
 constexpr std::uint64_t publish_batches = 256; // a busy client's figures are this fresh
 // About a millisecond in all before a worker sleeps: calls follow one another faster than it would wake.
@@ -82,6 +83,12 @@ void greet(ClientRow &row, int socket) {
     refuse(row, socket, WIRE_OTHER_PROTOCOL, text);
 }
 
+// Twice the memory, so that what is free in it but scattered is no hindrance; pages come when touched.
+std::uint64_t window_bytes(std::uint64_t device_bytes) {
+    const std::uint64_t most = device_range_bytes / 4;
+    return (device_bytes < most ? device_bytes : most) / window_unit * window_unit * 2;
+}
+
 bool reserve(const AddressRange &range) {
     const std::uint64_t bytes = range.device_bytes + range.pinned_bytes;
     void *base = reinterpret_cast<void *>(range.base);
@@ -90,8 +97,13 @@ bool reserve(const AddressRange &range) {
     if (got == MAP_FAILED)
         return false;
     void *pinned = reinterpret_cast<void *>(range.pinned_base());
-    if (got != base || mmap(pinned, range.pinned_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                            range.region, static_cast<off_t>(range.pinned_offset)) != pinned) {
+    // Nothing of the window may be touched before it is allocated, as in the rest of the device's range.
+    const bool windowed =
+        !range.window_bytes || mmap(base, range.window_bytes, PROT_NONE, MAP_SHARED | MAP_FIXED, range.region,
+                                    static_cast<off_t>(range.window_offset)) == base;
+    if (got != base || !windowed ||
+        mmap(pinned, range.pinned_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, range.region,
+             static_cast<off_t>(range.pinned_offset)) != pinned) {
         munmap(got, bytes);
         return false;
     }
@@ -117,7 +129,13 @@ int make_region(const wire_region &head, wire_region *&mapped) {
 AddressRange settle_range(ClientRow &row, int socket, int region, const wire_region &head) {
     bool region_sent = false;
     for (const std::uint64_t base : range_bases) {
-        const AddressRange range{base, device_range_bytes, head.pinned_bytes, region, head.pinned_offset};
+        const AddressRange range{base,
+                                 device_range_bytes,
+                                 head.pinned_bytes,
+                                 region,
+                                 head.pinned_offset,
+                                 head.window_offset,
+                                 head.window_bytes};
         if (!reserve(range))
             continue;
         wire_offer offer = make_offer(WIRE_OFFERED, "");
@@ -204,7 +222,7 @@ const char *serve(Client &client, const Region &region, const Connection &connec
                                ClientRow &row) {
     greet(row, connection.socket);
     Region region;
-    region.head_copy = region_layout(settings.pinned_bytes, true);
+    region.head_copy = region_layout(settings.pinned_bytes, window_bytes(table.device_bytes), true);
     std::memcpy(region.head_copy.hash, PROTOCOL_HASH, sizeof(PROTOCOL_HASH));
     const int memory = make_region(region.head_copy, region.head);
     if (memory < 0)

@@ -149,6 +149,23 @@ static bool reserve_range(const struct wire_offer *offer, const struct wire_regi
     return true;
 }
 
+/* Device memory, for copies alone: at an address of our own, so that a device pointer that the program
+ * uses as its own still faults, as it does with a device. Without it copies go through the ring. */
+static void map_window(struct wire_state *state, const struct wire_region *head, uint64_t region_bytes,
+                       int region_fd) {
+    if (!head->window_bytes || head->window_offset > region_bytes ||
+        head->window_bytes > region_bytes - head->window_offset)
+        return;
+    void *window = mmap(NULL, head->window_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                        region_fd, (off_t)head->window_offset);
+    if (window == MAP_FAILED)
+        return;
+    (void)madvise(window, head->window_bytes, MADV_DONTFORK);
+    (void)madvise(window, head->window_bytes, MADV_DONTDUMP);
+    state->window = window;
+    state->window_bytes = head->window_bytes;
+}
+
 /* Maps the region, then answers offers until a range is free here too. */
 static CUresult settle(struct wire_state *state, int connection, struct wire_offer *offer, int region_fd) {
     struct wire_region head;
@@ -171,6 +188,7 @@ static CUresult settle(struct wire_state *state, int connection, struct wire_off
             state->upload = (unsigned char *)region + head.upload_offset;
             state->download = (unsigned char *)region + head.download_offset;
             state->in_order = head.in_order;
+            map_window(state, &head, offer->region_bytes, region_fd);
             state->range_base = offer->range_base;
             state->range_end = offer->range_base + offer->device_bytes;
             state->pinned_end = state->range_end + offer->pinned_bytes;

@@ -4,7 +4,11 @@
  * pointer, no futex, so that the same bytes serve a memfd, a PCI BAR and a socket. How the region
  * reaches the client and how a sleeping worker is woken (a byte on the socket) stand outside it.
  *
- *   head of the region | request ring | reply slots | upload area | download area | pinned memory
+ *   head of the region | request ring | reply slots | upload area | download area | pinned memory | window
+ *
+ * The window is device memory itself, where the transport can show it (a memfd, a BAR; a socket can't):
+ * a large copy then asks where in it the bytes lie and copies them itself, once. `window_bytes` is 0
+ * where there is none, and what lies outside it goes through the upload and download areas.
  *
  * There is one request ring, and the worker executes it in order: CUDA orders the calls of two
  * threads that synchronise outside of it, and rings of their own would lose that order. Answers
@@ -93,9 +97,11 @@ struct wire_region {
     uint64_t download_offset;
     uint64_t pinned_offset;
     uint64_t pinned_bytes;
+    uint64_t window_offset;
+    uint64_t window_bytes;
     uint32_t
         in_order; /* a posted call is complete once it is consumed: synchronising is waiting for `tail` */
-    uint32_t reserved0[7];
+    uint32_t reserved0[3];
 
     uint64_t head; /* bytes ever put into the ring; written by the client */
     uint64_t reserved1[7];
@@ -106,9 +112,12 @@ struct wire_region {
     uint32_t posted_function;
     uint64_t posted_sequence;
     uint64_t download_done; /* chunks ever written into the download area */
-    uint32_t asleep;        /* the worker waits for its doorbell */
     uint32_t captures;      /* streams being captured; synchronising must then ask the host */
-    uint64_t reserved2[2];
+    uint32_t reserved2[5];
+
+    /* The worker waits for its doorbell. Read after each call, so not in a line that each call writes. */
+    uint32_t asleep;
+    uint32_t reserved3[15];
 
     uint32_t download_errors[WIRE_DOWNLOAD_CHUNKS]; /* of each chunk, set before download_done counts it */
 };
@@ -124,13 +133,14 @@ struct wire_message {
     uint64_t sequence;
 };
 
-/* An answer. `sequence` is written last, and is that of the message. */
+/* An answer. `sequence` is written last, and is that of the message. A short payload lies in the same
+ * cache line. */
 struct wire_slot {
     uint64_t sequence;
     int32_t result;
     uint32_t bytes;
-    uint64_t reserved[6];
     unsigned char payload[WIRE_REPLY_MAX];
+    uint64_t reserved[6];
 };
 
 /* Messages that are not one function of the API. */
@@ -146,7 +156,8 @@ enum wire_function {
     WIRE_FN_SYNCHRONIZE = 0xf008, /* struct wire_synchronize */
     WIRE_FN_POINTER = 0xf009,     /* u64 attribute, u64 address; answers u64 */
     WIRE_FN_NODES = 0xf00a,       /* u64 graph, u64 room; answers u64 count, then handles */
-    WIRE_FN_MAX = 0xf00b,
+    WIRE_FN_WINDOW = 0xf00b,      /* struct wire_window; answers u64 offset in the window, or UINT64_MAX */
+    WIRE_FN_MAX = 0xf00c,
 };
 
 enum wire_source {
@@ -169,6 +180,13 @@ struct wire_copy {
     uint32_t from;       /* enum wire_source */
     uint32_t to;         /* enum wire_target */
     uint64_t upload_end; /* the value of upload_tail once this is done; 0 none */
+};
+
+/* The client is about to copy these bytes itself; all work before it in the ring is done. */
+struct wire_window {
+    uint64_t address;
+    uint64_t bytes;
+    uint64_t stream;
 };
 
 enum wire_load_kind {
@@ -224,10 +242,11 @@ struct wire_device {
 
 static_assert(sizeof(struct wire_hello) == 64, "the greeting never changes");
 static_assert(sizeof(struct wire_offer) == 80 + WIRE_TEXT_BYTES, "the offer has no holes");
-static_assert(sizeof(struct wire_region) == 384, "head and tail lie in cache lines of their own");
+static_assert(sizeof(struct wire_region) == 448, "head and tail lie in cache lines of their own");
 static_assert(sizeof(struct wire_message) == 32, "a message's head is half a cache line");
 static_assert(sizeof(struct wire_slot) == WIRE_SLOT_BYTES, "slots follow one another");
 static_assert(sizeof(struct wire_copy) == 48, "no holes");
+static_assert(sizeof(struct wire_window) == 24, "no holes");
 static_assert(sizeof(struct wire_launch) == 64, "no holes");
 static_assert(sizeof(struct wire_device) == 144 + 4 * WIRE_ATTRIBUTE_COUNT, "no holes");
 

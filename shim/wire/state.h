@@ -20,6 +20,8 @@ struct wire_state {
     struct wire_slot *slots;
     unsigned char *upload;
     unsigned char *download;
+    unsigned char *window; /* device memory; NULL when the region has none */
+    uint64_t window_bytes;
     uint64_t head;      /* ours; published in the region */
     uint64_t tail_seen; /* the worker's, when last looked at */
     uint64_t sequence;

@@ -13,7 +13,7 @@ namespace shimbench {
 
 struct DeviceFixture {
     static constexpr std::uint64_t base = 0x210000000000, device_bytes = 1ull << 34, pinned_bytes = 1 << 24;
-    static constexpr std::uint64_t memory_bytes = 64 << 20;
+    static constexpr std::uint64_t memory_bytes = 64 << 20, window_bytes = 16 << 20;
 
     DeviceFixture() {
         void *got = mmap(reinterpret_cast<void *>(base), device_bytes + pinned_bytes, PROT_NONE,
@@ -29,7 +29,15 @@ struct DeviceFixture {
         close(region);
     }
 
-    AddressRange range() const { return {base, device_bytes, pinned_bytes, region, 0}; }
+    AddressRange range() const { return {base, device_bytes, pinned_bytes, region, 0, 0, 0}; }
+
+    // The same with the first bytes mapped from the region, as a worker's are.
+    AddressRange windowed_range() const {
+        EXPECT(ftruncate(region, pinned_bytes + window_bytes) == 0);
+        EXPECT(mmap(reinterpret_cast<void *>(base), window_bytes, PROT_NONE, MAP_SHARED | MAP_FIXED, region,
+                    pinned_bytes) != MAP_FAILED);
+        return {base, device_bytes, pinned_bytes, region, 0, pinned_bytes, window_bytes};
+    }
 
     MemoryShare share() {
         return {[this](std::int64_t bytes) {

@@ -64,10 +64,33 @@ void pinned_memory_lies_in_the_region() {
     EXPECT(seen == std::byte{9} && fixture.used == 0);
 }
 
+void allocations_lie_in_the_window_while_it_has_room() {
+    DeviceFixture fixture;
+    AddressSpace space(fixture.windowed_range(), fixture.share());
+    std::uint64_t inside = 0, outside = 0, reserved = 0;
+    EXPECT(space.reserve(4 * mib, 0, 0, reserved) == CUDA_SUCCESS);
+    EXPECT(space.window_offset(reserved) == UINT64_MAX);
+    EXPECT(space.allocate(12 * mib, 1, inside) == CUDA_SUCCESS && space.window_offset(inside) == 0);
+    EXPECT(space.allocate(12 * mib, 1, outside) == CUDA_SUCCESS &&
+           space.window_offset(outside) == UINT64_MAX);
+    *space.touch(inside + mib, 1) = std::byte{9};
+    *space.touch(outside + mib, 1) = std::byte{9};
+    std::byte seen{};
+    const auto at = static_cast<off_t>(DeviceFixture::pinned_bytes + mib);
+    EXPECT(pread(fixture.region, &seen, 1, at) == 1 && seen == std::byte{9});
+    // What is freed is forgotten, and may not be touched until it is allocated anew.
+    EXPECT(space.free(inside, MemoryKind::Device) == CUDA_SUCCESS && !space.touch(inside, 1));
+    EXPECT(pread(fixture.region, &seen, 1, at) == 1 && seen == std::byte{0});
+    EXPECT(space.free(outside, MemoryKind::Device) == CUDA_SUCCESS && fixture.used == 0);
+    EXPECT(space.allocate(14 * mib, 1, inside) == CUDA_SUCCESS && space.window_offset(inside) == 0);
+    EXPECT(space.free(inside, MemoryKind::Device) == CUDA_SUCCESS);
+}
+
 } // namespace
 
 int main() {
     memory_is_taken_and_given_back();
     mappings_are_one_memory_and_need_access();
     pinned_memory_lies_in_the_region();
+    allocations_lie_in_the_window_while_it_has_room();
 }

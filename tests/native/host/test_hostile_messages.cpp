@@ -15,7 +15,7 @@ constexpr int rounds = 20000;
 struct Hostile {
     Hostile()
         : device(make_device(DeviceKind::CountOnly, fixture.facts(), fixture.range(), fixture.share(), {})) {
-        region.head_copy = region_layout(4096, true);
+        region.head_copy = region_layout(4096, 0, true);
         void *bytes = mmap(nullptr, region.head_copy.pinned_offset, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         EXPECT(bytes != MAP_FAILED);

@@ -2,7 +2,7 @@
  * answers each with one line. The tests of tests/wire and benchmarks/wire.py drive it.
  *
  *     connect PATH | ping N | alloc BYTES | free ADDRESS | check BYTES | info | device
- *     pinned BYTES | events N | spoil | synchronize | load FILE | launch KERNEL | fork | bench
+ *     mapped BYTES | pinned BYTES | events N | spoil | synchronize | load FILE | launch KERNEL | fork | bench
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +50,35 @@ static void check_copies(size_t bytes) {
     printf("check %d %s\n", result, memcmp(sent, got, bytes) ? "differs" : "same");
     forward_cuMemFree_v2(first);
     forward_cuMemFree_v2(second);
+    free(sent);
+    free(got);
+}
+
+/* Memory of the VMM lies outside the window: its copies go through the upload and download areas. */
+static void check_mapped(size_t bytes) {
+    size_t size = (bytes + (2 << 20) - 1) >> 21 << 21;
+    CUdeviceptr address = 0;
+    CUmemGenericAllocationHandle memory = 0;
+    CUmemAllocationProp made = {.type = CU_MEM_ALLOCATION_TYPE_PINNED,
+                                .location = {.type = CU_MEM_LOCATION_TYPE_DEVICE}};
+    CUmemAccessDesc access = {.location = made.location, .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+    unsigned char *sent = malloc(bytes), *got = calloc(1, bytes);
+    for (size_t n = 0; n < bytes; n++)
+        sent[n] = (unsigned char)(n * 2654435761u >> 13);
+    CUresult result = forward_cuMemAddressReserve(&address, size, 0, 0, 0);
+    if (!result)
+        result = forward_cuMemCreate(&memory, size, &made, 0);
+    if (!result)
+        result = forward_cuMemMap(address, size, 0, memory, 0);
+    if (!result)
+        result = forward_cuMemSetAccess(address, size, &access, 1);
+    if (!result)
+        result = forward_cuMemcpyHtoD_v2(address, sent, bytes);
+    if (!result)
+        result = forward_cuMemcpyDtoH_v2(got, address, bytes);
+    printf("mapped %d %s\n", result, memcmp(sent, got, bytes) ? "differs" : "same");
+    forward_cuMemUnmap(address, size);
+    forward_cuMemRelease(memory);
     free(sent);
     free(got);
 }
@@ -140,6 +169,8 @@ static void obey(const char *word, const char *argument) {
                device ? (unsigned long long)device->memory_bytes : 0,
                device ? device->attributes[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR] : 0,
                device ? device->attributes[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR] : 0);
+    } else if (!strcmp(word, "mapped")) {
+        check_mapped(number);
     } else if (!strcmp(word, "pinned")) {
         check_pinned(number);
     } else if (!strcmp(word, "synchronize")) {
