@@ -58,9 +58,11 @@ class Wheel(Package):
     def download(self, directory: Path) -> Path:
         wanted = directory / "wanted.txt"
         wanted.write_text(f"{self.name}=={self.version} --hash=sha256:{self.digest}\n")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        seen = sys.stderr.isatty()  # then pip's own progress bar is shown
+        command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
+        command += [] if seen else ["--quiet"]
         command += ["--no-deps", "--only-binary=:all:", "--python-version", "3.12", "--require-hashes"]
-        _run([*command, "--dest", str(directory), "-r", str(wanted)], directory)
+        _run([*command, "--dest", str(directory), "-r", str(wanted)], directory, seen)
         return next(directory.glob("*.whl"))
 
     def unpack(self, archive: Path, target: Path) -> None:
@@ -133,11 +135,20 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _run(command: list[str], directory: Path) -> None:
+def _run(command: list[str], directory: Path, seen: bool = False) -> None:
+    """Run a registry's client; with `seen` what it says stands on our stderr while it works."""
     try:
-        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            cwd=directory,
+            stdout=sys.stderr if seen else subprocess.PIPE,
+            stderr=None if seen else subprocess.PIPE,
+            text=True,
+            check=False,
+        )
     except OSError as error:
         raise DownloadError(f"{command[0]}: {error.strerror}") from error
     if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        said = "" if seen else done.stderr.strip() or done.stdout.strip()
+        last = said.splitlines()[-1] if said else "see above" if seen else "no output"
         raise DownloadError(f"`{' '.join(command[:4])} ...` failed ({done.returncode}): {last}")
