@@ -7,7 +7,9 @@
  * second; 0: as fast as it can), payload (bytes of a string item), nest (1: every call has one inside),
  * chunks (of the region), hang (1: end inside a call that never returns), tee (1: hand over 1 and 2),
  * wait (1: sleep at the end until killed), module (1: tell of a module ahead of the calls, which come
- * from it; 2: tell impossible things as well), lines (written to both descriptors), width (of a line). */
+ * from it; 2: tell impossible things as well), lines (written to both descriptors), width (of a line),
+ * mix=ID,ID,... (functions of the outer calls, round and round; they succeed then), fail (with a mix: one
+ * in so many fails). */
 #define _GNU_SOURCE
 #include "shimbench/tap_abi.h"
 
@@ -29,7 +31,9 @@ enum { MADE_UP = 0x1000 }; /* where the module lies that is told of */
 static struct tap_region *region;
 static _Atomic uint64_t *counts;
 static long threads = 1, calls = 100, rate, payload, nest, chunks = 512, hang, tee_asked, wait_at_end, lines,
-            module, width = 20;
+            module, width = 20, fail;
+static uint16_t mix[1024];
+static uint32_t mixed;
 
 static uint64_t now_ns(void) {
     struct timespec time;
@@ -87,6 +91,16 @@ static uint64_t caller(void) {
     return module ? MADE_UP + 0x234 : (uint64_t)(uintptr_t)&thread_at;
 }
 
+static uint16_t function_of(int depth, uint32_t sequence) {
+    return depth == 0 && mixed ? mix[sequence % mixed] : (uint16_t)(1 + depth);
+}
+
+static int32_t result_of(uint32_t sequence) {
+    if (mixed)
+        return fail && sequence % (uint32_t)fail == 0 ? 2 : 0;
+    return (int32_t)(sequence % 3);
+}
+
 static void enter(struct producer *me, int depth, uint32_t sequence, uint32_t parent, uint64_t start) {
     struct tap_slot *slot = &me->thread->slots[depth];
     slot->start = start;
@@ -94,7 +108,7 @@ static void enter(struct producer *me, int depth, uint32_t sequence, uint32_t pa
     slot->sequence = sequence;
     slot->parent = parent;
     slot->args[0] = sequence;
-    __atomic_store_n(&slot->function, (uint16_t)(1 + depth), __ATOMIC_RELEASE);
+    __atomic_store_n(&slot->function, function_of(depth, sequence), __ATOMIC_RELEASE);
     store(&me->thread->depth, (uint32_t)depth + 1);
 }
 
@@ -120,11 +134,12 @@ static void record(struct producer *me, int depth, uint32_t sequence, uint32_t p
                               caller(),
                               sequence,
                               parent,
-                              (uint16_t)(1 + depth),
+                              function_of(depth, sequence),
                               (uint8_t)cells,
                               0,
-                              (int32_t)(sequence % 3),
-                              {sequence, me->index, 0x7000000000ull + sequence % 16 * 256}};
+                              result_of(sequence),
+                              {mixed && depth == 0 ? 0x55aa00000000ull + sequence % 60 * 128 : sequence,
+                               me->index, 0x7000000000ull + sequence % 16 * 256}};
     memcpy(cell, &head, sizeof head);
     if (payload) {
         struct tap_item item = {TAP_ITEM_STRING, 0, (uint16_t)payload, (uint32_t)payload};
@@ -216,6 +231,14 @@ static void *produce(void *unused) {
     return NULL;
 }
 
+static void read_mix(const char *text) {
+    for (char *end; mixed < sizeof mix / sizeof *mix; text = end + 1) {
+        mix[mixed++] = (uint16_t)strtol(text, &end, 10);
+        if (*end != ',')
+            break;
+    }
+}
+
 static int make_region(void) {
     uint64_t threads_size = TAP_MAX_THREADS * sizeof(struct tap_thread);
     uint64_t chunks_offset = (4096 + threads_size + 4095) / 4096 * 4096;
@@ -305,12 +328,16 @@ int main(int argc, char **argv) {
         long *value;
     } keys[] = {{"threads", &threads},  {"calls", &calls},   {"rate", &rate},   {"payload", &payload},
                 {"nest", &nest},        {"chunks", &chunks}, {"hang", &hang},   {"tee", &tee_asked},
-                {"wait", &wait_at_end}, {"lines", &lines},   {"width", &width}, {"module", &module}};
-    for (int i = 3; i < argc; i++)
+                {"wait", &wait_at_end}, {"lines", &lines},   {"width", &width}, {"module", &module},
+                {"fail", &fail}};
+    for (int i = 3; i < argc; i++) {
+        if (strncmp(argv[i], "mix=", 4) == 0)
+            read_mix(argv[i] + 4);
         for (size_t key = 0; key < sizeof keys / sizeof *keys; key++)
             if (strncmp(argv[i], keys[key].name, strlen(keys[key].name)) == 0 &&
                 argv[i][strlen(keys[key].name)] == '=')
                 *keys[key].value = atol(strchr(argv[i], '=') + 1);
+    }
     int file = open(argv[2], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (argc < 3 || file < 0 || ftruncate(file, 512) != 0)
         return 2;
