@@ -59,7 +59,7 @@ class ShimbenchApp(App[None]):
     """Panes over a session; `loop` is None when it was saved, or is watched from elsewhere."""
 
     TITLE = "shimbench"
-    CSS_PATH = "panes/app.tcss"
+    CSS_PATH = Path(__file__).parent / "panes" / "app.tcss"
     COMMANDS: ClassVar[set[type[Commands] | Callable[[], type[Commands]]]] = {Commands}  # type: ignore[assignment]
     BINDINGS: ClassVar[list[BindingType]] = bindings("global")
     AUTO_FOCUS = "#calls"
