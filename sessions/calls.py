@@ -15,7 +15,8 @@ from sessions import format
 from sessions.blobs import Blobs, Item
 from sessions.columns import Array, decode
 from sessions.errors import SessionError
-from sessions.files import IndexFile, StreamFile, check_head
+from sessions.files import IndexFile, StreamFile
+from sessions.tail import Tail
 
 _CACHE_BYTES = 96 << 20
 _NEIGHBOURS = 64  # rows read at once for one that is looked at
@@ -49,7 +50,7 @@ class Calls:
         self._live = live
         self._index = IndexFile(directory / "calls.index", format.CHUNK_INDEX_MAGIC, format.CHUNK_ENTRY)
         self._chunks = StreamFile(directory / "calls.dat")
-        self._tail = StreamFile(directory / "calls.tail")
+        self._tail = Tail(directory / "calls.tail")
         self._blobs = Blobs(directory)
         self._entries = np.empty(0, dtype=format.CHUNK_ENTRY)
         self._first_rows: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
@@ -59,9 +60,6 @@ class Calls:
         self._cache: OrderedDict[tuple[int, str], Array] = OrderedDict()
         self._cached_bytes = 0
         self.damage: list[str] = []
-        head = self._tail_head()
-        if int(head["capacity"]) != format.TAIL_ROWS or int(head["header_size"]) != format.TAIL_HEADER_SIZE:
-            raise SessionError(f"{self._tail.path}: damaged head")
         self.refresh()
 
     def __len__(self) -> int:
@@ -87,7 +85,7 @@ class Calls:
         rows = self._published()
         self._read_index()
         if rows is None:
-            rows = self.sealed + self._valid_tail_rows()
+            rows = self.sealed + self._tail.valid(self.sealed)
         rows = max(rows, self.sealed)
         if not live and rows > self.sealed:
             rows = self._cut_tail(rows)
@@ -168,18 +166,10 @@ class Calls:
 
     # The tail
 
-    def _tail_head(self) -> np.void:
-        data = self._tail.read(0, format.TAIL_HEAD.itemsize)
-        check_head(self._tail.path, data, format.TAIL_MAGIC, format.CALL_ROW.itemsize)
-        if len(data) < format.TAIL_HEAD.itemsize:
-            raise SessionError(f"{self._tail.path}: cut before its head")
-        head: np.void = np.frombuffer(data, dtype=format.TAIL_HEAD, count=1)[0]
-        return head
-
     def _published(self) -> int | None:
         """Rows published so far; None when a dead writer left the number half written."""
         for _ in range(1000):
-            head = self._tail_head()
+            head = self._tail.head()
             rows = int(head["rows"])
             if rows ^ format.ROWS_KEY == int(head["rows_copy"]):
                 return rows
@@ -187,31 +177,11 @@ class Calls:
                 return None
         return None
 
-    def _tail_rows(self, start: int, stop: int) -> npt.NDArray[np.void]:
-        """Raw rows as they lie in the ring now, unchecked; fewer when the file is cut."""
-        size, capacity = format.CALL_ROW.itemsize, format.TAIL_ROWS
-        parts = []
-        while start < stop:
-            count = min(stop - start, capacity - start % capacity)
-            data = self._tail.read(format.TAIL_HEADER_SIZE + start % capacity * size, count * size)
-            parts.append(data[: len(data) // size * size])
-            if len(data) < count * size:
-                break
-            start += count
-        return np.frombuffer(b"".join(parts), dtype=format.CALL_ROW)
-
-    def _valid_tail_rows(self) -> int:
-        """How many rows from the last sealed one on pass their check."""
-        first = self.sealed
-        rows = self._tail_rows(first, first + format.TAIL_ROWS)
-        bad = np.flatnonzero(format.row_checks(rows, first) != rows["check"])
-        return int(bad[0]) if len(bad) else len(rows)
-
     def _cut_tail(self, rows: int) -> int:
         """Of a tail nobody writes any more: the rows that are still in the file."""
         if rows - self.sealed > format.TAIL_ROWS:
             raise SessionError(f"{self._tail.path}: {rows} rows said, {self.sealed} sealed: the index is cut")
-        there = self.sealed + len(self._tail_rows(self.sealed, rows))
+        there = self.sealed + len(self._tail.raw(self.sealed, rows))
         if there < rows:
             self._note(f"{self._tail.path.name}: cut, its last {rows - there} calls are missing")
         return there
@@ -225,16 +195,16 @@ class Calls:
         sealed = self.sealed
         recent = self._rows - format.TAIL_ROWS + format.CHUNK_ROWS
         from_tail = sealed if not self._live() else max(0, recent)
-        if start < min(sealed, from_tail):
+        if start < min(sealed, from_tail) and not (self._live() and self._tail.keeps(start)):
             return None
-        rows = self._tail_rows(start, stop)
-        good = len(rows) == stop - start and np.array_equal(format.row_checks(rows, start), rows["check"])
-        if not good:
+        stop = min(stop, start + format.TAIL_ROWS)
+        found = self._tail.columns(start, stop, wanted)
+        if found is None:
             self._read_index()  # overwritten since refresh(): then it has been sealed
             if start < self.sealed:
                 return None
             raise SessionError(f"{self._tail.path}: damaged between calls {start + 1} and {stop}")
-        return {name: np.ascontiguousarray(rows[name]) for name in wanted}
+        return found
 
     # The chunks
 

@@ -43,6 +43,17 @@ class StreamFile:
             length -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def read_into(self, offset: int, into: npt.NDArray[np.generic]) -> int:
+        """Fill an array's bytes from `offset`; how many there were, fewer only at the end of the file."""
+        view = memoryview(into.view(np.uint8))
+        done = 0
+        while done < len(view):
+            count = os.preadv(self._fd, [view[done:]], offset + done)
+            if not count:
+                break
+            done += count
+        return done
+
     def read_exactly(self, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`, or SessionError."""
         data = self.read(offset, length)
