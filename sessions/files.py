@@ -45,7 +45,7 @@ class StreamFile:
 
     def read_into(self, offset: int, into: npt.NDArray[np.generic]) -> int:
         """Fill an array's bytes from `offset`; how many there were, fewer only at the end of the file."""
-        view = memoryview(into.view(np.uint8))
+        view = memoryview(into.view(np.uint8).data)
         done = 0
         while done < len(view):
             count = os.preadv(self._fd, [view[done:]], offset + done)

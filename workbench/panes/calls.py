@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -177,6 +178,17 @@ class CallsPane(LineView):
         return None
 
     # Drawing
+
+    def line_key(self, index: int) -> Hashable | None:
+        """A recorded call never changes; one in flight grows older."""
+        if index >= len(self.calls):
+            return None
+        line = self.calls.line(index)
+        return line, line.row in self.marks
+
+    def look(self) -> Hashable:
+        """What names resolve to, and what unanswered ones do, comes to be known later than the calls."""
+        return self.outcomes.version, sum(len(process.modules) for process in self.session.processes)
 
     def draw(self, index: int, width: int) -> list[Part]:
         """One call, fold or call in flight."""

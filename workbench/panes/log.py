@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.style import Style
@@ -180,6 +181,18 @@ class LogPane(LineView):
         return plain_text(self.session.log.line(self.number(index)).text)
 
     # Drawing
+
+    def line_key(self, index: int) -> Hashable | None:
+        """A line never changes, but the report it is part of grows; wrapped ones are drawn by rows instead."""
+        if self.wrap:
+            return None
+        number = self.number(index)
+        block = self.blocks.of(number)
+        return number, None if block is None else (block.first, block.lines[-1])
+
+    def look(self) -> Hashable:
+        """Programs by which lines are named may be known later than the lines."""
+        return tuple(process.exe for process in self.session.processes)
 
     def draw(self, index: int, width: int) -> list[Part]:
         """Gutter and text of a line."""

@@ -54,6 +54,7 @@ class Outcomes:
         self._is_lookup = self._is_symbol.copy()
         self._is_lookup[[n for n in map(schema.function_id, _ASKS) if n is not None]] = True
         self._tallies: dict[tuple[int, int], list[tuple[str, Ink, int]]] = {}
+        self.version = 0  #: grows when calls may be judged otherwise
 
     def failures(self, start: int, stop: int) -> NDArray[np.bool_]:
         """Which of the rows start..stop failed; lookups not counted, since most of theirs are harmless."""
@@ -94,6 +95,7 @@ class Outcomes:
     def forget(self) -> None:
         """What unanswered names do has changed."""
         self._tallies.clear()
+        self.version += 1
 
     def _by_name(self, rows: NDArray[np.int64]) -> list[tuple[str, Ink, int]]:
         counts = dict.fromkeys(_EFFECTS, 0)
