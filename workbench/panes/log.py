@@ -183,7 +183,7 @@ class LogPane(LineView):
     # Drawing
 
     def line_key(self, index: int) -> Hashable | None:
-        """A line never changes, but the report it is part of grows; wrapped ones are drawn by rows instead."""
+        """A line never changes, but the report it is in grows; wrapped ones are drawn by rows instead."""
         if self.wrap:
             return None
         number = self.number(index)
