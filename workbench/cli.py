@@ -19,6 +19,7 @@ COMMANDS = {
     "log": "print what the processes wrote",
     "coverage": "print which symbols were asked for, and which answered",
     "diagnose": "say why a run did not get to compute on the GPU",
+    "timeline": "print each process of a run as a bar, with Ollama's passes and limits",
     "device": "print the state of the device, from the recorded calls",
     "init": "write a shimbench.toml from what a directory holds",
     "build": "run the build command and keep what it made",

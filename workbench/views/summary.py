@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sessions import FIRST_PSEUDO_FUNCTION, Pseudo
+from workbench.target.roles import role_of
 from workbench.views.coverage import Coverage
 from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
 from workbench.views.log import numbered_lines, of_run
 
 if TYPE_CHECKING:
-    from sessions import Session
+    from sessions import Process, Session
     from sessions.events import Event
 
 BATCH = 1 << 20
@@ -52,8 +53,9 @@ class GpuMode:
 #: a number that is 0 on a CPU).
 _SAYINGS: tuple[tuple[int, re.Pattern[bytes], Mode | None], ...] = (
     (4, re.compile(rb"offloaded (\d+)/\d+ layers to GPU"), None),
-    (3, re.compile(rb"inference compute.* library=CUDA"), "gpu"),
-    (3, re.compile(rb"inference compute.* library=cpu"), "cpu"),
+    (3, re.compile(rb"inference compute.* library=(?:CUDA|cuda)\b"), "gpu"),
+    (3, re.compile(rb"inference compute.* library=cpu\b"), "cpu"),
+    (3, re.compile(rb"no compatible GPUs were discovered"), "cpu"),
     (2, re.compile(rb"using device CUDA\d+"), "gpu"),
     (1, re.compile(rb"ggml_cuda_init: found (\d+) CUDA devices"), None),
     (1, re.compile(rb"ggml_cuda_init: failed to initialize CUDA"), "cpu"),
@@ -97,7 +99,7 @@ class GpuModeTracker:
             self._reset()
             self._events = 0  # a forwarder may have said what it is before the run began
         mine = np.zeros(_SIZE, bool)
-        mine[[process.index for process in session.processes if process.run == run]] = True
+        mine[[p.index for p in session.processes if p.run == run and not _discovers(session, p)]] = True
         changed |= self._take_calls(session, mine)
         changed |= self._take_lines(session)
         changed |= self._take_events(session.events)
@@ -161,6 +163,13 @@ class GpuModeTracker:
                     else None
                 )
         return before != self._events
+
+
+def _discovers(session: Session, process: Process) -> bool:
+    """Whether it only looks for devices: what it launches is no sign that a model computes there."""
+    parent = process.parent_index
+    known = 0 <= parent < len(session.processes)
+    return role_of(process.argv, session.processes[parent].argv if known else ()).discovers
 
 
 def gpu_mode(session: Session, run: int | None = None) -> GpuMode:

@@ -1,0 +1,42 @@
+"""Print a run in time: each process as a bar with its calls, end and result; Ollama's passes (first pass of
+a library folder, validation, refresh, model load) with how much of Ollama's limits they took.
+
+--json prints {"session", "run", "era", "verdict", "passes": [{"kind", "folder", "start_s", "end_s", "used_s",
+"limit", "limit_s", "share", "in_calls_s", "processes", "notes"}], "others": [processes of no pass]}; a
+process is {"pid", "role", "name", "start_s", "end_s", "calls", "failed", "lost", "in_calls_s", "first_call",
+"opened_driver", "ending", "ending_kind", "limit_s", "result"}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+
+from workbench.commands.common import add_session_words, print_json, take_session, told_as_errors
+from workbench.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--run", type=int, metavar="N", help="of this run instead of the newest")
+    add_session_words(parser, "", "nothing else")
+
+
+def run(options: argparse.Namespace) -> int:
+    from workbench.views.timeline import as_json, timeline_of
+    from workbench.views.timeline_text import rows
+
+    session, rest = take_session(options.words)
+    if rest:
+        raise UsageError(f"no such session: {rest}")
+    known = {process.run for process in session.processes if process.role in ("", "target")}
+    if options.run is not None and options.run not in known:
+        raise UsageError(f"no run {options.run}: there are {', '.join(map(str, sorted(known))) or 'none'}")
+    with told_as_errors():
+        timeline = timeline_of(session, options.run)
+    if options.json:
+        print_json({"session": str(session.path), **as_json(timeline)})
+        return 0
+    for row in rows(timeline, shutil.get_terminal_size((110, 24)).columns):
+        print(row.text)
+    return 0
