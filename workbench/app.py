@@ -27,10 +27,11 @@ from workbench.panes.log import LogPane
 from workbench.panes.palette import Commands
 from workbench.panes.processes import ProcessesPane
 from workbench.panes.prompt import KeyLine, Prompt
-from workbench.panes.why import Target, WhyPane
+from workbench.panes.why import Target, WhyPane, walls_of
 
 if TYPE_CHECKING:
     from sessions import Process, Session
+    from workbench.diagnosis import Explanation
     from workbench.filter.complete import Completion
     from workbench.loop import Loop, LoopEvent
 
@@ -81,6 +82,7 @@ class ShimbenchApp(App[None]):
         self._views_stale = True
         self._was_live = session.live
         self._widgets = 0
+        self._explained: Explanation | None = None
 
     # Layout
 
@@ -119,6 +121,10 @@ class ShimbenchApp(App[None]):
         self.call_after_refresh(self._tick)
         if self.loop is not None:
             self.loop.subscribe(self._on_loop_event)
+
+    def on_unmount(self) -> None:
+        """Let the thread that looks for causes end."""
+        self.facts.diagnosis.stop()
 
     def on_resize(self, event: events.Resize) -> None:
         """Between one pane at a time and all of them."""
@@ -253,7 +259,8 @@ class ShimbenchApp(App[None]):
         changed = self._was_live and self.session.refresh()
         finished = self._was_live and not self.session.live
         self._was_live = self.session.live
-        self._views_stale = self._views_stale or changed or finished
+        explained = self._explained is self.facts.diagnosis.report.explanation
+        self._views_stale = self._views_stale or changed or finished or not explained
         now = time.monotonic()
         due = now >= self._views_due
         behind = calls.calls.scanned < len(self.session.calls)
@@ -274,7 +281,9 @@ class ShimbenchApp(App[None]):
     @property
     def settled(self) -> bool:
         """Whether everything known of the session is on the screen."""
-        return not self._views_stale and self.calls.calls.scanned == len(self.session.calls)
+        scanned = self.calls.calls.scanned == len(self.session.calls)
+        explained = self.facts.diagnosed and self._explained is self.facts.diagnosis.report.explanation
+        return not self._views_stale and scanned and explained
 
     def decoder_text(self, row: int) -> str:
         """A call on one line."""
@@ -300,7 +309,8 @@ class ShimbenchApp(App[None]):
             self.query_one(BuildPane).show_rows(building)
         if self.tab == "processes":
             self.query_one(ProcessesPane).show_rows()
-        self.why.show(self.facts.sentences())
+        self._explained = self.facts.diagnosis.report.explanation
+        self.why.show(walls_of(self._explained))
         self._show_header()
         self._show_titles()
 
@@ -311,10 +321,11 @@ class ShimbenchApp(App[None]):
         facts = header_facts(self.session, self.loop.status if self.loop is not None else None)
         self.query_one("#header", Bar).show(HeaderLine(facts).parts(width))
         right = f"{facts.run_ns / 1e9:.1f} s " if facts.run_ns is not None else ""
+        right = self.facts.limit_text() or right
         stages = stage_parts(self.facts.mode, self.facts.stages(), width - len(right) - 2)
         self.query_one("#stages", Bar).show(stages, [(right, "dim")] if right else None)
         notes = "w evidence  o source" if self.why.targets else ""
-        self.query_one("#why-rule", Rule).show(info="evidence", notes=notes)
+        self.query_one("#why-rule", Rule).show(info=self.why.title, notes=notes)
 
     def _on_loop_event(self, event: LoopEvent) -> None:
         self._views_stale = True
@@ -548,6 +559,7 @@ class ShimbenchApp(App[None]):
         """Where WHY's next sentence comes from."""
         targets = self.why.targets
         self._evidence_at = (self._evidence_at + 1) % len(targets)
+        self.why.turn_to(self._evidence_at)
         self._go_to(targets[self._evidence_at])
 
     def _go_to(self, target: Target) -> None:

@@ -1,15 +1,14 @@
-"""The summary, the mode with its evidence, and what is shown as evidence of a failure."""
+"""The summary, and the mode with its evidence."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from target_libraries import CUDART, MODULES
+from target_libraries import CUDART
 
 from sessions.format import CallFlag, Pseudo
 from sessions.testing import SessionBuilder, string_item
-from workbench.views.evidence import Evidence
 from workbench.views.summary import gpu_mode, summarize
 
 FAILED = "ggml_cuda_init: failed to initialize CUDA: API call is not supported in the installed CUDA driver"
@@ -84,62 +83,6 @@ def test_the_summary_is_plain_json_with_errors_and_missing_names(builder: Sessio
     assert found["runs"][0]["exit_code"] == 3
     assert found["processes"][0]["pid"] == 4121
     assert found["gpu_mode"] == "unknown"
-
-
-def test_evidence_names_the_fatal_symbol_then_the_failing_line(builder: SessionBuilder) -> None:
-    ask = [string_item(0, "cuGetExportTable")]
-    builder.call("cuGetProcAddress_v2", args=(1, 2, 3000, 0, 0), items=ask, result=500, caller=CUDART + 1)
-    builder.line("all is well, 0 errors")
-    builder.line(FAILED)
-    builder.line("goodbye")
-    evidence = Evidence()
-    evidence.update(builder.open())
-    name, line = evidence.findings()
-    assert name.kind == "name" and name.call == 0 and name.name == "cuGetExportTable"
-    assert "libcudart.so.13 asked for cuGetExportTable" in name.text and "error 36" in name.text
-    assert line.kind == "line" and line.log == 1 and FAILED in line.text and "98 bytes" in line.text
-
-
-def test_evidence_shows_calls_that_never_returned_and_calls_under_way(builder: SessionBuilder) -> None:
-    builder.call("cuCtxSynchronize", flags=int(CallFlag.UNRETURNED))
-    builder.exit(0, signal=11)
-    builder.process(["target"], pid=5000, run=1, modules=MODULES)
-    builder.in_flight("cuInit", process=1, args=(0,), age=2_500_000_000)
-    evidence = Evidence()
-    evidence.update(builder.open())
-    crashed, waiting = evidence.findings()
-    assert crashed.kind == "unreturned" and "signal 11" in crashed.text and crashed.call == 0
-    assert waiting.kind == "in-flight" and "cuInit under way for 2.5 s in process 5000" in waiting.text
-
-
-def test_evidence_of_an_older_run_is_forgotten_when_a_new_one_starts(builder: SessionBuilder) -> None:
-    builder.line(FAILED)
-    session = builder.open()
-    evidence = Evidence()
-    evidence.update(session)
-    assert evidence.findings()
-    builder.process(["target"], pid=5000, run=2)
-    builder.publish()
-    session.refresh()
-    evidence.update(session)
-    assert evidence.findings() == []
-
-
-def test_a_name_that_is_fatal_later_is_evidence_once_something_failed(builder: SessionBuilder) -> None:
-    ask = [string_item(0, "cuLaunchKernel")]
-    builder.call("cuGetProcAddress_v2", args=(1, 2, 4000, 0, 0), items=ask, result=500, caller=CUDART + 1)
-    newest = [string_item(0, "cuMemSetMemPool")]
-    builder.call("cuGetProcAddress_v2", args=(1, 2, 13000, 0, 0), items=newest, result=500, caller=CUDART + 1)
-    session = builder.open()
-    evidence = Evidence()
-    evidence.update(session)
-    assert evidence.findings() == []
-    builder.line("CUDA error: API call is not supported")
-    builder.publish()
-    session.refresh()
-    evidence.update(session)
-    assert [finding.name for finding in evidence.findings()] == ["cuLaunchKernel", None]
-    assert "fatal later" in evidence.findings()[0].text
 
 
 def test_a_build_after_the_run_does_not_hide_the_run(builder: SessionBuilder) -> None:

@@ -1,6 +1,6 @@
-"""Diagnosis: what went wrong in a run, from its session alone; the first wall on the road first."""
+"""Why a run did not get to compute on the GPU: rules over a session, the first wall on the road first."""
 
-from workbench.diagnosis.engine import diagnose, explain
+from workbench.diagnosis.engine import Explanation, diagnose, explain
 from workbench.diagnosis.model import Certainty, Diagnosis, Evidence, Stage
 
-__all__ = ["Certainty", "Diagnosis", "Evidence", "Stage", "diagnose", "explain"]
+__all__ = ["Certainty", "Diagnosis", "Evidence", "Explanation", "Stage", "diagnose", "explain"]

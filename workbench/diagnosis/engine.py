@@ -6,20 +6,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.diagnosis.facts import Facts, gather
-from workbench.diagnosis.model import Diagnosis, Evidence
+from workbench.diagnosis.model import Certainty, Diagnosis, Evidence
 from workbench.diagnosis.rules import RULES
+from workbench.diagnosis.versions import unknown_runtimes
 
 if TYPE_CHECKING:
     from sessions import Session
 
+_LESS: dict[Certainty, Certainty] = {"proved": "likely", "likely": "possible", "possible": "possible"}
+_FAILING = ("error", "abort", "not-loaded", "symbol", "shim", "port", "cublas")
+
 
 @dataclass(frozen=True)
 class Explanation:
-    """All that is known. `unexplained`: where to look when something failed and no rule matches."""
+    """All that is known. `unexplained`: where to look when something failed and no rule matches.
+
+    `notes`: what limits it all, such as a runtime that the rules were not checked with. `doing`: what
+    goes on, or how it ended, when nothing failed; empty otherwise.
+    """
 
     run: int
     diagnoses: list[Diagnosis]
     unexplained: list[Evidence]
+    notes: list[str]
+    doing: list[Evidence]
+
+    @property
+    def walls(self) -> list[Diagnosis]:
+        """Those that follow from no other, the first on the road first."""
+        return [diagnosis for diagnosis in self.diagnoses if diagnosis.consequence_of is None]
 
 
 def diagnose(session: Session, run: int | None = None) -> list[Diagnosis]:
@@ -29,11 +44,24 @@ def diagnose(session: Session, run: int | None = None) -> list[Diagnosis]:
 
 def explain(session: Session, run: int | None = None) -> Explanation:
     """The diagnoses, and without any the last failing line and calls that may matter."""
-    facts = gather(session, run)
+    return explain_facts(gather(session, run))
+
+
+def explain_facts(facts: Facts) -> Explanation:
+    """The same of facts that were gathered already."""
     found = [diagnosis for rule in RULES for diagnosis in rule(facts)]
-    found = _merged(sorted(found, key=lambda diagnosis: diagnosis.stage))
+    found = _merged(sorted(found, key=lambda diagnosis: (diagnosis.stage, diagnosis.certainty == "possible")))
     _fold(found)
-    return Explanation(facts.run, found, [] if found else _leftovers(facts))
+    unknown = unknown_runtimes(facts)
+    for diagnosis in found:
+        note = unknown.get(diagnosis.process) or (
+            next(iter(unknown.values()), "") if diagnosis.process < 0 else ""
+        )
+        if note and diagnosis.by_runtime:
+            diagnosis.certainty, diagnosis.note = _LESS[diagnosis.certainty], note
+    left = [] if found else _leftovers(facts)
+    doing = [] if found or left else _doing(facts)
+    return Explanation(facts.run, found, left, list(dict.fromkeys(unknown.values())), doing)
 
 
 def _merged(found: list[Diagnosis]) -> list[Diagnosis]:
@@ -63,7 +91,7 @@ def _fold(found: list[Diagnosis]) -> None:
 
 def _leftovers(facts: Facts) -> list[Evidence]:
     """Nothing matched: the last line that speaks of failing, and how the processes ended."""
-    left = [facts.line_evidence(said) for said in facts.said[-1:]]
+    left = [facts.line_evidence(said) for said in [s for s in facts.said if s.kind in _FAILING][-1:]]
     for process in facts.processes:
         if process.signal is not None or process.exit_code:
             end = f"signal {process.signal}" if process.signal is not None else f"exit {process.exit_code}"
@@ -73,3 +101,26 @@ def _leftovers(facts: Facts) -> list[Evidence]:
     if left:
         left += [facts.call_evidence(call.row) for call in facts.failed[-3:]]
     return left
+
+
+def _doing(facts: Facts) -> list[Evidence]:
+    """Nothing failed: what shows the GPU at work, or the last call so far."""
+    if facts.mode.mode == "gpu":
+        piece = facts.mode.evidence[0]
+        return [Evidence(f"it computes on the GPU: {piece.text}", call=piece.call, log=piece.log)]
+    if not facts.processes:
+        return []
+    alive = [process for process in facts.processes if process.ended_ns is None]
+    under_way = max(facts.in_flight, key=lambda flight: flight.age_ns, default=None)
+    if under_way is not None:
+        name = facts.session.schema.function_name(under_way.function)
+        pid = facts.session.processes[under_way.process].pid
+        return [Evidence(f"{name} is under way for {under_way.age_ns / 1e9:.1f} s in process {pid}")]
+    last = max(facts.last_rows.items(), key=lambda item: item[1], default=None)
+    if last is None:
+        count = len(alive)
+        waits = f"{count} process{'es' if count > 1 else ''} of the target" if count else "the target ended;"
+        return [Evidence(f"{waits} made no call of the driver" + (" yet" if count else ""))]
+    row = last[1]
+    text = f"the last call so far is {row + 1}" if alive else f"it ended; its last call was {row + 1}"
+    return [Evidence(f"{text} {facts.text(row)}", call=row)]

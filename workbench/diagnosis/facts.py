@@ -1,12 +1,18 @@
-"""What the rules look at, gathered once from a session: a few calls of millions, by whole columns."""
+"""What the rules look at, gathered from a session: a few calls of millions, found by whole columns.
+
+A Gatherer takes in what a session has new, so a live session is never looked through twice, and keeps a
+bounded number of calls and lines however long the session grows.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import uuid
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,35 +22,96 @@ from workbench.diagnosis.model import Evidence
 from workbench.diagnosis.saying import ANY, Said, parse
 from workbench.views.coverage import Coverage, CoverageRow
 from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
-from workbench.views.items import ItemKind, Pseudo, out_word, words_of
+from workbench.views.items import ItemKind, Pseudo, out_word, string_of, words_of
 from workbench.views.log import numbered_lines, of_run
-from workbench.views.summary import GpuMode, gpu_mode
+from workbench.views.summary import GpuMode, GpuModeTracker
 
 if TYPE_CHECKING:
     from sessions import InFlight, Process, Session
+    from sessions.blobs import Item
+    from sessions.events import Event
 
-BATCH = 1 << 20
+BATCH = 1 << 17
 _SIZE = 1 << 16
+_THREADS = 1 << 20
 KEPT_FIRST, KEPT_LAST = 64, 16
-"""So many calls of each function and process are looked at, in each batch."""
+"""So many calls of each function, process and outcome are kept."""
+SAID_FIRST, SAID_LAST = 64, 16
+"""So many lines of each process and kind."""
+SLOW_NS = 100_000_000
+"""Calls that took longer are kept whatever they are."""
 
-#: Looked at even when they succeed.
+#: Kept even when they succeed.
 WATCHED = (
     "cuInit",
     "cuDriverGetVersion",
     "cuDeviceGetCount",
     "cuDeviceGet",
+    "cuDeviceGetName",
+    "cuDeviceGetUuid",
+    "cuDeviceGetUuid_v2",
+    "cuDeviceGetPCIBusId",
     "cuDeviceTotalMem",
     "cuDeviceTotalMem_v2",
     "cuGetExportTable",
     "cuMemGetInfo_v2",
     "cuDevicePrimaryCtxRetain",
+    "cuCtxCreate_v2",
+    "cuCtxCreate_v3",
+    "cuCtxCreate_v4",
+    "cuMemAlloc_v2",
+    "cuMemAllocAsync",
+    "cuMemHostAlloc",
+    "cuMemCreate",
+    "cuMemAddressReserve",
+    "cuStreamCreate",
+    "cuEventCreate",
+    "cuModuleLoadData",
+    "cuLibraryLoadData",
+    "cuModuleGetFunction",
+    "cuLibraryGetKernel",
+    "cuKernelGetFunction",
+    "cuGraphInstantiateWithFlags",
+    "cuStreamBeginCapture",
+    "cuStreamBeginCapture_v2",
+    "cuStreamEndCapture",
+    "nvmlInit",
+    "nvmlInit_v2",
+    "nvmlInitWithFlags",
+    "nvmlSystemGetDriverVersion",
+    "nvmlSystemGetCudaDriverVersion",
+    "nvmlSystemGetCudaDriverVersion_v2",
+    "nvmlDeviceGetCount",
+    "nvmlDeviceGetCount_v2",
 )
+#: Attributes of a device that rules ask for: multiprocessors, PCI bus, device and domain, the capability.
+ATTRIBUTES = {
+    "multiprocessors": 16,
+    "pci_bus": 33,
+    "pci_device": 34,
+    "pci_domain": 50,
+    "major": 75,
+    "minor": 76,
+}
+_LAUNCHES = ("cuLaunchKernel", "cuLaunchKernelEx", "cuLaunchCooperativeKernel", "cuGraphLaunch")
 _PROC_ADDRESS = ("cuGetProcAddress", "cuGetProcAddress_v2", "cuGetProcAddress_v2_ptsz")
 INTEGRITY_TABLE = "d4082055-bde6-704b-8d34-ba123c66e1f2"
-_COLUMNS = ("time", "duration", "process", "thread", "function", "result", "flags", "payload")
+_COLUMNS = (
+    "time",
+    "duration",
+    "process",
+    "thread",
+    "function",
+    "result",
+    "flags",
+    "payload",
+    "caller",
+    "arg1",
+)
 
 Rows = npt.NDArray[np.int64]
+T = TypeVar("T")
+Columns = dict[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -60,6 +127,8 @@ class Call:
     duration: int
     result: int
     flags: int
+    payload: int = 0
+    caller: int = 0
 
     @property
     def returned(self) -> bool:
@@ -80,6 +149,27 @@ class Lookups:
     first_failed: int = -1
 
 
+class _Ends(Generic[T]):
+    """The first and the last of what comes, so many of each."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first: list[T] = []
+        self.last: deque[T] = deque(maxlen=last)
+        self._room = first
+
+    def add(self, item: T) -> bool:
+        """True when it was among the first."""
+        if len(self.first) < self._room:
+            self.first.append(item)
+            return True
+        self.last.append(item)
+        return False
+
+    def all(self) -> Iterable[T]:
+        yield from self.first
+        yield from self.last
+
+
 @dataclass
 class Facts:
     """Of one run, the newest unless told."""
@@ -88,29 +178,15 @@ class Facts:
     run: int
     processes: list[Process]
     decoder: CallDecoder
-    calls: list[Call] = field(default_factory=list)  #: watched, failed and unreturned, by row
+    calls: list[Call] = field(default_factory=list)  #: watched, failed, slow and unreturned, by row
     last_rows: dict[int, int] = field(default_factory=dict)  #: process -> its last own call
     last_by_thread: dict[tuple[int, int], int] = field(default_factory=dict)
     lookups: dict[int, Lookups] = field(default_factory=dict)
     said: list[Said] = field(default_factory=list)
-
-    @cached_property
-    def coverage(self) -> list[CoverageRow]:
-        """Names of the run."""
-        coverage = Coverage(self.run)
-        coverage.update(self.session)
-        return coverage.rows()
-
-    @cached_property
-    def mode(self) -> GpuMode:
-        """Whether the run computed on the GPU."""
-        return gpu_mode(self.session, self.run)
-
-    @cached_property
-    def in_flight(self) -> list[InFlight]:
-        """Calls of the run under way at the last look."""
-        mine = {process.index for process in self.processes}
-        return [call for call in self.session.in_flight() if call.process in mine]
+    launched: dict[int, int] = field(default_factory=dict)  #: process -> its last launch that succeeded
+    coverage: list[CoverageRow] = field(default_factory=list)
+    mode: GpuMode = field(default_factory=lambda: GpuMode("unknown"))
+    in_flight: list[InFlight] = field(default_factory=list)  #: calls of the run under way at the last look
 
     @cached_property
     def _by_name(self) -> dict[str, list[Call]]:
@@ -137,14 +213,16 @@ class Facts:
     def unreturned(self) -> list[Call]:
         return [call for call in self.calls if not call.returned]
 
+    def items(self, call: Call) -> list[Item]:
+        """What was recorded with a call besides its columns."""
+        return self.session.calls.payload_of(call.payload)
+
     @cached_property
     def tables(self) -> list[tuple[Call, str, int | None]]:
         """Requests of export tables: the call, the UUID, the pointer given (None: not recorded)."""
-        import uuid
-
         found = []
         for call in self.of("cuGetExportTable"):
-            items = self.session.calls.payload(call.row)
+            items = self.items(call)
             data = next((item.data for item in items if item.kind == ItemKind.TABLE), b"")
             if len(data) >= 16:
                 found.append((call, str(uuid.UUID(bytes=data[:16])), out_word(items, 0)))
@@ -153,36 +231,93 @@ class Facts:
     @cached_property
     def slots(self) -> list[tuple[Call, str, int]]:
         """The first calls through export tables of each process: the call, the UUID, the slot."""
-        import uuid
-
         found = []
         for call in self.calls:
             if call.function != Pseudo.TABLE_SLOT:
                 continue
-            items = self.session.calls.payload(call.row)
-            data = next((item.data for item in items if item.kind == ItemKind.TABLE), b"")
+            data = next((item.data for item in self.items(call) if item.kind == ItemKind.TABLE), b"")
             if len(data) >= 16:
                 slot = self.session.calls.row(call.row).args[0]
                 found.append((call, str(uuid.UUID(bytes=data[:16])), slot))
         return found
 
-    def bootstrapped_after(self, process: int, row: int) -> bool:
+    @cached_property
+    def _bootstraps(self) -> dict[int, list[tuple[int, str]]]:
+        """process -> (row, asker) of each request of the self-test's table."""
+        found: dict[int, list[tuple[int, str]]] = defaultdict(list)
+        for call, table, _ in self.tables:
+            if table == INTEGRITY_TABLE:
+                found[call.process].append((call.row, self.library_of(call)))
+        return found
+
+    def bootstrapped_after(self, process: int, row: int, by: str = "") -> bool:
         """Whether a runtime of this process got as far as the self-test's table later than that row.
 
-        It is what a runtime asks for last, once every device has answered its queries.
+        It is what a runtime asks for last, once every device has answered its queries. `by`: only that
+        library's.
         """
-        return any(
-            call.process == process and call.row > row and table == INTEGRITY_TABLE
-            for call, table, _ in self.tables
-        )
+        return any(at > row and by in ("", asker) for at, asker in self._bootstraps.get(process, ()))
+
+    @cached_property
+    def runtimes(self) -> dict[tuple[int, str], list[int]]:
+        """(process, library) of each CUDA runtime that asked for export tables -> rows of the requests."""
+        found: dict[tuple[int, str], list[int]] = defaultdict(list)
+        for call, _, _ in self.tables:
+            found[call.process, self.library_of(call)].append(call.row)
+        return found
+
+    def library_of(self, call: Call) -> str:
+        """File name of the library a call came from; "" when it lies in none that is known."""
+        return self.library_at(call.process, call.caller)
+
+    def library_at(self, process: int, address: int) -> str:
+        """The same by an address."""
+        known = self.process(process)
+        module = known.module_at(address) if known is not None else None
+        return PurePosixPath(module.path).name if module is not None else ""
+
+    def recovered(self, process: int, row: int) -> bool:
+        """Whether a kernel was launched later than that row: then what failed there was not needed."""
+        return self.launched.get(process, -1) > row
 
     def out(self, row: int, index: int) -> int | None:
         """What a call wrote through argument `index`, as a number."""
         return out_word(self.session.calls.payload(row), index)
 
+    def out_of(self, call: Call, index: int) -> int | None:
+        """The same of a call at hand."""
+        return out_word(self.items(call), index)
+
+    def text_of(self, call: Call, index: int) -> str | None:
+        """The text a call wrote through argument `index`, None when it was not kept."""
+        for item in self.items(call):
+            if item.kind == ItemKind.OUT and item.index == index:
+                return item.data.split(b"\0")[0].decode("utf-8", "replace")
+        return None
+
     def words(self, row: int) -> list[int]:
         """All arguments of a call."""
         return words_of(self.session.calls.row(row).args, self.session.calls.payload(row))
+
+    def attribute(self, name: str) -> list[tuple[Call, int, int]]:
+        """Successful queries of a device attribute (a key of ATTRIBUTES): the call, device, value."""
+        found = []
+        for call in self.of("cuDeviceGetAttribute"):
+            args = self.session.calls.row(call.row).args
+            value = self.out_of(call, 0)
+            if call.result == 0 and args[1] == ATTRIBUTES[name] and value is not None:
+                found.append((call, args[2] & 0xFFFFFFFF, value))
+        return found
+
+    def opened(self, prefix: str, process: int) -> list[tuple[Call, str]]:
+        """dlopen calls of that process for libraries of that name: the call and what was asked for."""
+        found = []
+        for call in self.calls:
+            if call.function == Pseudo.DLOPEN and call.process == process:
+                name = string_of(self.items(call), 0) or ""
+                if PurePosixPath(name).name.startswith(prefix):
+                    found.append((call, name))
+        return found
 
     def text(self, row: int) -> str:
         return self.decoder.text(self.session, row)
@@ -191,11 +326,11 @@ class Facts:
         """The name of what a call returned."""
         return self.decoder.result_text(call.function, call.result)
 
-    def call_evidence(self, row: int) -> Evidence:
-        return Evidence(f"call {row + 1}: {self.text(row)}", call=row)
+    def call_evidence(self, row: int, name: str | None = None) -> Evidence:
+        return Evidence(f"call {row + 1}: {self.text(row)}", call=row, name=name)
 
     def line_evidence(self, said: Said) -> Evidence:
-        return Evidence(f"log {said.log + 1}: {said.text}", log=said.log)
+        return Evidence(f"log {said.log + 1}: {said.text}", log=said.log, bytes=said.length)
 
     def errors(self, codes: Iterable[int], process: int = -1) -> list[Said]:
         """Lines in which a target (this process, unless -1) told of one of these cudaErrors."""
@@ -206,64 +341,241 @@ class Facts:
         """The first such line, if there is one."""
         return [self.line_evidence(said) for said in self.errors(codes, process)[:1]]
 
+    def lines(self, kind: str, process: int = -1) -> list[Said]:
+        """Lines of a kind (of this process, unless -1)."""
+        return [said for said in self.said if said.kind == kind and process in (-1, said.process)]
+
     def process(self, index: int) -> Process | None:
         return self.session.processes[index] if 0 <= index < len(self.session.processes) else None
+
+    def related(self, index: int) -> set[int]:
+        """A process and those it came from."""
+        found: set[int] = set()
+        while (known := self.process(index)) is not None and index not in found:
+            found.add(index)
+            index = known.parent_index
+        return found
+
+    def events(self, kind: str) -> list[Event]:
+        """Events of a kind, those that name another run left out."""
+        return [
+            e for e in self.session.events if e.kind == kind and e.fields.get("run", self.run) == self.run
+        ]
+
+    @cached_property
+    def run_event(self) -> dict[str, object]:
+        """Fields of the event with which the run began."""
+        found = [event.fields for event in self.session.events if event.kind == "run"]
+        return next((fields for fields in reversed(found) if fields.get("run") == self.run), {})
 
 
 def gather(session: Session, run: int | None = None) -> Facts:
     """Look through a session once."""
-    if run is None:
-        run = session.newest_run
-    processes = [p for p in session.processes if p.run == run and p.role in ("target", "exercise")]
-    facts = Facts(session, run, processes, CallDecoder(session.schema))
-    _take_calls(facts)
-    _take_lines(facts)
-    return facts
+    gatherer = Gatherer(run)
+    gatherer.update(session)
+    return gatherer.facts()
 
 
-def _take_calls(facts: Facts) -> None:
-    session = facts.session
-    schema = session.schema
-    mine = np.zeros(_SIZE, bool)
-    mine[[process.index for process in facts.processes]] = True
-    watched = np.zeros(_SIZE, bool)
-    ids = [schema.function_id(name) for name in WATCHED]
-    watched[[number for number in ids if number is not None]] = True
-    watched[[int(Pseudo.LOAD), int(Pseudo.TABLE_SLOT)]] = True
-    lookup = np.zeros(_SIZE, bool)
-    lookup[[number for name in _PROC_ADDRESS if (number := schema.function_id(name)) is not None]] = True
-    for start in range(0, len(session.calls), BATCH):
-        stop = min(start + BATCH, len(session.calls))
+class Gatherer:
+    """Takes in what a session has new. `facts()` is what the rules see of the run, the newest unless told."""
+
+    def __init__(self, run: int | None = None) -> None:
+        self.wanted_run = run
+        self.run = -1
+        self._session: Session | None = None
+        self._calls = self._lines = self._events = 0
+        self._coverage = Coverage(run)
+        self._mode = GpuModeTracker(run)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._kept: dict[tuple[int, int, bool], _Ends[Call]] = {}
+        self._unreturned: list[Call] = []
+        self._said: dict[tuple[int, str, int], _Ends[Said]] = {}
+        self._last_rows: dict[int, int] = {}
+        self._last_by_thread: dict[tuple[int, int], int] = {}
+        self._lookups: dict[int, Lookups] = {}
+        self._launched: dict[int, int] = {}
+
+    def update(self, session: Session) -> bool:
+        """Take in rows, lines and events recorded since; True if a rule may have more to say now."""
+        if session is not self._session:
+            self._begin(session)
+        run = session.newest_run if self.wanted_run is None else self.wanted_run
+        changed = run != self.run
+        if changed:
+            self.run = run
+            self._reset()
+        changed |= self._take_events(session)
+        changed |= self._take_calls(session)
+        changed |= self._take_lines(session)
+        self._coverage.update(session)
+        self._mode.update(session)
+        return changed
+
+    def facts(self) -> Facts:
+        """What is known now."""
+        session = self._session
+        assert session is not None, "update() first"
+        processes = self._processes(session)
+        mine = {process.index for process in processes}
+        kept = {call.row: call for ends in self._kept.values() for call in ends.all()}
+        kept |= {call.row: call for call in self._unreturned}
+        return Facts(
+            session,
+            self.run,
+            processes,
+            CallDecoder(session.schema),
+            [kept[row] for row in sorted(kept)],
+            dict(self._last_rows),
+            dict(self._last_by_thread),
+            self._lookups,
+            sorted((s for ends in self._said.values() for s in ends.all()), key=lambda said: said.log),
+            dict(self._launched),
+            self._coverage.rows(),
+            self._mode.mode,
+            [call for call in session.in_flight() if call.process in mine],
+        )
+
+    def _processes(self, session: Session) -> list[Process]:
+        return [p for p in session.processes if p.run == self.run and p.role in ("target", "exercise")]
+
+    def _begin(self, session: Session) -> None:
+        self._session = session
+        self._calls = self._lines = self._events = 0
+        self.run = -1
+        schema = session.schema
+
+        def table(names: Iterable[str], *more: int) -> npt.NDArray[np.bool_]:
+            marked = np.zeros(_SIZE, bool)
+            marked[[number for name in names if (number := schema.function_id(name)) is not None]] = True
+            marked[list(more)] = True
+            return marked
+
+        self._watched = table(WATCHED, int(Pseudo.LOAD), int(Pseudo.TABLE_SLOT), int(Pseudo.DLOPEN))
+        self._lookup = table(_PROC_ADDRESS)
+        self._launch = table([*_LAUNCHES, *(f"{name}_ptsz" for name in _LAUNCHES)])
+        self._attribute = schema.function_id("cuDeviceGetAttribute") or 0
+
+    def _take_events(self, session: Session) -> bool:
+        fresh = session.events[self._events :]
+        self._events = len(session.events)
+        return any(event.kind not in ("modules", "lost", "mark", "first-call") for event in fresh)
+
+    def _take_calls(self, session: Session) -> bool:
+        mine = np.zeros(_SIZE, bool)
+        mine[[process.index for process in self._processes(session)]] = True
+        changed = False
+        total = len(session.calls)
+        while self._calls < total:
+            stop = min(self._calls + BATCH, total)
+            changed |= self._take_batch(session, self._calls, stop, mine)
+            self._calls = stop
+        return changed
+
+    def _take_batch(self, session: Session, start: int, stop: int, mine: npt.NDArray[np.bool_]) -> bool:
         columns = session.calls.columns(start, stop, _COLUMNS)
-        function, process, result = columns["function"], columns["process"], columns["result"]
-        flags = columns["flags"]
+        function, process, flags = columns["function"], columns["process"], columns["flags"]
         here = mine[process]
-        outer = here & ((flags & INTERNAL) == 0)
-        _note_last(facts, columns, outer, start)
-        _count_lookups(facts, columns, outer & lookup[function], start)
-        failed = (result != 0) & (function < FIRST_PSEUDO_FUNCTION) & ~lookup[function]
-        # A lost call's end is worth more than many alike, so unreturned ones are all kept.
-        unreturned = np.flatnonzero(here & ((flags & UNRETURNED) != 0))
-        several = np.flatnonzero(here & (watched[function] | failed))
+        if not here.any():
+            return False
+        outer = here & ((flags & INTERNAL) == 0) if flags.any() else here
+        failed = columns["result"] != 0
+        self._note_last(columns, outer, start)
+        lookups = self._lookup[function]
+        self._count_lookups(columns, outer & lookups, start)
+        launches = np.flatnonzero(outer & ~failed & self._launch[function])
+        for number in np.unique(process[launches]).tolist():
+            self._launched[number] = start + int(launches[process[launches] == number][-1])
+        wanted = self._watched[function]
+        wanted |= failed & (function < FIRST_PSEUDO_FUNCTION) & ~lookups
+        wanted |= columns["duration"] > SLOW_NS
+        attributes = np.flatnonzero(function == self._attribute)
+        wanted[attributes] |= np.isin(columns["arg1"][attributes], list(ATTRIBUTES.values()))
+        unreturned = (flags & UNRETURNED) != 0
+        several = np.flatnonzero(here & wanted & ~unreturned)
         keys = (process[several].astype(np.int64) << 16) | function[several]
-        keys = (keys << 1) | (result[several] != 0)
-        rows = np.union1d(unreturned, several[_ends(keys)])
+        keys = (keys << 1) | failed[several]
+        rows = several[_ends(keys)]
+        changed = False
+        for call in self._made(session, columns, rows, start):
+            key = call.process, call.function, call.result != 0
+            ends = self._kept.get(key)
+            if ends is None:
+                ends = self._kept[key] = _Ends(KEPT_FIRST, KEPT_LAST)
+            changed |= ends.add(call)
+        # How a call was lost is worth more than many alike, so these are all kept.
+        lost = self._made(session, columns, np.flatnonzero(here & unreturned), start)
+        self._unreturned += lost
+        return changed or bool(lost)
+
+    def _made(self, session: Session, columns: Columns, rows: Rows, start: int) -> list[Call]:
         picked = {name: column[rows].tolist() for name, column in columns.items()}
-        for place, row in enumerate(rows.tolist()):
-            number = picked["function"][place]
-            facts.calls.append(
-                Call(
-                    row=start + row,
-                    name=schema.function_name(number),
-                    function=number,
-                    process=picked["process"][place],
-                    thread=picked["thread"][place],
-                    time=picked["time"][place],
-                    duration=picked["duration"][place],
-                    result=picked["result"][place],
-                    flags=picked["flags"][place],
-                )
+        return [
+            Call(
+                row=start + row,
+                name=session.schema.function_name(picked["function"][place]),
+                function=picked["function"][place],
+                process=picked["process"][place],
+                thread=picked["thread"][place],
+                time=picked["time"][place],
+                duration=picked["duration"][place],
+                result=picked["result"][place],
+                flags=picked["flags"][place],
+                payload=picked["payload"][place],
+                caller=picked["caller"][place],
             )
+            for place, row in enumerate(rows.tolist())
+        ]
+
+    def _note_last(self, columns: Columns, mask: npt.NDArray[np.bool_], start: int) -> None:
+        rows = np.flatnonzero(mask)
+        process, thread = columns["process"][rows], columns["thread"][rows]
+        last = np.full(_SIZE, -1, np.int64)
+        last[process] = rows  # of equal places the last one stays
+        for number in np.flatnonzero(last >= 0).tolist():
+            self._last_rows[number] = start + int(last[number])
+        # Thread ids of one machine rarely agree in their low bits; a clash costs one of them an update.
+        spot = thread.astype(np.int64) % _THREADS
+        if len(rows) < 4096:
+            newest = dict(zip(spot.tolist(), rows.tolist(), strict=True)).values()
+        else:
+            table = np.full(_THREADS, -1, np.int32)
+            table[spot] = rows
+            newest = table[table >= 0].tolist()
+        for row in newest:
+            key = int(columns["process"][row]), int(columns["thread"][row])
+            self._last_by_thread[key] = start + row
+
+    def _count_lookups(self, columns: Columns, mask: npt.NDArray[np.bool_], start: int) -> None:
+        rows = np.flatnonzero(mask)
+        process = columns["process"][rows].astype(np.int64)
+        bad = columns["result"][rows] != 0
+        for number in np.unique(process).tolist():
+            of_it = process == number
+            known = self._lookups.setdefault(number, Lookups())
+            known.asked += int(of_it.sum())
+            failed = rows[of_it & bad]
+            known.failed += len(failed)
+            if known.first_failed < 0 and len(failed):
+                known.first_failed = start + int(failed[0])
+
+    def _take_lines(self, session: Session) -> bool:
+        changed = False
+        total = len(session.log)
+        for number, line in numbered_lines(session, self._lines, total):
+            if line.role not in ("target", "exercise") or not ANY.search(line.text):
+                continue
+            if not of_run(session, line, self.run):
+                continue
+            for said in parse(line, number):
+                key = said.process, said.kind, said.code
+                ends = self._said.get(key)
+                if ends is None:
+                    ends = self._said[key] = _Ends(SAID_FIRST, SAID_LAST)
+                changed |= ends.add(said)
+        self._lines = total
+        return changed
 
 
 def _ends(keys: Rows) -> npt.NDArray[np.bool_]:
@@ -277,40 +589,3 @@ def _ends(keys: Rows) -> npt.NDArray[np.bool_]:
     picked = np.zeros(len(keys), bool)
     picked[order] = kept
     return picked
-
-
-def _note_last(
-    facts: Facts, columns: dict[str, npt.NDArray[np.generic]], mask: npt.NDArray[np.bool_], start: int
-) -> None:
-    rows = np.flatnonzero(mask)[::-1]
-    process = columns["process"][rows].astype(np.int64)
-    for number, place in zip(*np.unique(process, return_index=True), strict=True):
-        facts.last_rows[int(number)] = start + int(rows[place])
-    keys = (process << 32) | columns["thread"][rows].astype(np.int64)
-    for key, place in zip(*np.unique(keys, return_index=True), strict=True):
-        facts.last_by_thread[int(key) >> 32, int(key) & 0xFFFFFFFF] = start + int(rows[place])
-
-
-def _count_lookups(
-    facts: Facts, columns: dict[str, npt.NDArray[np.generic]], mask: npt.NDArray[np.bool_], start: int
-) -> None:
-    rows = np.flatnonzero(mask)
-    process = columns["process"][rows].astype(np.int64)
-    bad = columns["result"][rows] != 0
-    for number in np.unique(process).tolist():
-        of_it = process == number
-        known = facts.lookups.setdefault(number, Lookups())
-        known.asked += int(of_it.sum())
-        failed = rows[of_it & bad]
-        known.failed += len(failed)
-        if known.first_failed < 0 and len(failed):
-            known.first_failed = start + int(failed[0])
-
-
-def _take_lines(facts: Facts) -> None:
-    session = facts.session
-    for number, line in numbered_lines(session, 0, len(session.log)):
-        if line.role not in ("target", "exercise") or not ANY.search(line.text):
-            continue
-        if of_run(session, line, facts.run):
-            facts.said += parse(line.text, number, line.process, line.time_ns, line.after_call)

@@ -33,6 +33,16 @@ class Evidence:
     call: int | None = None
     log: int | None = None
     name: str | None = None
+    bytes: int = 0  #: length of the log line
+
+    @property
+    def place(self) -> str:
+        """`call 443`, `log 212 (98 bytes)`; the whole text of what lies in neither."""
+        if self.call is not None:
+            return f"call {self.call + 1}"
+        if self.log is not None:
+            return f"log {self.log + 1}" + (f" ({self.bytes} bytes)" if self.bytes else "")
+        return self.text
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON; calls and log lines as the displayed numbers, which start at 1."""
@@ -61,6 +71,8 @@ class Diagnosis:
     independent: bool = False
     consequence_of: str | None = None  #: the rule of the diagnosis it follows from
     processes: int = 1  #: how many processes met it
+    by_runtime: bool = False  #: it rests on what is known of certain versions of the CUDA runtime
+    note: str = ""  #: why it is less sure than it looks
 
     @property
     def row(self) -> int:
@@ -75,6 +87,8 @@ class Diagnosis:
         lines += _wrap(f"cause: {self.cause}", width, "  ")
         if self.fix:
             lines += _wrap(f"fix:   {self.fix}", width, "  ")
+        if self.note:
+            lines += _wrap(f"note:  {self.note}", width, "  ")
         for piece in self.evidence:
             lines += _wrap(f"- {piece.text}", width, "    ")
         return lines
@@ -88,6 +102,7 @@ class Diagnosis:
             "cause": self.cause,
             "fix": self.fix,
             "certainty": self.certainty,
+            "note": self.note or None,
             "processes": self.processes,
             "consequence_of": self.consequence_of,
             "evidence": [piece.as_json() for piece in self.evidence],

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from workbench.panes.lines import Ink
+from workbench.diagnosis.live import LiveDiagnosis, seen_of
 from workbench.panes.outcomes import Outcomes, base_name
-from workbench.panes.stages import Stage, StageTracker
-from workbench.panes.why import Target, WhySentence
+from workbench.panes.stages import Stage, StageTracker, with_walls
 from workbench.views.coverage import Coverage
 from workbench.views.decode import CallDecoder
 from workbench.views.device import DeviceState
-from workbench.views.evidence import Evidence, Finding
 from workbench.views.summary import GpuModeTracker
 
 if TYPE_CHECKING:
     from sessions import Session
-
-_KINDS: dict[str, tuple[str, Ink]] = {
-    "line": ("said: ", "error"),
-    "name": ("", "fatal"),
-    "in-flight": ("in flight: ", "warn"),
-    "unreturned": ("", "fatal"),
-}
 
 
 class SessionFacts:
@@ -36,7 +26,7 @@ class SessionFacts:
         self.device = DeviceState()
         self.tracker = StageTracker(session)
         self.gpu = GpuModeTracker()
-        self.findings = Evidence(self.coverage)
+        self.diagnosis = LiveDiagnosis(session.path)
         self._effects: dict[str, str] = {}
         self.outcomes = Outcomes(session, self.effect)
 
@@ -53,7 +43,7 @@ class SessionFacts:
                 self._effects = effects
                 self.outcomes.forget()
         self.gpu.update(self.session)
-        self.findings.update(self.session)
+        self.diagnosis.start()
 
     @property
     def mode(self) -> str:
@@ -65,22 +55,20 @@ class SessionFacts:
         return self._effects.get(name, "")
 
     def stages(self) -> list[Stage]:
-        """How far the newest run came."""
-        return self.tracker.stages(self.coverage.rows())
+        """How far the newest run came, as the diagnosis has it."""
+        explanation = self.diagnosis.report.explanation
+        walls = explanation.walls if explanation is not None and explanation.run == self.tracker.run else []
+        return with_walls(self.tracker.stages(self.coverage.rows()), walls)
 
-    def sentences(self) -> list[WhySentence]:
-        """What WHY says until there is a diagnosis."""
-        return [self._sentence(finding) for finding in self.findings.findings()]
+    @property
+    def diagnosed(self) -> bool:
+        """Whether the diagnosis has seen all that is known of the session."""
+        report = self.diagnosis.report
+        return bool(report.problem) or report.seen == seen_of(self.session)
 
-    def _sentence(self, finding: Finding) -> WhySentence:
-        title, ink = _KINDS.get(finding.kind, ("", "plain"))
-        # "(log 5, 98 bytes)" must not break across rows.
-        text = re.sub(r"\((call|log) [^)]*\)$", lambda place: place[0].replace(" ", "\u00a0"), finding.text)
-        target = None
-        if finding.log is not None:
-            target = Target("log", finding.log)
-        elif finding.call is not None:
-            target = Target("call", finding.call)
-        elif finding.name:
-            target = Target("name", 0, finding.name)
-        return WhySentence(((title, "dim"), (text, ink)), target)
+    def limit_text(self) -> str:
+        """`7.1 s of 30 s discovery` while a process stands under a limit of Ollama's; else ""."""
+        limit = self.diagnosis.report.limit
+        if limit is None or not self.session.live:
+            return ""
+        return f"{limit.used(self.session.now_ns()):.1f} s of {limit.seconds:g} s {limit.name} "

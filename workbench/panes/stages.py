@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.diagnosis.model import Diagnosis
+from workbench.diagnosis.model import Stage as Road
+
 if TYPE_CHECKING:
     from sessions import Session
     from workbench.views.coverage import CoverageRow
@@ -29,6 +32,20 @@ _MODEL = (
     "cuModuleLoad",
 )
 _LAUNCHES = ("cuLaunchKernel", "cuLaunchKernelEx", "cuLaunchCooperativeKernel", "cuGraphLaunch")
+
+
+#: Where a wall of the diagnosis stands on this road.
+_STATIONS = {
+    Road.LOAD: "load",
+    Road.RESOLVE: "symbols",
+    Road.VERSION: "symbols",
+    Road.TABLES: "tables",
+    Road.SELF_TEST: "tables",
+    Road.INIT: "init",
+    Road.DEVICES: "device",
+    Road.CONTEXT: "model",
+    Road.WORK: "tokens",
+}
 
 
 @dataclass(frozen=True)
@@ -111,3 +128,21 @@ class StageTracker:
             if process.run == self.run
             for mapping in process.maps
         )
+
+
+def with_walls(stages: list[Stage], walls: Iterable[Diagnosis]) -> list[Stage]:
+    """The stations as a diagnosis has them: the first wall that stops a run has failed, and what lies
+    behind it was not reached. What lies before it was passed, whatever single calls of it failed."""
+    stopping = [
+        wall for wall in walls if wall.stops and wall.stage in _STATIONS and wall.certainty != "possible"
+    ]
+    if not stopping:
+        return stages
+    at = NAMES.index(_STATIONS[stopping[0].stage])
+    if stopping[0].stage == Road.WORK and stages[5].state != "ok":
+        at = 5  # at work, but not at launching yet: it is the model that does not load
+
+    def state(place: int) -> State:
+        return "ok" if place < at else "failed" if place == at else "-"
+
+    return [Stage(stage.name, state(place)) for place, stage in enumerate(stages)]

@@ -1,10 +1,14 @@
-"""The WHY pane. Until there is a diagnosis it is headed "evidence": what the session itself shows of
-where a run stopped. It is never cut: its height follows its text."""
+"""The WHY pane: what failed, the cause, the evidence and the fix, as the diagnosis states them.
+
+It is never cut: its height follows its text. One wall is shown at a time, the first on the road unless
+`turn_to` went on; what merely follows from it is folded under it with a count.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.segment import Segment
 from textual import events
@@ -13,7 +17,10 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from workbench.panes.lines import Inked, Part, wrapped
+from workbench.panes.lines import Ink, Inked, Part, wrapped
+
+if TYPE_CHECKING:
+    from workbench.diagnosis import Diagnosis, Evidence, Explanation
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,83 @@ class WhySentence:
     target: Target | None = None
 
 
+@dataclass(frozen=True)
+class Wall:
+    """All that is said of one thing that failed, with the places where `w` goes, in order."""
+
+    title: str
+    sentences: tuple[WhySentence, ...]
+    targets: tuple[Target, ...]
+
+
+NOTHING = Wall("", (WhySentence((("nothing has run yet", "dim"),)),), ())
+_INKS: dict[str, Ink] = {"proved": "fatal", "likely": "error", "possible": "warn"}
+
+
+def walls_of(explanation: Explanation | None) -> list[Wall]:
+    """What to show, one by one; never empty."""
+    if explanation is None:
+        return [NOTHING]
+    walls = explanation.walls
+    if walls:
+        return [_wall(wall, number, explanation) for number, wall in enumerate(walls)]
+    if explanation.unexplained:
+        head = WhySentence((("no rule matches; the last that may matter: ", "dim"),))
+        pieces = tuple(_piece(piece, "error") for piece in explanation.unexplained)
+        targets = tuple(target for piece in explanation.unexplained if (target := target_of(piece)))
+        return [Wall("not explained", (head, *pieces), targets)]
+    if explanation.doing:
+        piece = explanation.doing[0]
+        found = target_of(piece)
+        return [Wall("", (_piece(piece, "dim"),), (found,) if found else ())]
+    return [NOTHING]
+
+
+def target_of(piece: Evidence) -> Target | None:
+    """Where a piece of evidence lies."""
+    if piece.call is not None:
+        return Target("call", piece.call)
+    if piece.log is not None:
+        return Target("log", piece.log)
+    return Target("name", 0, piece.name) if piece.name else None
+
+
+def _piece(piece: Evidence, ink: Ink) -> WhySentence:
+    return WhySentence(((piece.text, ink),), target_of(piece))
+
+
+def _wall(wall: Diagnosis, number: int, explanation: Explanation) -> Wall:
+    walls = explanation.walls
+    met = f" [{wall.processes} processes]" if wall.processes > 1 else ""
+    targets = tuple(target for piece in wall.evidence if (target := target_of(piece)))
+    sentences = [
+        WhySentence(
+            ((wall.cause, _INKS[wall.certainty]), (f" -> {wall.what}{met}", "plain")), (targets or (None,))[0]
+        )
+    ]
+    if wall.evidence:
+        # "call 443" must not break across rows.
+        places = ", ".join(
+            piece.place.replace(" ", "\u00a0") if target_of(piece) else piece.place for piece in wall.evidence
+        )
+        sentences.append(WhySentence((("evidence: ", "dim"), (places, "accent")), (targets or (None,))[0]))
+    if wall.fix:
+        sentences.append(WhySentence((("fix: ", "dim"), (wall.fix, "ok"))))
+    if wall.note:
+        sentences.append(WhySentence((("note: ", "dim"), (wall.note, "warn"))))
+    behind = (
+        [each for each in explanation.diagnoses if each.consequence_of is not None] if number == 0 else []
+    )
+    if behind:
+        rules = Counter(each.rule for each in behind)
+        names = ", ".join(f"{count} x {rule}" if count > 1 else rule for rule, count in rules.items())
+        sentences.append(WhySentence(((f"+ {len(behind)} that may follow from it: {names}", "dim"),)))
+    others = [each.cause for each in walls[number + 1 :]]
+    if others:
+        sentences.append(WhySentence(((f"+ {len(others)} more by itself: {others[0]}", "dim"),)))
+    return Wall(f"{number + 1} of {len(walls)}, {wall.certainty}", tuple(sentences), targets)
+
+
 class WhyPane(Inked, Widget):
     """Sentences, wrapped in full; a click on one goes where it comes from."""
 
@@ -47,25 +131,46 @@ class WhyPane(Inked, Widget):
 
     def __init__(self, *, id: str = "why") -> None:
         super().__init__(id=id)
-        self.sentences: list[WhySentence] = []
+        self.walls: list[Wall] = [NOTHING]
+        self.at = 0
+
+    @property
+    def wall(self) -> Wall:
+        """The one shown."""
+        return self.walls[min(self.at, len(self.walls) - 1)]
+
+    @property
+    def title(self) -> str:
+        """`1 of 2, proved`."""
+        return self.wall.title
 
     @property
     def targets(self) -> list[Target]:
-        """Where `w` goes, in order."""
-        return [piece.target for piece in self.sentences if piece.target is not None]
+        """Where `w` goes, in order: through the evidence of every wall."""
+        return [target for wall in self.walls for target in wall.targets]
 
-    def show(self, sentences: list[WhySentence]) -> None:
-        """Replace what it says."""
-        if sentences != self.sentences:
-            taller = self._rows(self.size.width)
-            self.sentences = sentences
-            self.refresh(layout=len(taller) != len(self._rows(self.size.width)))
+    def turn_to(self, number: int) -> None:
+        """Show the wall that the target of this number belongs to."""
+        for place, wall in enumerate(self.walls):
+            if number < len(wall.targets):
+                self._change(self.walls, place)
+                return
+            number -= len(wall.targets)
 
-    def _rows(self, width: int) -> list[tuple[list[Part], WhySentence | None]]:
-        pieces = self.sentences or [WhySentence((("nothing has failed, and no call hangs", "dim"),))]
+    def show(self, walls: list[Wall]) -> None:
+        """Replace what it says; it goes back to the first wall when that is another one."""
+        if walls != self.walls:
+            self._change(walls, self.at if walls[0].title and walls[0] == self.walls[0] else 0)
+
+    def _change(self, walls: list[Wall], at: int) -> None:
+        before = len(self._rows(self.size.width))
+        self.walls, self.at = walls, min(at, len(walls) - 1)
+        self.refresh(layout=before != len(self._rows(self.size.width)))
+
+    def _rows(self, width: int) -> list[tuple[list[Part], WhySentence]]:
         return [
             (row, piece)
-            for piece in pieces
+            for piece in self.wall.sentences
             for row in wrapped([(" ", "plain"), *piece.parts], width, 3, words=True)
         ]
 
@@ -83,7 +188,5 @@ class WhyPane(Inked, Widget):
     def on_click(self, event: events.Click) -> None:
         """Go where the sentence comes from."""
         rows = self._rows(max(self.size.width, 10))
-        if event.y < len(rows):
-            piece = rows[event.y][1]
-            if piece is not None and piece.target is not None:
-                self.post_message(self.Clicked(piece.target))
+        if event.y < len(rows) and (target := rows[event.y][1].target) is not None:
+            self.post_message(self.Clicked(target))

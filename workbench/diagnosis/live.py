@@ -1,0 +1,113 @@
+"""The diagnosis of a session that is still being written, kept up to date in a thread of its own.
+
+The thread has its own reader of the session and looks at what is new, by whole columns; the rules run
+only when something came that they may speak of, or a call has been under way for long. The reader's
+thread is left alone: it takes `report` whenever it wants.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.diagnosis.engine import Explanation, explain_facts
+from workbench.diagnosis.facts import Gatherer
+from workbench.diagnosis.limits import Limit, newest_limit
+
+if TYPE_CHECKING:
+    from sessions import Session
+
+PERIOD = 0.25  # seconds between looks
+SHARE = 8  # a look that took t seconds is not repeated for this many t
+RULES_PERIOD = 1.0  # seconds between runs of the rules while calls are only growing older
+OLD_NS = 1_000_000_000  # a call under way for longer is worth a look
+
+Seen = tuple[int, int, int, bool]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found, of how much (calls, log lines, events, whether it was live), at what cost."""
+
+    explanation: Explanation | None
+    limit: Limit | None
+    seen: Seen
+    looks: int = 0
+    runs: int = 0
+    look_seconds: float = 0.0
+    rule_seconds: float = 0.0
+    problem: str = ""
+
+
+def seen_of(session: Session) -> Seen:
+    """How much of a session its reader knows."""
+    return len(session.calls), len(session.log), len(session.events), session.live
+
+
+class LiveDiagnosis:
+    """Watches a session directory. `report` is replaced whole and never changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.report = Report(None, None, (0, 0, 0, True))
+        self._wake = threading.Event()
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin, unless it has begun."""
+        if self._thread is None:
+            # A daemon: leaving the workbench does not wait for the end of a look at a large session.
+            self._thread = threading.Thread(target=self._run, name="diagnosis", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End soon."""
+        self._stopped = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        from sessions import SessionError, open_session
+
+        try:
+            self._watch(open_session(self.path))
+        except (SessionError, OSError) as error:  # a damaged part: what was found stays
+            report = self.report
+            self.report = Report(report.explanation, report.limit, report.seen, problem=str(error))
+
+    def _watch(self, session: Session) -> None:
+        gatherer = Gatherer()
+        explanation: Explanation | None = None
+        looks = runs = 0
+        look_seconds = rule_seconds = 0.0
+        rules_due = 0.0
+        was_live = True
+        while not self._stopped:
+            began = time.monotonic()
+            session.refresh()
+            changed = gatherer.update(session) or explanation is None or was_live != session.live
+            was_live = session.live
+            looked = time.monotonic()
+            old = session.live and any(call.age_ns > OLD_NS for call in session.in_flight())
+            quiet = explanation is not None and bool(explanation.doing)
+            if changed or ((old or quiet) and looked >= rules_due):
+                explanation = explain_facts(gatherer.facts())
+                rules_due = looked + RULES_PERIOD
+                runs += 1
+            limit = newest_limit(session, gatherer.run) if session.live else None
+            ended = time.monotonic()
+            looks, look_seconds, rule_seconds = (
+                looks + 1,
+                look_seconds + looked - began,
+                rule_seconds + ended - looked,
+            )
+            self.report = Report(
+                explanation, limit, seen_of(session), looks, runs, look_seconds, rule_seconds
+            )
+            if not session.live:
+                return
+            self._wake.wait(max(PERIOD, SHARE * (ended - began)))
+            self._wake.clear()

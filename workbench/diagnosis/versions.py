@@ -1,0 +1,54 @@
+"""Which CUDA runtimes a run has, and which of them the rules were not checked with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from workbench.diagnosis.facts import Facts
+from workbench.views.runtimes import runtime_version
+
+OLDEST, NEWEST = (12, 4), (13, 5)
+"""What was recorded of runtimes, table by table and fault by fault, was recorded from these on to these."""
+_FILE = re.compile(r"libcudart\.so\.(\d+)(?:\.(\d+))?")
+
+
+def runtimes(facts: Facts) -> dict[tuple[int, str], tuple[int, int]]:
+    """(process, library) -> version of each library that bootstrapped as a CUDA runtime does.
+
+    By its file's name where that tells the minor version, else by the newest name it asked for.
+    """
+    asked: dict[str, int] = {}
+    for row in facts.coverage:
+        for entry in row.asked:
+            if entry.how == "proc-address":
+                asked[entry.by] = max(entry.version, asked.get(entry.by, 0))
+    found = {}
+    for process in facts.processes:
+        for module in process.modules:
+            name = PurePosixPath(module.path).name
+            version = _named(name)
+            is_runtime = _FILE.match(name) or (process.index, name) in facts.runtimes
+            if version is None and name in asked and is_runtime:
+                version = runtime_version(asked[name])
+            if version is not None:
+                found[process.index, name] = version
+    return found
+
+
+def unknown_runtimes(facts: Facts) -> dict[int, str]:
+    """process -> a sentence about a runtime in it that is newer or older than those the rules know."""
+    notes = {}
+    for (process, name), version in runtimes(facts).items():
+        shown = f"{version[0]}.{version[1]}"
+        what = "cudart" if name.startswith("libcudart") else f"the runtime in {name}"
+        if version > NEWEST:
+            notes[process] = f"{what} {shown} not known, rules checked to {NEWEST[0]}.{NEWEST[1]}"
+        elif version < OLDEST:
+            notes[process] = f"{what} {shown} not known, rules checked from {OLDEST[0]}.{OLDEST[1]}"
+    return notes
+
+
+def _named(name: str) -> tuple[int, int] | None:
+    found = _FILE.match(name)
+    return (int(found[1]), int(found[2])) if found and found[2] else None
