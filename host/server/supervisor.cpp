@@ -200,6 +200,9 @@ class Supervisor {
         row.connected_ns = now.tv_sec * 1000000000ll + now.tv_nsec;
         std::snprintf(row.command, sizeof(row.command), "%s", command_of(client).c_str());
         row.state.store(RowState::Greeting);
+        const auto number = static_cast<std::uint32_t>(&row - table_->rows);
+        if (number >= table_->rows_ever.load())
+            table_->rows_ever.store(number + 1, std::memory_order_release);
     }
 
     void refuse(int socket, pid_t client, const std::string &why) {

@@ -43,13 +43,17 @@ struct ClientRow {
 
 struct Table {
     std::uint64_t device_bytes;
-    std::uint64_t client_bytes; // most that one client may take
+    std::uint64_t client_bytes;           // most that one client may take
+    std::atomic<std::uint32_t> rows_ever; // those behind were never in use
     ClientRow rows[table_rows];
 
+    // Asked for by a client's cuMemGetInfo: all rows are more cache lines than the whole call otherwise
+    // touches.
     std::uint64_t used() const {
         std::int64_t sum = 0;
-        for (const auto &row : rows)
-            sum += row.memory.load(std::memory_order_relaxed);
+        const std::uint32_t count = rows_ever.load(std::memory_order_acquire);
+        for (std::uint32_t n = 0; n < count; n++)
+            sum += rows[n].memory.load(std::memory_order_relaxed);
         return static_cast<std::uint64_t>(sum < 0 ? 0 : sum);
     }
 };

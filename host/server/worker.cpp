@@ -35,7 +35,7 @@ constexpr std::uint64_t window_unit = 2 << 20;
 constexpr int greeting_seconds = 10;
 constexpr std::uint64_t publish_batches = 256; // a busy client's figures are this fresh
 // About a millisecond in all before a worker sleeps: calls follow one another faster than it would wake.
-constexpr unsigned spin_rounds = 1000, yield_rounds = 4000;
+constexpr unsigned spin_near = 16, spin_rounds = 1000, yield_rounds = 4000;
 
 [[noreturn]] void end(ClientRow &row, WorkerEnd why, const char *text) {
     std::snprintf(row.message, sizeof(row.message), "%s", text);
@@ -182,6 +182,17 @@ bool sleep_until_rung(const Connection &connection) {
     return true;
 }
 
+// Spinning would only keep the client from sending the next call. What the client says is a hint, no more.
+bool client_waits_for_this_processor(wire_region &head) {
+    const int cpu = sched_getcpu();
+    if (cpu < 0)
+        return false;
+    const auto mine = static_cast<std::uint32_t>(cpu);
+    if (__atomic_load_n(&head.worker_cpu, __ATOMIC_RELAXED) != mine)
+        __atomic_store_n(&head.worker_cpu, mine, __ATOMIC_RELAXED);
+    return __atomic_load_n(&head.client_cpu, __ATOMIC_RELAXED) == mine;
+}
+
 const char *serve(Client &client, const Region &region, const Connection &connection, Device &device,
                   ClientRow &row) {
     std::uint64_t tail = 0, batches = 0;
@@ -196,7 +207,9 @@ const char *serve(Client &client, const Region &region, const Connection &connec
                 publish_use(row, device.use());
             continue;
         }
-        if (++idle < spin_rounds) {
+        if (++idle == spin_near && client_waits_for_this_processor(*region.head))
+            idle = spin_rounds;
+        if (idle < spin_rounds) {
             relax();
             continue;
         }

@@ -16,7 +16,7 @@
 /* Spins are for a worker on another core that is about to answer; with a busy one, yielding early lets
  * it run. Sleeps come late: one that is longer than a call lets the worker fall asleep as well, and then
  * every call pays for two wake-ups. */
-enum { SPIN_ROUNDS = 400, YIELD_ROUNDS = 3000, SLEEP_NS_MIN = 20000, SLEEP_NS_MAX = 500000 };
+enum { SPIN_NEAR = 16, SPIN_ROUNDS = 400, YIELD_ROUNDS = 3000, SLEEP_NS_MIN = 20000, SLEEP_NS_MAX = 500000 };
 
 static _Thread_local uint32_t thread_number;
 static _Thread_local uint64_t thread_context;
@@ -60,9 +60,19 @@ static void break_connection(struct wire_state *state) {
     store_release32(&state->phase, WIRE_BROKEN);
 }
 
+/* The worker can't answer while we spin on its processor. */
+static bool worker_waits_for_this_processor(struct wire_state *state) {
+    int cpu = sched_getcpu();
+    if (cpu >= 0 && __atomic_load_n(&state->region->client_cpu, __ATOMIC_RELAXED) != (uint32_t)cpu)
+        __atomic_store_n(&state->region->client_cpu, (uint32_t)cpu, __ATOMIC_RELAXED);
+    return cpu >= 0 && __atomic_load_n(&state->region->worker_cpu, __ATOMIC_RELAXED) == (uint32_t)cpu;
+}
+
 bool wire_wait(struct wire_state *state, struct wire_patience *patience) {
     uint32_t round = patience->rounds++;
     if (round < SPIN_ROUNDS) {
+        if (round == SPIN_NEAR && worker_waits_for_this_processor(state))
+            patience->rounds = SPIN_ROUNDS;
         relax();
         return true;
     }

@@ -103,8 +103,9 @@ struct wire_region {
         in_order; /* a posted call is complete once it is consumed: synchronising is waiting for `tail` */
     uint32_t reserved0[3];
 
-    uint64_t head; /* bytes ever put into the ring; written by the client */
-    uint64_t reserved1[7];
+    uint64_t head;       /* bytes ever put into the ring; written by the client */
+    uint32_t client_cpu; /* of the thread that waited last: nobody spins for one on its own processor */
+    uint32_t reserved1[13];
 
     uint64_t tail;        /* bytes consumed and executed; written by the worker from here on */
     uint64_t upload_tail; /* bytes of the upload area given back */
@@ -117,7 +118,8 @@ struct wire_region {
 
     /* The worker waits for its doorbell. Read after each call, so not in a line that each call writes. */
     uint32_t asleep;
-    uint32_t reserved3[15];
+    uint32_t worker_cpu;
+    uint32_t reserved3[14];
 
     uint32_t download_errors[WIRE_DOWNLOAD_CHUNKS]; /* of each chunk, set before download_done counts it */
 };
