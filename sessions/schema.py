@@ -74,7 +74,13 @@ class Schema:
             functions = {}
             for row in model.get("functions", []):
                 params = tuple(
-                    Param(**{key: value for key, value in param.items() if key in _PARAM_FIELDS})
+                    Param(
+                        **{
+                            key: value
+                            for key, value in param.items()
+                            if key in _PARAM_FIELDS and value is not None
+                        }
+                    )
                     for param in row.get("params", [])
                 )
                 functions[int(row["id"])] = Function(

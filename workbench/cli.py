@@ -21,6 +21,7 @@ COMMANDS = {
     "diagnose": "say why a run did not get to compute on the GPU",
     "timeline": "print each process of a run as a bar, with Ollama's passes and limits",
     "device": "print the state of the device, from the recorded calls",
+    "diff": "compare two runs call by call, the first divergence first",
     "init": "write a shimbench.toml from what a directory holds",
     "build": "run the build command and keep what it made",
     "doctor": "check what shimbench needs here",

@@ -1,0 +1,198 @@
+"""Two runs compared: what differs is found where it first differs, what can't be compared is not."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sessions import Session, SessionError
+from sessions.diff import compare
+from sessions.diff.align import align
+from sessions.testing import SessionBuilder, out_item, string_item
+from workbench import native
+
+Program = Callable[[SessionBuilder, int], None]
+
+
+@pytest.fixture(scope="module")
+def model() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(native.paths().model.read_bytes())
+    return loaded
+
+
+@pytest.fixture
+def record(tmp_path: Path, model: dict[str, Any]) -> Callable[[str, Program], Session]:
+    def write(name: str, program: Program) -> Session:
+        with SessionBuilder(tmp_path / name, model) as builder:
+            builder.process(["/opt/bin/llama-server", "--model", f"/tmp/{name}.gguf"])
+            program(builder, 0)
+            builder.exit(0)
+        return Session(tmp_path / name)
+
+    return write
+
+
+def allocate(builder: SessionBuilder, address: int, size: int = 4096, result: int = 0) -> None:
+    builder.call(
+        "cuMemAlloc_v2",
+        args=(0x7FFE0000 + address, size),
+        result=result,
+        items=[out_item(0, struct.pack("<Q", address))],
+    )
+
+
+def count_devices(builder: SessionBuilder, count: int) -> None:
+    builder.call("cuDeviceGetCount", args=(0x1000,), items=[out_item(0, struct.pack("<i", count))])
+
+
+@given(st.lists(st.integers(0, 5), max_size=60), st.lists(st.integers(0, 5), max_size=60))
+def test_blocks_cover_both_sequences_and_are_equal_where_they_say_so(a: list[int], b: list[int]) -> None:
+    at = bt = 0
+    for block in align(np.array(a, np.int64), np.array(b, np.int64)):
+        assert (block.a, block.b) == (at, bt)
+        assert (block.a_end, block.b_end) > (at, bt) and block.a_end >= at and block.b_end >= bt
+        if block.same:
+            assert a[at : block.a_end] == b[bt : block.b_end] != []
+        at, bt = block.a_end, block.b_end
+    assert (at, bt) == (len(a), len(b))
+
+
+@given(st.lists(st.integers(0, 30), min_size=20, max_size=300), st.data())
+def test_calls_left_out_of_a_long_sequence_are_what_is_missing(keys: list[int], data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(keys) - 1))
+    stop = data.draw(st.integers(start + 1, min(start + 40, len(keys))))
+    shorter = keys[:start] + keys[stop:]
+    blocks = list(align(np.array(keys, np.int64), np.array(shorter, np.int64)))
+    same = sum(block.a_end - block.a for block in blocks if block.same)
+    extra = sum(block.b_end - block.b for block in blocks if not block.same)
+    assert same >= len(shorter) - extra and same + extra == len(shorter)
+    if len(set(keys)) == len(keys):
+        assert same == len(shorter)
+
+
+def test_runs_that_differ_in_addresses_and_times_alone_are_the_same(
+    record: Callable[[str, Program], Session],
+) -> None:
+    def program(offset: int) -> Program:
+        def calls(builder: SessionBuilder, _: int) -> None:
+            builder.call("cuInit", args=(0,), duration=1000 + offset)
+            allocate(builder, 0x10000 + offset)
+            builder.call("cuEventElapsedTime", args=(1,), items=[out_item(0, struct.pack("<f", offset))])
+
+        return calls
+
+    found = compare(record("a", program(0)), record("b", program(512)))
+    assert found.same and found.divergences == []
+    assert {row.function for row in found.durations} >= {"cuInit", "cuMemAlloc_v2"}
+
+
+def test_the_first_divergence_comes_first_with_its_calls(record: Callable[[str, Program], Session]) -> None:
+    def good(builder: SessionBuilder, _: int) -> None:
+        builder.call("cuInit", args=(0,))
+        count_devices(builder, 1)
+        allocate(builder, 0x100)
+        builder.call("cuCtxSynchronize")
+
+    def bad(builder: SessionBuilder, _: int) -> None:
+        builder.call("cuInit", args=(0,))
+        count_devices(builder, 0)
+        allocate(builder, 0x200, result=2)
+
+    found = compare(record("a", good), record("b", bad))
+    assert [(d.kind, d.a, d.b) for d in found.divergences] == [
+        ("other output", 1, 1),
+        ("other result", 2, 2),
+        ("missing call", 3, None),
+    ]
+    assert found.divergences[0].detail == "*count: 1, now 0"
+    assert found.divergences[1].detail == "CUDA_SUCCESS, now CUDA_ERROR_OUT_OF_MEMORY"
+
+
+def test_arguments_that_are_numbers_are_compared(record: Callable[[str, Program], Session]) -> None:
+    found = compare(
+        record("a", lambda builder, _: allocate(builder, 1, size=4096)),
+        record("b", lambda builder, _: allocate(builder, 2, size=8192)),
+    )
+    assert [(d.kind, d.detail) for d in found.divergences] == [("other argument", "bytesize: 4096, now 8192")]
+    again = compare(found.a.session, found.b.session, ignored=("cuMemAlloc*.bytesize",))
+    assert again.same
+
+
+def test_bytes_between_the_members_of_a_struct_are_not_compared(
+    record: Callable[[str, Program], Session], model: dict[str, Any]
+) -> None:
+    def updated(padding: int, outcome: int = 0) -> Program:
+        data = struct.pack("<iIQQ", outcome, padding, 0x1000 + padding, 0x2000)
+        return lambda builder, _: (
+            builder.call("cuGraphExecUpdate_v2", args=(1, 2, 3), items=[out_item(2, data)]) and None
+        )
+
+    assert compare(record("a", updated(0x55A0)), record("b", updated(0x560E))).same
+    assert not compare(record("c", updated(0)), record("d", updated(0, 1))).same
+
+
+def test_the_same_difference_again_and_again_is_said_once(record: Callable[[str, Program], Session]) -> None:
+    def counting(count: int) -> Program:
+        return lambda builder, _: [count_devices(builder, count) for _ in range(50)] and None
+
+    found = compare(record("a", counting(1)), record("b", counting(2)))
+    assert [divergence.repeats for divergence in found.divergences] == [50]
+    assert found.counts == {"other output": 50}
+
+
+def test_names_newly_asked_for_are_told(record: Callable[[str, Program], Session]) -> None:
+    def asking(*names: str) -> Program:
+        def calls(builder: SessionBuilder, _: int) -> None:
+            for name in names:
+                builder.call("cuGetProcAddress_v2", args=(1, 2, 12090), items=[string_item(0, name)])
+
+        return calls
+
+    found = compare(record("a", asking("cuInit", "cuMemAlloc")), record("b", asking("cuInit", "cuGraphNew")))
+    assert found.asked_only == (["cuMemAlloc"], ["cuGraphNew"])
+    assert [divergence.kind for divergence in found.divergences] == ["missing call", "extra call"]
+
+
+def test_processes_are_paired_by_what_they_do(tmp_path: Path, model: dict[str, Any]) -> None:
+    def tree(name: str, roles: Sequence[str]) -> Session:
+        with SessionBuilder(tmp_path / name, model) as builder:
+            for role in roles:
+                index = builder.process([f"/{name}/llama-server", role, "--port", str(len(role) + len(name))])
+                builder.call("cuInit", args=(0,), process=index)
+        return Session(tmp_path / name)
+
+    found = compare(
+        tree("a", ["--list-devices", "--offline", "--model"]), tree("bb", ["--model", "--list-devices"])
+    )
+    assert [(d.kind, d.role) for d in found.divergences] == [
+        ("missing process", "llama-server --offline --port")
+    ]
+
+
+def test_another_model_of_the_api_compares_by_name(tmp_path: Path, model: dict[str, Any]) -> None:
+    newer = json.loads(json.dumps(model))
+    newer["functions"].insert(0, {"id": 0xE000, "name": "cuBrandNew", "params": []})
+    for row in newer["functions"][1:]:
+        row["id"] += 7
+    sessions = []
+    for name, schema in (("a", model), ("b", newer)):
+        with SessionBuilder(tmp_path / name, schema) as builder:
+            builder.process()
+            builder.call("cuInit", args=(0,))
+            count_devices(builder, 1)
+        sessions.append(Session(tmp_path / name))
+    assert compare(*sessions).same
+
+
+def test_a_run_that_is_not_there_is_an_error(record: Callable[[str, Program], Session]) -> None:
+    session = record("a", lambda builder, _: None)
+    with pytest.raises(SessionError, match="there is no run 7"):
+        compare(session, session, 1, 7)
