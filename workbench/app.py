@@ -27,6 +27,7 @@ from workbench.panes.log import LogPane
 from workbench.panes.palette import Commands
 from workbench.panes.processes import ProcessesPane
 from workbench.panes.prompt import KeyLine, Prompt
+from workbench.panes.timeline import TimelinePane
 from workbench.panes.why import Target, WhyPane, walls_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ TICKS = 30  # looks at the session a second
 VIEW_PERIOD = 0.25  # seconds between updates of the derived views, more when they are dear
 VIEW_SHARE = 8  # a view update that took t seconds is not repeated for this many t
 
-_TABS = ("coverage", "device", "inspect", "build", "processes")
+_TABS = ("coverage", "device", "inspect", "build", "processes", "timeline")
 _TITLES = {pane: Tab(str(number), "INSPECT" if pane == "inspect" else pane.upper(), pane)
            for number, pane in enumerate(PANES, 1)}  # fmt: skip
 _HINTS = {
@@ -50,6 +51,7 @@ _HINTS = {
 _KEYS = {
     "calls": ("calls.filter", "calls.follow", "calls.pause", "lines.search", "lines.choose", "calls.fold"),
     "log": ("log.filter", "log.follow", "log.pause", "lines.search", "log.wrap", "lines.choose", "log.call"),
+    "timeline": ("lines.choose", "timeline.call", "mode.jump", "lines.search"),
     "build": ("source.open", "lines.search", "lines.copy"),
 }
 _ALWAYS = ("relaunch", "evidence.jump", "calls.next-error", "pane.zoom")
@@ -75,6 +77,7 @@ class ShimbenchApp(App[None]):
         self.tab = "coverage"
         self.zoomed = False
         self._evidence_at = -1
+        self._mode_at = -1
         self._views_due = 0.0
         self._header_due = 0.0
         self._events_read = 0
@@ -106,6 +109,7 @@ class ShimbenchApp(App[None]):
                 yield InspectorPane(session, facts.decoder)
                 yield BuildPane(session, self.root)
                 yield ProcessesPane(session)
+                yield TimelinePane(session)
         with Vertical(id="bottom"):
             yield Rule([_TITLES["log"]], "├", "┤", id="log-rule")
             yield LogPane(session)
@@ -309,6 +313,8 @@ class ShimbenchApp(App[None]):
             self.query_one(BuildPane).show_rows(building)
         if self.tab == "processes":
             self.query_one(ProcessesPane).show_rows()
+        if self.tab == "timeline":
+            self.query_one(TimelinePane).show_rows()
         self._explained = self.facts.diagnosis.report.explanation
         self.why.show(walls_of(self._explained))
         self._show_header()
@@ -473,6 +479,8 @@ class ShimbenchApp(App[None]):
             self._show_whole_line(view)
         elif isinstance(view, CoveragePane | ProcessesPane | DevicePane):
             view.toggle()
+        elif isinstance(view, TimelinePane):
+            self.leave_timeline("log" if view.target("log") else "call")
         elif isinstance(view, BuildPane):
             self.do("source.open")
 
@@ -561,6 +569,31 @@ class ShimbenchApp(App[None]):
         self._evidence_at = (self._evidence_at + 1) % len(targets)
         self.why.turn_to(self._evidence_at)
         self._go_to(targets[self._evidence_at])
+
+    def jump_to_mode(self) -> None:
+        """Where the header's GPU mode comes from: its next piece of evidence that lies in a call or line."""
+        pieces = [piece for piece in self.facts.gpu.mode.evidence if (piece.call, piece.log) != (None, None)]
+        if not pieces:
+            return
+        self._mode_at = (self._mode_at + 1) % len(pieces)
+        piece = pieces[self._mode_at]
+        if piece.call is not None:
+            self._go_to(Target("call", piece.call))
+        elif piece.log is not None:
+            self._go_to(Target("log", piece.log))
+
+    def on_bar_clicked(self, message: Bar.Clicked) -> None:
+        """A click on the GPU mode shows where it comes from."""
+        if message.bar.id == "stages":
+            self.do("mode.jump")
+
+    def leave_timeline(self, kind: str) -> None:
+        """From a bar to the line that tells its result, or to its first call."""
+        target = self.query_one(TimelinePane).target(kind)
+        if target is None:
+            self.notify("nothing was recorded of it", severity="warning")
+        else:
+            self._go_to(target)
 
     def _go_to(self, target: Target) -> None:
         if target.kind == "call":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Context = Any  # a ShimbenchApp; Any because importing it here would be a circle
 
-PANES = ("calls", "coverage", "device", "inspect", "build", "processes", "log")
+PANES = ("calls", "coverage", "device", "inspect", "build", "processes", "log", "timeline")
 
 
 def _no_reason(_: Context) -> str | None:
@@ -36,6 +36,10 @@ def _no_call(app: ShimbenchApp) -> str | None:
 
 def _no_evidence(app: ShimbenchApp) -> str | None:
     return None if app.why.targets else "there is no evidence to jump to yet"
+
+
+def _no_mode(app: ShimbenchApp) -> str | None:
+    return None if app.facts.gpu.mode.evidence else "nothing has shown a GPU mode yet"
 
 
 def _row(
@@ -100,6 +104,15 @@ def pane_actions() -> tuple[Action, ...]:
             "Jump to the evidence: the call or log line that WHY names; again for the next one.",
             lambda app: app.jump_to_evidence(),
             _no_evidence,
+        ),
+        _row(
+            "mode.jump",
+            "M",
+            "global",
+            "GPU mode",
+            "Jump to what shows the GPU mode of the header: a launch, layers, Ollama's line; again: next.",
+            lambda app: app.jump_to_mode(),
+            _no_mode,
         ),
         _row(
             "source.open",
@@ -296,6 +309,14 @@ def pane_actions() -> tuple[Action, ...]:
             "Mark the selected call with a note.",
             lambda app: app.ask("note"),
             lambda app: _not_live(app) or _no_call(app),
+        ),
+        _row(
+            "timeline.call",
+            "c",
+            "timeline",
+            "Call",
+            "Go to the first call of the process under the cursor.",
+            lambda app: app.leave_timeline("call"),
         ),
         _row(
             "log.filter",

@@ -66,15 +66,16 @@ class Rule(Inked, Widget):
         line, dim = self.ink("rule"), self.ink("dim")
         segments = [Segment(self.left + "─ ", line)]
         used = len(self.left) + 2
-        for number, tab in enumerate(self.tabs):
+        between, titles = self._titles(width)
+        for number, (tab, title) in enumerate(zip(self.tabs, titles, strict=True)):
             if number:
-                segments.append(Segment(" │ ", line))
-                used += 3
+                segments.append(Segment(between, line))
+                used += len(between)
             ink = "dim"
             if tab.pane == self.chosen:
                 ink = "focused" if tab.pane == self.focused_pane else "head"
-            segments.append(Segment(tab.title.strip(), self.ink(ink) + Style(meta={"tab": tab.pane})))
-            used += len(tab.title.strip())
+            segments.append(Segment(title, self.ink(ink) + Style(meta={"tab": tab.pane})))
+            used += len(title)
         notes = f" {self.notes} " if self.notes else ""
         room = width - used - len(self.right) - 2
         info = elide(printable(self.info), room - 2)
@@ -89,6 +90,19 @@ class Rule(Inked, Widget):
             segments.append(Segment(notes, dim))
         segments.append(Segment("─" + self.right, line))
         return Strip(segments).adjust_cell_length(width).apply_style(self.rich_style)
+
+    def _titles(self, width: int) -> tuple[str, list[str]]:
+        """What stands between the titles, and the titles: closer and shorter where they would not fit."""
+        titles = [tab.title.strip() for tab in self.tabs]
+        room = width - len(self.left) - len(self.right) - 2
+        for between, longest in ((" │ ", 99), ("│", 99), ("│", 9), ("│", 6)):
+            fitting = [
+                title if tab.pane == self.chosen else title[:longest].strip()
+                for tab, title in zip(self.tabs, titles, strict=True)
+            ]
+            if sum(map(len, fitting)) + len(between) * (len(titles) - 1) <= room:
+                break
+        return between, fitting
 
     def on_click(self, event: events.Click) -> None:
         """Show the pane of the tab under the mouse."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -110,6 +111,16 @@ class Bar(Inked, Widget):
 
     COMPONENT_CLASSES = Inked.COMPONENT_CLASSES
     DEFAULT_CSS = "Bar { height: 1; width: 1fr; }"
+
+    @dataclass
+    class Clicked(Message):
+        """A click on it."""
+
+        bar: Bar
+
+    def on_click(self) -> None:
+        """Tell the workbench."""
+        self.post_message(self.Clicked(self))
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)

@@ -15,7 +15,7 @@ GAUGE = 10
 _INKS: dict[EndingKind, str] = {
     "alive": "warn",
     "ok": "ok",
-    "on-purpose": "accent",
+    "on-purpose": "ok",
     "failed": "error",
     "unknown": "dim",
 }
