@@ -112,6 +112,15 @@ def loop_actions() -> tuple[Action, ...]:
             _needs_build,
         ),
         Action(
+            "top-rung",
+            "Pick the top rung of the ladder",
+            "t",
+            GLOBAL,
+            "How far the next run goes: probe, list-devices, discovery, load or tokens (all of it).",
+            lambda context: context.loop.pick_top(),
+            _needs_loop,
+        ),
+        Action(
             "stop-target",
             "Stop the target",
             "",

@@ -57,10 +57,29 @@ class HostConfig:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One request made after each launch, so that every edit is tried on the same road."""
+    """What is done to the target after each launch, so that every edit is tried on the same road.
 
-    http: str
+    One of `http`, `command`, `script` and `output` is set.
+    """
+
+    http: str | None = None
+    """a path below the target's URL (Ollama's is known), or a whole URL"""
     json: Mapping[str, Any] | None = None
+    """the body of the request; without it, it is a GET"""
+    command: tuple[str, ...] | None = None
+    """a program that drives the target"""
+    script: str | None = None
+    """a file, relative to the directory: run itself, or by Python or sh by its ending"""
+    output: str | None = None
+    """nothing is done: a pattern for the tokens that the target prints by itself, one a match"""
+    tokens: int = 8
+    """of `output`: so many are waited for"""
+    timeout: float = 120.0
+    """seconds"""
+    expect: str | None = None
+    """"cpu": its tokens are compared with those of the CPU backend"""
+    cpu: tuple[str, ...] | None = None
+    """the command that answers on the CPU; Ollama needs none"""
 
 
 @dataclass(frozen=True)
@@ -68,6 +87,8 @@ class TargetConfig:
     command: tuple[str, ...] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     exercise: Exercise | None = None
+    ladder: Mapping[str, tuple[str, ...]] | None = None
+    """rungs climbed after a save, before the target -> commands, () for ours; None: the target's own"""
 
 
 @dataclass(frozen=True)
@@ -153,13 +174,95 @@ def _environment(value: Any) -> Mapping[str, str]:
     return dict(value)
 
 
+_WAYS = ("http", "command", "script", "output")
+
+
 def _exercise(value: Any) -> Exercise:
-    if not isinstance(value, dict) or not isinstance(value.get("http"), str):
-        raise ValueError('wants { http = "/api/generate", json = { ... } }')
-    unknown = set(value) - {"http", "json"}
-    if unknown:
-        raise ValueError(f"knows http and json, not {', '.join(sorted(unknown))}")
-    return Exercise(value["http"], value.get("json"))
+    if not isinstance(value, dict):
+        raise ValueError('wants { http = "/api/generate", json = { ... } } or { command = "..." }')
+    for key in value:
+        if key not in _EXERCISE:
+            raise ValueError(_unknown(key, _EXERCISE, "part of an exercise"))
+    ways = [way for way in _WAYS if way in value]
+    if len(ways) != 1:
+        said = f"not {' and '.join(ways)}" if ways else "there is none"
+        raise ValueError(f"wants one of {', '.join(_WAYS)}: {said}")
+    read = {}
+    for key, part in value.items():
+        try:
+            read[key] = _EXERCISE[key](part)
+        except ValueError as error:
+            raise ValueError(f"{key} {error}") from None
+    if "json" in read and ways != ["http"]:
+        raise ValueError(f"json is the body of an http request, which {ways[0]} is none of")
+    if "tokens" in read and ways != ["output"]:
+        raise ValueError(f"tokens says how many output waits for; with {ways[0]}, ask for so many there")
+    if "cpu" in read and "expect" not in read:
+        raise ValueError('cpu is what expect = "cpu" compares with: write that too')
+    return Exercise(**read)
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError('wants a table: json = { model = "tiny", prompt = "hi" }')
+    return dict(value)
+
+
+def _address(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith(("/", "http://", "https://")):
+        raise ValueError('wants a path below the target\'s URL, as "/api/generate", or a whole URL')
+    return value
+
+
+def _pattern(value: Any) -> str:
+    try:
+        re.compile(_text(value).encode())
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return _text(value)
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError("wants a whole number from 1")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+        raise ValueError("wants a number of seconds above 0")
+    return float(value)
+
+
+def _expectation(value: Any) -> str:
+    if value != "cpu":
+        raise ValueError('knows "cpu" alone: the tokens of the CPU backend')
+    return "cpu"
+
+
+RUNGS = ("probe", "list-devices", "discovery", "load", "tokens")
+"""From a process that only asks for the device count up to the target's first tokens."""
+_SHORT_RUNGS = RUNGS[:2]
+
+
+def _ladder(value: Any) -> Mapping[str, tuple[str, ...]]:
+    if isinstance(value, bool):
+        return {"probe": ()} if value else {}
+    if isinstance(value, list):
+        value = dict.fromkeys(_texts(value), True)
+    if not isinstance(value, dict):
+        raise ValueError('wants true, false, ["probe", "list-devices"] or { list-devices = "command" }')
+    rungs = {}
+    for name, command in value.items():
+        if name in RUNGS and name not in _SHORT_RUNGS:
+            raise ValueError(f"names what comes before the target itself; {name} is seen in the target's run")
+        if name not in _SHORT_RUNGS:
+            raise ValueError(_unknown(name, dict.fromkeys(_SHORT_RUNGS), "rung before the target"))
+        try:
+            rungs[name] = () if command is True else _words(command)
+        except ValueError as error:
+            raise ValueError(f"{name} {error}") from None
+    return {name: rungs[name] for name in _SHORT_RUNGS if name in rungs}
 
 
 def _libraries(value: Any) -> Mapping[str, str]:
@@ -167,10 +270,21 @@ def _libraries(value: Any) -> Mapping[str, str]:
 
 
 Reader = Callable[[Any], Any]
+_EXERCISE: Mapping[str, Reader] = {
+    "http": _address,
+    "json": _table,
+    "command": _words,
+    "script": _text,
+    "output": _pattern,
+    "tokens": _count,
+    "timeout": _seconds,
+    "expect": _expectation,
+    "cpu": _words,
+}
 TABLES: Mapping[str, Mapping[str, Reader]] = {
     "shim": {"watch": _texts, "build": _text, "logs": _texts, "libraries": _libraries},
     "host": {"watch": _texts, "run": _words},
-    "target": {"command": _words, "env": _environment, "exercise": _exercise},
+    "target": {"command": _words, "env": _environment, "exercise": _exercise, "ladder": _ladder},
 }
 
 

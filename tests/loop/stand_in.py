@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from workbench.config import Config
+from workbench.loop.drive import Driver, driver_event
 from workbench.loop.host import HostForwarder
 from workbench.loop.loop import Loop
 from workbench.loop.processes import CollectorSpawner
@@ -97,11 +98,13 @@ class StandInLoop(Loop):
     def open(self) -> None:
         self.session_dir.mkdir(parents=True)
         self.collector = StandInCollector()  # type: ignore[assignment]
-        self.session = SimpleNamespace(refresh=lambda: False, processes=[], calls=[])  # type: ignore[assignment]
+        self.session = SimpleNamespace(refresh=lambda: False, processes=[], calls=[], log=[])  # type: ignore[assignment]
         self._spawner = CollectorSpawner(self.collector)
         self._host = HostForwarder(
             self._spawner, self.config.directory, self.session_dir, self._host_status, self._host_state
         )
+        tell = driver_event(self._record, self._emit)
+        self.driver = Driver(self.config, self.target, self.session, self.session_dir, self._spawner, tell)
 
     @property
     def stand_in(self) -> StandInCollector:

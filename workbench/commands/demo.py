@@ -32,7 +32,14 @@ def run(options: argparse.Namespace) -> int:
     if options.fetch_only:
         return 0
     options.directory = native.ROOT if native.in_checkout() else Path()
-    loop = make_loop(options, watch=True, command=target.command, environment=target.environment)
+    loop = make_loop(
+        options,
+        watch=True,
+        command=target.command,
+        environment=target.environment,
+        exercise=target.exercise,
+        ladder=target.ladder,
+    )
     return run_workbench(loop)
 
 

@@ -4,7 +4,12 @@ met, 124 when the time was up.
 --json prints one object on stdout: session, exit_status, timed_out, problem, and what
 workbench.views.summary finds in the session (runs, processes, calls, lost, errors by function and result,
 asked, answered and missing symbols, gpu_mode), and diagnosis: what failed and why, the first wall first,
-[] when no rule speaks. Without it the target's own output is passed through.
+[] when no rule speaks; exercise: what [target] exercise brought (ok, tokens, first_token_seconds, error),
+ladder: the rungs climbed, since: what is different from the run before, in the session before this one.
+Without it the target's own output is passed through.
+
+A target that is driven by an exercise is ended when that is over: exit status 0, or 3 when it failed. With
+--top the ladder is climbed to that rung: probe, list-devices, discovery, load or tokens.
 """
 
 from __future__ import annotations
@@ -14,7 +19,13 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from workbench.config import RUNGS
+
+if TYPE_CHECKING:
+    from sessions import Session
+    from workbench.loop.loop import Loop
 
 TIMED_OUT_STATUS = 124
 EXPECTATION_STATUS = 3
@@ -23,7 +34,7 @@ EXPECTATION_STATUS = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
         "shimbench run [DIR] [--session PATH] [--timeout S] [--json] [--no-tap] [--expect-gpu]\n"
-        "                     [-- COMMAND ...]"
+        "                     [--top RUNG] [-- COMMAND ...]"
     )
     parser.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR")
     parser.add_argument("--session", type=Path, metavar="PATH", help="where to record; must not exist yet")
@@ -34,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--expect-gpu",
         action="store_true",
         help="exit status 3 unless GPU mode was reached (with count-only as well)",
+    )
+    parser.add_argument(
+        "--top", choices=RUNGS, help="climb the ladder to this rung; exit status 3 if it is not reached"
     )
 
 
@@ -48,8 +62,16 @@ def run(options: argparse.Namespace) -> int:
     loop = make_loop(options, watch=False)
     loop.open()
     passed_on = OutputCopy(loop.session, sys.stdout.buffer, sys.stderr.buffer, target=not options.json)
-    outcome = asyncio.run(run_once(loop, options.timeout, _say, passed_on))
+    loop.driver.top = options.top or RUNGS[-1]
+    climb = options.top is not None
+    outcome = asyncio.run(run_once(loop, options.timeout, _say, passed_on, climb=climb))
     status = outcome.exit.status if outcome.exit is not None else 1
+    failure = _failure(loop, climb)
+    if outcome.driven or (climb and loop.status.rung):
+        status = 0
+    if failure and not outcome.timed_out and not outcome.interrupted:
+        _say(f"shimbench: {failure}")
+        status = EXPECTATION_STATUS
     if outcome.timed_out:
         status = TIMED_OUT_STATUS
     mode = _gpu_mode(loop.session_dir) if options.expect_gpu or options.json else None
@@ -62,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
             "timed_out": outcome.timed_out,
             "problem": outcome.problem or None,
             **_summary(loop.session_dir),
+            **_driven(loop),
         }
         print(json.dumps(report, indent=1))
     else:
@@ -83,6 +106,64 @@ def _summary(session_dir: Path) -> dict[str, Any]:
     summary: dict[str, Any] = summarize(session)
     summary["diagnosis"] = [diagnosis.as_json() for diagnosis in diagnose(session)]
     return summary
+
+
+def _failure(loop: Loop, climb: bool) -> str:
+    """What the ladder or the exercise did not reach; "" when all is well."""
+    driver = loop.driver
+    failed = next((rung for rung in driver.rungs.values() if rung.state == "failed"), None)
+    if climb and failed is not None:
+        return str(failed)
+    if climb and driver.top not in driver.rungs:
+        return f"the run ended before the rung {driver.top}"
+    if driver.outcome is not None and not driver.outcome.ok:
+        return f"the exercise failed: {driver.outcome}"
+    if driver.expectation is not None and not driver.expectation.same:
+        return driver.expectation.text
+    return ""
+
+
+def _driven(loop: Loop) -> dict[str, Any]:
+    driver = loop.driver
+    exercise = None
+    if driver.outcome is not None:
+        exercise = driver.outcome.as_json()
+        if driver.expectation is not None:
+            exercise |= {"same": driver.expectation.same, "expectation": driver.expectation.text}
+    return {
+        "exercise": exercise,
+        "ladder": [rung.as_json() for rung in driver.rungs.values()],
+        "since": _since(loop.session_dir, loop.place.all()),
+    }
+
+
+MOST_CALLS = 20_000_000
+"""A session before this one is compared with when it has at most so many."""
+
+
+def _since(session_dir: Path, sessions: list[Path]) -> dict[str, Any] | None:
+    """This run beside the newest earlier one of the same command; None when there is none."""
+    from sessions import SessionError, open_session
+    from workbench.views.since import changes, run_facts
+
+    ours = open_session(session_dir)
+    command = _command(ours)
+    for path in sessions:
+        if path == session_dir or (path.exists() and path.stat().st_mtime > session_dir.stat().st_mtime):
+            continue
+        try:
+            earlier = open_session(path)
+        except (SessionError, OSError):
+            continue
+        if _command(earlier) == command and len(earlier.calls) <= MOST_CALLS:
+            before, after = run_facts(earlier, earlier.newest_run), run_facts(ours, ours.newest_run)
+            return {"session": str(path), "run": before.run, "changes": changes(before, after)}
+    return None
+
+
+def _command(session: Session) -> Any:
+    runs = [event.fields.get("command") for event in session.events if event.kind == "run"]
+    return runs[-1] if runs else None
 
 
 def _gpu_mode(session_dir: Path) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from workbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from workbench.config import Exercise
     from workbench.loop.loop import Loop
 
 
@@ -21,10 +22,13 @@ def make_loop(
     watch: bool,
     command: Sequence[str] | None = None,
     environment: Mapping[str, str] | None = None,
+    exercise: Exercise | None = None,
+    ladder: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Loop:
     """A loop for `options.directory`, `.session`, `.no_tap` and `.command`; not started yet.
 
-    `command` and `environment` stand in for the command line's, as the demo needs. Raises UsageError.
+    `command` and `environment` stand in for the command line's, `exercise` and `ladder` for those of
+    [target], as the demo needs. Raises UsageError.
     """
     from workbench.config import load_config
     from workbench.loop.loop import Loop
@@ -40,6 +44,9 @@ def make_loop(
     if options.command or command:
         # The directory is where shimbench.toml lies; a command typed here runs here.
         target = dataclasses.replace(target, cwd=Path.cwd())
+    if command:
+        driven = dataclasses.replace(config.target, exercise=exercise, ladder=ladder)
+        config = dataclasses.replace(config, target=driven)
     if environment:
         target = dataclasses.replace(target, env={**environment, **target.env})
     return Loop(

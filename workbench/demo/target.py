@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.config import Exercise
 from workbench.demo.consumer import LLAMA_CUDA_12, fetch
 from workbench.demo.model import make_tiny_model
 from workbench.errors import ShimbenchError
@@ -19,6 +20,9 @@ class DemoTarget:
     command: tuple[str, ...]
     environment: dict[str, str]
     """to be set over the environment of the workbench"""
+    exercise: Exercise
+    """it prints its tokens by itself; the same words on the CPU say what they should be"""
+    ladder: Mapping[str, tuple[str, ...]]
 
 
 def demo_target(
@@ -34,7 +38,10 @@ def demo_target(
     if not model.is_file():
         make_tiny_model(model)
     command = [str(driver), "--libs", str(libraries), "--model", str(model), "--repeat", str(repeat_seconds)]
-    return DemoTarget(tuple(command), {"LD_LIBRARY_PATH": str(cuda_runtime_12())})
+    on_cpu = (*command[:-2], "--gpu-layers", "0")
+    exercise = Exercise(output=r"token \d+: \d+ -> (\d+)", expect="cpu", cpu=on_cpu)
+    environment = {"LD_LIBRARY_PATH": str(cuda_runtime_12())}
+    return DemoTarget(tuple(command), environment, exercise, {"probe": (), "list-devices": ()})
 
 
 def cuda_runtime_12() -> Path:

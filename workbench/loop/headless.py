@@ -28,6 +28,8 @@ class RunOutcome:
     timed_out: bool = False
     interrupted: bool = False
     problem: str = ""
+    driven: bool = False
+    """the exercise was over, or the top rung reached, before the target ended, which was then ended"""
 
 
 class OutputCopy:
@@ -62,10 +64,14 @@ async def run_once(
     timeout: float | None,
     say: Callable[[str], None],
     copy: OutputCopy | None = None,
+    *,
+    climb: bool = False,
 ) -> RunOutcome:
     """Build, launch, wait for the target's end or `timeout` seconds, stop everything and seal.
 
-    `loop` is open already. SIGINT and SIGTERM end the target, and the session is sealed as always.
+    `loop` is open already. Where the target is driven, the end of the exercise ends the run; with `climb`,
+    the ladder is climbed first, and its top rung ends it. SIGINT and SIGTERM end the target, and the
+    session is sealed as always.
     """
     problems: list[str] = []
     interrupted = asyncio.Event()
@@ -85,21 +91,24 @@ async def run_once(
     asyncio_loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio_loop.add_signal_handler(number, interrupted.set)
-    timed_out = False
+    timed_out = was_driven = False
     try:
-        async with running(loop):
+        async with running(loop, climb):
             copying = asyncio.create_task(_keep_copying(loop, copy)) if copy else None
             ended = asyncio.ensure_future(loop.run_ended())
             stopped = asyncio.ensure_future(interrupted.wait())
-            done, _ = await asyncio.wait(
-                [ended, stopped], timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-            )
+            driven = asyncio.ensure_future(loop.driver.done.wait())
+            waited = [ended, stopped, *([driven] if climb or _is_driven(loop) else [])]
+            done, _ = await asyncio.wait(waited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             timed_out = not done
+            was_driven = bool(done) and ended not in done and stopped not in done
             if ended not in done:
-                await loop.stop_target("time is up" if timed_out else "interrupted")
+                reason = "time is up" if timed_out else "interrupted" if stopped in done else "it was driven"
+                await loop.stop_target(reason)
                 ended.cancel()
             stopped.cancel()
-            for task in (ended, stopped):
+            driven.cancel()
+            for task in (ended, stopped, driven):
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
             if copying is not None:
@@ -109,7 +118,14 @@ async def run_once(
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio_loop.remove_signal_handler(number)
-    return RunOutcome(loop.last_exit, timed_out, interrupted.is_set(), problems[-1] if problems else "")
+    problem = problems[-1] if problems else ""
+    return RunOutcome(loop.last_exit, timed_out, interrupted.is_set(), problem, was_driven)
+
+
+def _is_driven(loop: Loop) -> bool:
+    """Does somebody else than the target decide when the exercise is over?"""
+    exercise = loop.config.target.exercise
+    return exercise is not None and exercise.output is None
 
 
 async def _keep_copying(loop: Loop, copy: OutputCopy) -> None:

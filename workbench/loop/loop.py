@@ -18,9 +18,10 @@ from typing import Any
 
 from sessions import Session, open_session
 from workbench import native
-from workbench.config import FILE_NAME, Config
+from workbench.config import FILE_NAME, RUNGS, Config
 from workbench.errors import ShimbenchError
 from workbench.loop.build import BuildReport, progress_of, run_build
+from workbench.loop.drive import Driver, driver_event
 from workbench.loop.first_call import first_call_ns
 from workbench.loop.host import HostForwarder
 from workbench.loop.launch import end_strays, stop_target, target_environment
@@ -33,7 +34,7 @@ from workbench.sessions_store import Place, place_of
 from workbench.tap.collector import Collector, CollectorError
 from workbench.tap.rundir import make_bare_directory, make_run_directory
 from workbench.target.command import Target, find_program
-from workbench.target.exercise import perform
+from workbench.target.ladder import Rung
 
 TICK_SECONDS = 0.25
 LOG_TICK_SECONDS = 0.1
@@ -79,6 +80,7 @@ class Loop:
         self._stopped = False
         self._spawner: CollectorSpawner
         self._host: HostForwarder
+        self.driver: Driver
         self._watcher: SourceWatcher | None = None
 
     # What others call.
@@ -102,8 +104,14 @@ class Loop:
             self._spawner, self.config.directory, self.session_dir, self._host_status, self._host_state
         )
 
-    async def start(self) -> None:
-        """Watch the sources, and begin the first build or run behind our back. After `open`."""
+        tell = driver_event(self._record, self._emit)
+        self.driver = Driver(self.config, self.target, self.session, self.session_dir, self._spawner, tell)
+
+    async def start(self, climb: bool = False) -> None:
+        """Watch the sources, and begin the first build or run behind our back. After `open`.
+
+        `climb`: by the ladder from its lowest rung, as after a save.
+        """
         self._spawner.start()
         globs = (*self.config.watch, *((f"/{FILE_NAME}",) if self.config.path else ()))
         if self._watch and globs:
@@ -112,7 +120,7 @@ class Loop:
         self._spawn_task(self._tick())
         if self.config.shim.logs:
             self._spawn_task(self._follow_logs())
-        self._spawn_task(self.rebuild("start"))
+        self._spawn_task(self.rebuild("start", climb))
 
     async def stop(self) -> None:
         """End target and forwarder, seal the session. Safe to call twice."""
@@ -124,6 +132,7 @@ class Loop:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.driver.cease()
         if self._building is not None:
             self._building.cancel()
             await asyncio.gather(self._building, return_exceptions=True)
@@ -138,18 +147,22 @@ class Loop:
 
     async def relaunch(self, reason: str) -> None:
         """Stop the run and start the next on the newest good build."""
+        self.driver.interrupt()
         async with self._turn:
             await self._guarded(self._launch(reason))
 
-    async def rebuild(self, reason: str) -> None:
-        """Build, and if that is good, relaunch. Without a build command: keep what is there."""
+    async def rebuild(self, reason: str, climb: bool = False) -> None:
+        """Build, and if that is good, relaunch, by the ladder if `climb`. Without a build command: keep
+        what is there."""
+        self.driver.interrupt()
         if self._building is not None:
             self._building.cancel()
         async with self._turn:
-            await self._guarded(self._build_and_launch(reason))
+            await self._guarded(self._build_and_launch(reason, climb))
 
     async def stop_target(self, reason: str) -> None:
         """End the run; the next begins with a save or a relaunch."""
+        self.driver.interrupt()
         async with self._turn:
             await self._end_run(reason)
 
@@ -157,6 +170,12 @@ class Loop:
         """Wait until the run under way is over; -> how the target ended, None if it never began."""
         await self._run_ended.wait()
         return self.last_exit
+
+    def pick_top(self) -> str:
+        """The next rung is the top from the next run on, after the highest again the lowest; -> its name."""
+        self.driver.top = RUNGS[(RUNGS.index(self.driver.top) + 1) % len(RUNGS)]
+        self._set(top=self.driver.top)
+        return self.driver.top
 
     @property
     def running(self) -> bool:
@@ -174,11 +193,11 @@ class Loop:
         paths = {*saved.paths, *(earlier.paths if earlier else ())}
         self._saved = Saved(tuple(sorted(paths)), saved.at_ns)
         names = ", ".join(path.name for path in saved.paths[:3])
-        self._spawn_task(self.rebuild(f"saved {names}{' ...' if len(saved.paths) > 3 else ''}"))
+        self._spawn_task(self.rebuild(f"saved {names}{' ...' if len(saved.paths) > 3 else ''}", climb=True))
 
     # Building.
 
-    async def _build_and_launch(self, reason: str) -> None:
+    async def _build_and_launch(self, reason: str, climb: bool) -> None:
         saved = self._saved
         if self.config.shim.build is not None:
             report = await self._build(self.config.shim.build, reason)
@@ -193,7 +212,7 @@ class Loop:
         )
         if self.builds:
             self._tell_build(self.builds[-1])
-        await self._launch(reason, saved)
+        await self._launch(reason, saved, climb)
 
     async def _build(self, command: str, reason: str) -> BuildReport | None:
         """-> None when a newer save gave this build up."""
@@ -292,7 +311,7 @@ class Loop:
 
     # Running.
 
-    async def _launch(self, reason: str, saved: Saved | None = None) -> None:
+    async def _launch(self, reason: str, saved: Saved | None = None, climb: bool = False) -> None:
         if self.current is None:
             raise ShimbenchError("there is no good build yet to launch the target on")
         build, run = self.current, self.status.run + 1
@@ -300,7 +319,9 @@ class Loop:
         await self._end_run(reason)
         self._run_ended.clear()
         self.last_exit = None
-        self._set(run=run, target=TargetStatus("starting", title=self.target.title))
+        self.driver.begin(run)
+        started = TargetStatus("starting", title=self.target.title)
+        self._set(run=run, target=started, rung="", exercise="", since="")
         if self.config.host.run is not None:
             words = self.config.host.run
             program = str(build.host) if build.host else words[0]
@@ -320,14 +341,26 @@ class Loop:
             tap=self._tap,
             sources=dict(build.sources),
         )
+        if self._tap:
+            self._spawn_task(self._await_first_call(run, saved))
+        if climb or self.driver.top != RUNGS[-1]:
+            stopped_at = await self.driver.climb(run, environment)
+            if stopped_at is not None:
+                self._not_launched(run, stopped_at)
+                return
         self._pid = self._spawner.spawn(self.target.argv, environment, self.target.cwd, "target", run)
         self._set(target=TargetStatus("running", 1, title=self.target.title))
         self._emit("run-started", reason, run=run, pid=self._pid)
         self._spawn_task(self._await_end(self._pid, run))
-        if self._tap:
-            self._spawn_task(self._await_first_call(run, saved))
-        if self.config.target.exercise and self.target.url:
-            self._spawn_task(self._exercise(run, self.target.url))
+        self.driver.start(run)
+
+    def _not_launched(self, run: int, rung: Rung) -> None:
+        """The ladder ended below the target."""
+        good = rung.state == "ok"
+        self._record("run-end", run=run, exit_code=0 if good else 1, signal=None, reason=str(rung))
+        self._set(target=TargetStatus("ended", 0, str(rung), 0 if good else 1, self.target.title))
+        self._emit("run-ended", str(rung), run=run, status=0 if good else 1)
+        self._run_ended.set()
 
     def _environment(self, build: StoredBuild, run: int) -> dict[str, str]:
         directory = self.session_dir / "runs" / str(run)
@@ -350,6 +383,7 @@ class Loop:
         return f"{self.session_dir}#{run}"
 
     async def _end_run(self, reason: str) -> None:
+        await self.driver.cease()
         if self._pid is None:
             await end_strays(self._mark(self.status.run))
             return
@@ -369,6 +403,7 @@ class Loop:
         reason, self._ending_reason = self._ending_reason, "by itself"
         self._pid = None
         self.last_exit = exit_
+        self.driver.target_ended()
         self._record("run-end", run=run, exit_code=exit_.exit_code, signal=exit_.signal, reason=reason)
         self._set(target=TargetStatus("ended", 0, str(exit_), exit_.status, self.target.title))
         self._emit("run-ended", str(exit_), run=run, status=exit_.status)
@@ -402,15 +437,6 @@ class Loop:
                 self._emit("first-call", run=run, seconds_since_save=seconds)
                 return
             await asyncio.sleep(FIRST_CALL_TICK_SECONDS)
-
-    async def _exercise(self, run: int, url: str) -> None:
-        exercise = self.config.target.exercise
-        assert exercise is not None
-        answer = await perform(exercise, url)
-        self._record(
-            "exercise", run=run, ok=answer.ok, status=answer.status, seconds=answer.seconds, text=answer.text
-        )
-        self._emit("exercise", answer.text, run=run, ok=answer.ok, status=answer.status)
 
     # Telling.
 
@@ -454,6 +480,9 @@ class Loop:
             self._emit("status")
 
     def _emit(self, kind: str, text: str = "", /, **fields: Any) -> None:
+        if kind in ("rung", "exercise", "since"):
+            told: dict[str, Any] = {kind: text}
+            self.status = replace(self.status, **told)
         event = LoopEvent(kind, text, fields)
         for callback in list(self._subscribers):
             callback(event)
@@ -484,9 +513,9 @@ class Loop:
 
 
 @contextlib.asynccontextmanager
-async def running(loop: Loop) -> AsyncIterator[Loop]:
+async def running(loop: Loop, climb: bool = False) -> AsyncIterator[Loop]:
     """Start a loop and stop it again, whatever happens."""
-    await loop.start()
+    await loop.start(climb)
     try:
         yield loop
     finally:

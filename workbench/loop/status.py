@@ -44,6 +44,14 @@ class LoopStatus:
     shim: BuildStatus = BuildStatus()
     host: HostStatus = HostStatus()
     target: TargetStatus = TargetStatus()
+    top: str = "tokens"
+    """the rung of the ladder that a run climbs to"""
+    rung: str = ""
+    """the newest rung of the newest run, in words"""
+    exercise: str = ""
+    """what became of its exercise"""
+    since: str = ""
+    """what is different from the run before"""
     last_save_to_first_call: float | None = None
     """seconds"""
 
@@ -54,6 +62,6 @@ class LoopEvent:
 
     kind: str
     """status, build-started, build-output, build-finished, run-started, run-ended, host, first-call,
-    exercise, problem"""
+    rung, exercise, since, problem"""
     text: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)

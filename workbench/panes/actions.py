@@ -286,7 +286,7 @@ def pane_actions() -> tuple[Action, ...]:
         ),
         _row(
             "calls.fold",
-            "t",
+            "x",
             "calls",
             "Fold",
             "Fold repeats of one function, or show a line a call.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,9 @@ class HeaderFacts:
     save_to_call: float | None = None
     run_ns: int | None = None  # since the run began, or how long it took
     ending: str = ""  # how the target ended
+    rung: str = ""  # the newest of the ladder, with what was found
+    top: str = ""  # the rung to climb to, when that isn't all of it
+    driven: str = ""  # what the exercise brought, and what is different from the run before
 
 
 def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
@@ -54,14 +57,21 @@ def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
     ended: dict[str, Any] | None = None
     began: int | None = None
     stopped: int | None = None
+    rung, driven = "", ""
     for event in session.events:
         if event.kind == "run":
             run_event, ended, save_to_call = event.fields, None, None
+            rung, driven = "", ""
             began, stopped = event.time_ns, None
         elif event.kind == "build":
             build = event.fields
         elif event.kind == "first-call":
             save_to_call = event.fields.get("seconds_since_save")
+        elif event.kind == "rung":
+            rung = str(event.fields.get("text") or "")
+            rung = f"{event.fields.get('name')} {event.fields.get('state')}: {rung}"
+        elif event.kind == "exercise":
+            driven = str(event.fields.get("error") or _tokens(event.fields))
         elif event.kind == "run-end":
             ended, stopped = event.fields, event.time_ns
     run = int(run_event.get("run") or max(session.newest_run, 0))
@@ -91,8 +101,16 @@ def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
         run, shim, f"{detail} {str(name)[:4]}".strip(), host, target, alive if session.live else len(mine),
         bool(alive), len(session.calls), int(session.lost), session.live, save_to_call,
         None if began is None else max(_last_moment(session, stopped) - began, 0),
-        ending,
+        ending, rung, status.top if status is not None and status.top != "tokens" else "", driven,
     )  # fmt: skip
+
+
+def _tokens(fields: Mapping[str, Any]) -> str:
+    """What an exercise brought, in few words."""
+    tokens, first = fields.get("tokens"), fields.get("first_token_seconds")
+    if tokens is None:
+        return "exercise ok" if fields.get("ok") else ""
+    return f"{tokens} tokens" + (f", first {duration_text(int(first * 1e9))}" if first else "")
 
 
 def _last_moment(session: Session, stopped: int | None) -> int:
@@ -188,6 +206,12 @@ class HeaderLine:
             parts.append((f", {facts.ending}", "dim" if facts.ending == "ended" else "error"))
         else:
             parts.append((f", {facts.processes}p" if brief else f", {count}", "dim"))
+        if facts.top:
+            parts += [bar, ("top ", "dim"), (facts.top, "warn")]
+        if facts.rung.partition(":")[0].endswith("failed"):
+            parts += [bar, (elide(facts.rung, 40 if brief or not named else 72), "error")]
+        elif facts.driven and not brief:
+            parts += [bar, (elide(facts.driven, 40), "plain")]
         parts += [bar, (count_text(facts.calls), "plain"), (" calls ", "dim")]
         parts.append((f"{count_text(facts.lost)} lost", "fatal" if facts.lost else "dim"))
         if not facts.live and not brief:
