@@ -52,8 +52,8 @@ async def test_a_save_climbs_and_a_failed_rung_spares_the_launch(tmp_path: Path)
         assert told(tmp_path) == ["target", "probe"] and loop.status.target.state == "ended"
         (rung,) = loop.stand_in.of("rung")
         assert (rung["name"], rung["state"], rung["run"]) == ("probe", "failed", 2)
-        assert rung["text"] == "probe failed: exit status 1: one device"
-        assert loop.stand_in.of("run-end")[-1]["reason"] == rung["text"]
+        assert rung["text"] == "exit status 1: one device"
+        assert loop.stand_in.of("run-end")[-1]["reason"] == "probe failed: exit status 1: one device"
         source.write_text("good again\n")
         await loop.until(lambda: told(tmp_path) == ["target", "probe", "probe", "target"])
         await loop.until(lambda: loop.status.target.state == "running")
