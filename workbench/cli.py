@@ -22,6 +22,7 @@ COMMANDS = {
     "timeline": "print each process of a run as a bar, with Ollama's passes and limits",
     "device": "print the state of the device, from the recorded calls",
     "diff": "compare two runs call by call, the first divergence first",
+    "export": "write a span of a session for another tool: Perfetto, SQLite, Parquet, CSV, text",
     "init": "write a shimbench.toml from what a directory holds",
     "build": "run the build command and keep what it made",
     "doctor": "check what shimbench needs here",
@@ -81,7 +82,7 @@ def _run(name: str, words: list[str], command: list[str]) -> int:
     if name == WORKBENCH:
         parser.usage = "shimbench [DIR] [--session PATH] [--no-tap] [-- COMMAND ...]"
     module.add_arguments(parser)
-    options = parser.parse_args(words)
+    options = parser.parse_intermixed_args(words)  # a filter may stand behind an option
     options.command = command
     try:
         status: int = module.run(options)
