@@ -234,6 +234,60 @@ def test_a_launch_while_looking_for_devices_is_no_sign_of_gpu_mode(ollama: Ollam
     assert gpu_mode(ollama.builder.open()).mode == "unknown"
 
 
+def test_a_gpu_that_no_model_gets_onto_is_not_gpu_mode(ollama: Ollama) -> None:
+    builder = ollama.builder
+    ollama.says('msg="inference compute" id=0 library=CUDA', 1)
+    ollama.says('msg="starting llama-server" cmd=x', 2)
+    ollama.says('msg="llama-server terminated" error="signal: aborted"', 3, "ERROR")
+    session = builder.open()
+    mode = gpu_mode(session)
+    assert mode.mode == "load-failed" and mode.evidence[0].log == 2
+    ollama.says('msg="starting llama-server" cmd=x', 4)
+    ollama.says('msg="llama-server started in 0.5 seconds"', 5)
+    ollama.says('msg="llama-server terminated" error="signal: aborted"', 6, "ERROR")
+    builder.publish()
+    session.refresh()
+    assert gpu_mode(session).mode == "gpu"  # it was loaded; what happened then is another matter
+
+
+def told_by_the_forwarder(builder: SessionBuilder, pid: int, launches: int, at: float) -> None:
+    client = {"pid": pid, "calls": 9, "launches": launches}
+    builder.event("host", time=int(at * SECOND), device={"executes_kernels": True}, clients=[client])
+
+
+@pytest.mark.parametrize(("launches", "mode"), [(0, "not-executed"), (7, "gpu")])
+def test_a_forwarder_that_counts_no_launch_refutes_their_success(
+    ollama: Ollama, launches: int, mode: str
+) -> None:
+    child = ollama.child([LLAMA, "--model", "m"], 1)
+    ollama.builder.call("cuLaunchKernel", process=child, time=2 * SECOND)
+    told_by_the_forwarder(ollama.builder, 5001, 0, 1.9)
+    ollama.builder.event("mark", time=9 * SECOND, call=1)
+    session = ollama.builder.open()
+    assert gpu_mode(session).mode == "gpu"  # told before it launched
+    told_by_the_forwarder(ollama.builder, 5001, launches, 2.1)
+    ollama.builder.event("mark", time=9 * SECOND, call=1)
+    ollama.builder.publish()
+    session.refresh()
+    assert gpu_mode(session).mode == mode
+
+
+def test_a_pass_whose_last_process_was_killed_at_the_limit_overran_it(ollama: Ollama) -> None:
+    child = ollama.child([LLAMA, "--port", "1"], 1, {"CUDA_VISIBLE_DEVICES": "0"})
+    ollama.builder.exit(child, signal=9, time=int(3.98 * SECOND))
+    (refresh,) = seen(ollama).passes
+    assert refresh.overrun and refresh.share is not None and refresh.share < 1
+
+
+def test_what_a_process_forks_before_it_becomes_something_else_has_no_role(ollama: Ollama) -> None:
+    words = [LLAMA, "--model", "m"]
+    runner = ollama.child(words, 1)
+    ollama.builder.process(words, pid=9000, ppid=5001, parent=runner, run=2, time=2 * SECOND)
+    timeline = seen(ollama)
+    assert [bar.label for bar in timeline.others] == ["serve", "llama-server"]
+    assert len(timeline.passes) == 1
+
+
 def test_json_counts_from_one_and_from_the_runs_start(ollama: Ollama) -> None:
     ollama.looks(1, 0.5)
     told = as_json(seen(ollama))

@@ -47,7 +47,7 @@ class SessionFacts:
 
     @property
     def mode(self) -> str:
-        """gpu, cpu, not-executed or unknown."""
+        """gpu, cpu, not-executed, load-failed or unknown."""
         return self.gpu.mode.mode
 
     def effect(self, name: str) -> str:

@@ -23,6 +23,7 @@ _MODES: dict[str, tuple[str, Ink]] = {
     "gpu": ("GPU", "ok"),
     "cpu": ("CPU FALLBACK", "error"),
     "not-executed": ("GPU, kernels not executed", "fatal"),
+    "load-failed": ("GPU FOUND, LOAD FAILS", "error"),
     "unknown": ("GPU mode not known yet", "dim"),
 }
 

@@ -28,7 +28,12 @@ _LAUNCHES = (
     "cuGraphLaunch",
 )
 
-Mode = Literal["gpu", "cpu", "not-executed", "unknown"]
+Mode = Literal["gpu", "cpu", "not-executed", "load-failed", "unknown"]
+"""gpu: it computes there; not-executed: it would, but no kernel is executed; load-failed: a GPU was found,
+and no model gets onto it."""
+
+_PATIENCE_NS = 2_000_000_000
+"""So long after a launch a forwarder that counts none has executed none."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,12 @@ _SAYINGS: tuple[tuple[int, re.Pattern[bytes], Mode | None], ...] = (
     (1, re.compile(rb"ggml_cuda_init: failed to initialize CUDA"), "cpu"),
     (1, re.compile(rb"load_backend: failed to load .*ggml-cuda"), "cpu"),
 )
-_ANY_SAYING = re.compile(b"|".join(pattern.pattern for _, pattern, _ in _SAYINGS))
-_LAUNCHED = 5
+_LOAD_BEGUN = rb'msg="?(?:starting (?:llama-server|llama server|runner)|loading model via llama-server)'
+_LOADED = rb"(?:llama-server|llama runner) started in "
+_LOAD_FAILED = rb'msg="?(?:Load failed|llama-server terminated|llama runner terminated)'
+_LOADING = re.compile(rb"(?P<begun>%s)|(?P<loaded>%s)|(?P<failed>%s)" % (_LOAD_BEGUN, _LOADED, _LOAD_FAILED))
+_ANY_SAYING = re.compile(b"|".join([*(pattern.pattern for _, pattern, _ in _SAYINGS), _LOADING.pattern]))
+_LEFT = re.compile(r"\d+ calls, (\d+) launches")
 
 
 class GpuModeTracker:
@@ -80,7 +89,11 @@ class GpuModeTracker:
     def _reset(self) -> None:
         self._said: dict[int, ModeEvidence] = {}
         self._launch: ModeEvidence | None = None
+        self._launched_ns = 0
         self._not_executed: ModeEvidence | None = None
+        self._loading = False
+        self._load_failed: ModeEvidence | None = None
+        self._launches_of: dict[int, tuple[int, int]] = {}  # pid -> when, and how many its forwarder told
 
     def update(self, session: Session) -> bool:
         """Take in what has been recorded since; True if there was anything."""
@@ -113,20 +126,38 @@ class GpuModeTracker:
             evidence.insert(0, self._launch)
         if not evidence:
             return GpuMode("unknown")
-        if evidence[0].mode == "gpu" and self._not_executed is not None:
-            return GpuMode("not-executed", [self._not_executed, *evidence])
+        if evidence[0].mode == "gpu":
+            for against in (self._load_failed, self._not_executed, self._none_executed()):
+                if against is not None:
+                    return GpuMode(against.mode, [against, *evidence])
         return GpuMode(evidence[0].mode, evidence)
+
+    def _none_executed(self) -> ModeEvidence | None:
+        """A forwarder that counts no launch of the process whose launches were answered with success."""
+        if self._launch is None or self._launch.call is None or self._session is None:
+            return None
+        process = self._session.processes[self._session.calls.row(self._launch.call).process]
+        told, launches = self._launches_of.get(process.pid, (0, 1))
+        if launches or told < self._launched_ns:
+            return None
+        # It tells when something changes: silence since says that nothing did.
+        now = max(self._session.now_ns(), self._session.events[-1].time_ns)
+        if now < self._launched_ns + _PATIENCE_NS:
+            return None
+        text = f"the forwarder executed no launch of {process.pid}, though they succeeded"
+        return ModeEvidence("not-executed", text)
 
     def _take_calls(self, session: Session, mine: np.ndarray[Any, np.dtype[np.bool_]]) -> bool:
         total, before = len(session.calls), self._calls
         while self._calls < total:
             stop = min(self._calls + BATCH, total)
             if self._launch is None:
-                columns = session.calls.columns(self._calls, stop, ("function", "result", "process"))
+                columns = session.calls.columns(self._calls, stop, ("function", "result", "process", "time"))
                 launched = self._is_launch[columns["function"]] & (columns["result"] == 0)
                 rows = np.flatnonzero(launched & mine[columns["process"]])
                 if len(rows):
                     row = self._calls + int(rows[0])
+                    self._launched_ns = int(columns["time"][rows[0]])
                     name = session.schema.function_name(int(columns["function"][rows[0]]))
                     self._launch = ModeEvidence("gpu", f"call {row + 1}: {name} succeeded", call=row)
             self._calls = stop
@@ -139,6 +170,8 @@ class GpuModeTracker:
                 continue
             if not of_run(session, line, self.run):
                 continue
+            if (step := _LOADING.search(line.text)) is not None:
+                self._take_load(step, number)
             for weight, pattern, mode in _SAYINGS:
                 found = pattern.search(line.text)
                 if found is None:
@@ -149,10 +182,25 @@ class GpuModeTracker:
         self._lines = total
         return total != before
 
+    def _take_load(self, step: re.Match[bytes], number: int) -> None:
+        """A load that fails takes back that a GPU was found; a crash after it was loaded does not."""
+        if step["begun"]:
+            self._loading = True
+        elif step["loaded"]:
+            self._loading, self._load_failed = False, None
+        elif self._loading:
+            text = (
+                f"log {number + 1}: {step[0].decode('utf-8', 'replace').removeprefix('msg=').strip(chr(34))}"
+            )
+            self._load_failed = ModeEvidence("load-failed", text, log=number)
+
     def _take_events(self, events: list[Event]) -> bool:
         before, self._events = self._events, len(events)
         for event in events[before:]:
-            if event.kind == "host" and "device" in event.fields:
+            if event.kind != "host":
+                continue
+            self._take_launches(event)
+            if "device" in event.fields:
                 device = event.fields["device"]
                 counting = device == "count-only"
                 if isinstance(device, dict):
@@ -163,6 +211,17 @@ class GpuModeTracker:
                     else None
                 )
         return before != self._events
+
+    def _take_launches(self, event: Event) -> None:
+        """How many launches a forwarder has seen of a client, as it tells now and then and at its end."""
+        fields = event.fields
+        left = _LEFT.search(str(fields.get("text", ""))) if fields.get("event") == "left" else None
+        if left is not None and isinstance(fields.get("pid"), int):
+            self._launches_of[fields["pid"]] = (event.time_ns, int(left[1]))
+        clients = fields.get("clients")
+        for client in clients if isinstance(clients, list) else ():
+            if isinstance(client, dict) and isinstance(client.get("pid"), int) and "launches" in client:
+                self._launches_of[client["pid"]] = (event.time_ns, int(client["launches"] or 0))
 
 
 def _discovers(session: Session, process: Process) -> bool:

@@ -40,6 +40,9 @@ BATCH = 1 << 20
 TIGHT = 0.5
 """A pass that took this share of its limit or more is close to it."""
 
+NEARLY = 0.95
+"""A pass whose last process was killed after this share of the limit was ended by it."""
+
 EndingKind = Literal["alive", "ok", "on-purpose", "failed", "unknown"]
 
 
@@ -74,6 +77,11 @@ class Bar:
     limit: Limit | None = None  #: its own, beside its pass's
 
     @property
+    def killed_early(self) -> bool:
+        """Whether it was killed before it had told what it was started for."""
+        return self.ending_kind == "failed" and self.ending.startswith("SIGKILL")
+
+    @property
     def label(self) -> str:
         """Its role, or the name of a program that has none."""
         return str(self.role) or self.name
@@ -96,6 +104,12 @@ class Pass:
     def share(self) -> float | None:
         """How much of the limit it took; more than 1: overrun. None without a limit."""
         return self.used_ns / (self.limit.seconds * 1e9) if self.limit.seconds else None
+
+    @property
+    def overrun(self) -> bool:
+        """Whether Ollama gave up waiting: the limit is past, or at its end a process was killed."""
+        share = self.share or 0.0
+        return share >= 1 or (share >= NEARLY and any(bar.killed_early for bar in self.bars))
 
     @property
     def in_calls_ns(self) -> int | None:
@@ -354,6 +368,8 @@ class _Assembly:
 
     def _role(self, process: Process) -> Role:
         parent = self._parent(process)
+        if parent is not None and process.argv == parent.argv:
+            return Role.OTHER  # forked, and not yet what it will be
         return role_of(process.argv, parent.argv if parent is not None else ())
 
     @staticmethod
@@ -419,7 +435,8 @@ class _Assembly:
             opened_driver=any(_is_driver(m.soname or m.path) for m in process.maps) or tally.calls > 0,
             ending=ending,
             ending_kind=kind,
-            result=tally.result,
+            # A server prints its runner's lines as they come: they are not its own result.
+            result=None if role is Role.SERVE else tally.result,
             limit=NATIVE_PROBE if role is Role.GPU_DISCOVER else None,
         )
 
@@ -534,6 +551,7 @@ def as_json(timeline: Timeline) -> dict[str, Any]:
                 "used_s": round(each.used_ns / 1e9, 6),
                 "limit": each.limit.what,
                 "limit_s": each.limit.seconds,
+                "overrun": each.overrun,
                 "share": None if each.share is None else round(each.share, 4),
                 "in_calls_s": None if each.in_calls_ns is None else round(each.in_calls_ns / 1e9, 6),
                 "processes": [bar(one) for one in each.bars],

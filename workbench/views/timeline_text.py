@@ -111,10 +111,10 @@ def _pass(each: Pass, width: int) -> Row:
     if share is None or limit is None:
         parts.append((f"{duration_text(each.used_ns)}, no limit", "plain"))
     else:
-        ink = "fatal" if share >= 1 else "warn" if share >= TIGHT else "ok"
+        ink = "fatal" if each.overrun else "warn" if share >= TIGHT else "ok"
         full = min(int(share * GAUGE + 0.5), GAUGE)
         parts += [("█" * full, ink), ("·" * (GAUGE - full) + "│", "dim")]
-        over = " OVERRUN" if share >= 1 else ""
+        over = " OVERRUN" if each.overrun else ""
         parts.append((f" {duration_text(each.used_ns)} of {limit_text(limit)}, {share:.0%}{over}", ink))
     if each.in_calls_ns:
         parts.append((f"  shim {duration_text(each.in_calls_ns)}", "dim"))
