@@ -13,7 +13,7 @@ from workbench.target.command import Target
 PROBE = """
 echo probe >>told
 cat rung
-test -e hang && exec sleep 1000
+if test -e hang; then echo hanging >>told; exec sleep 1000; fi
 grep -q good "$LD_LIBRARY_PATH/libcuda.so.1"
 """
 
@@ -68,10 +68,10 @@ async def test_a_rung_that_hangs_is_given_up_for_a_newer_save(tmp_path: Path) ->
         await loop.until(lambda: told(tmp_path) == ["target"])
         (tmp_path / "hang").touch()
         source.write_text("good 2\n")
-        await loop.until(lambda: told(tmp_path) == ["target", "probe"])
+        await loop.until(lambda: told(tmp_path) == ["target", "probe", "hanging"])
         (tmp_path / "hang").unlink()
         source.write_text("good 3\n")
-        await loop.until(lambda: told(tmp_path) == ["target", "probe", "probe", "target"])
+        await loop.until(lambda: told(tmp_path) == ["target", "probe", "hanging", "probe", "target"])
 
 
 async def test_with_a_lower_top_the_target_is_not_launched_at_all(tmp_path: Path) -> None:
