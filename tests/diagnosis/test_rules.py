@@ -341,6 +341,34 @@ def test_what_no_rule_knows_is_left_as_it_is(builder: SessionBuilder) -> None:
     assert "cuEventQuery" in found.unexplained[-1].text
 
 
+def test_processes_ended_as_ollama_means_to_are_no_failure(builder: SessionBuilder) -> None:
+    serve = builder.process(["/usr/bin/ollama", "serve"])
+    looks = builder.process(["/lib/ollama/llama-server", "--port", "1", "--offline"], parent=serve)
+    call(builder, "cuCtxGetDevice_v2", process=looks, args=(1,), result=201)
+    builder.exit(looks, signal=9)
+    computes = builder.process(["/lib/ollama/llama-server", "--model", "/m"], parent=serve)
+    builder.line("offloaded 3/3 layers to GPU", process=computes)
+    call(builder, "cuLaunchKernel", process=computes, args=(1, 1, 1))
+    call(builder, "cuGraphExecUpdate_v2", process=computes, args=(1, 2, 3), result=910)
+    found = explain(builder.open())
+    assert (found.diagnoses, found.unexplained) == ([], [])
+    assert "on the GPU" in found.doing[0].text
+    builder.exit(computes, signal=9)
+    builder.exit(serve, signal=15)
+    builder.exit(0, signal=15)
+    builder.event("run-end", run=1, reason="stopped", exit_code=None, signal=15)
+    assert explain(builder.open()).unexplained == []
+
+
+def test_a_runner_killed_in_the_middle_of_a_run_is_told(builder: SessionBuilder) -> None:
+    serve = builder.process(["/usr/bin/ollama", "serve"])
+    computes = builder.process(["/lib/ollama/llama-server", "--model", "/m"], parent=serve)
+    call(builder, "cuLaunchKernel", process=computes, args=(1, 1, 1))
+    builder.exit(computes, signal=9)
+    builder.line('level=ERROR msg="llama-server terminated" error="signal: killed"', process=serve)
+    assert "signal 9" in explain(builder.open()).unexplained[0].text
+
+
 def test_only_the_newest_run_is_diagnosed_unless_told(builder: SessionBuilder) -> None:
     call(builder, "cuInit", args=(0,), result=100)
     builder.event("run", run=2, reason="save", command=["target"], shim="/shim/libcuda.so.1", ours=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,15 @@ from workbench.diagnosis.facts import Facts, gather
 from workbench.diagnosis.model import Certainty, Diagnosis, Evidence
 from workbench.diagnosis.rules import RULES
 from workbench.diagnosis.versions import unknown_runtimes
+from workbench.target.roles import FIRST_PASS, Role, role_of
 
 if TYPE_CHECKING:
-    from sessions import Session
+    from sessions import Process, Session
 
 _LESS: dict[Certainty, Certainty] = {"proved": "likely", "likely": "possible", "possible": "possible"}
+_STOPS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+_STOPPING_NS = 6_000_000_000
+"""A run's end is told so long after its first process was stopped, at most."""
 _FAILING = ("error", "abort", "not-loaded", "symbol", "shim", "port", "cublas")
 
 
@@ -93,7 +98,7 @@ def _leftovers(facts: Facts) -> list[Evidence]:
     """Nothing matched: the last line that speaks of failing, and how the processes ended."""
     left = [facts.line_evidence(said) for said in [s for s in facts.said if s.kind in _FAILING][-1:]]
     for process in facts.processes:
-        if process.signal is not None or process.exit_code:
+        if (process.signal is not None or process.exit_code) and not _was_ended(facts, process):
             end = f"signal {process.signal}" if process.signal is not None else f"exit {process.exit_code}"
             last = facts.last_rows.get(process.index)
             where = f"; its last call: {last + 1} {facts.text(last)}" if last is not None else ""
@@ -101,6 +106,26 @@ def _leftovers(facts: Facts) -> list[Evidence]:
     if left:
         left += [facts.call_evidence(call.row) for call in facts.failed[-3:]]
     return left
+
+
+def _was_ended(facts: Facts, process: Process) -> bool:
+    """Did whoever started it end it, as is its way: with the run, or Ollama one that it had no more use for?
+
+    Ollama kills each llama-server that has told its devices, and a model's when it unloads it; of one that
+    ended otherwise its server says that it terminated.
+    """
+    if process.signal not in _STOPS or process.ended_ns is None:
+        return False
+    ends = [e.time_ns for e in facts.session.events if e.kind == "run-end" and e.fields.get("run") == facts.run]
+    if ends and process.ended_ns >= ends[-1] - _STOPPING_NS:
+        return True
+    parents = facts.session.processes
+    parent = parents[process.parent_index] if 0 <= process.parent_index < len(parents) else None
+    role = role_of(process.argv, parent.argv if parent else ())
+    if role in (Role.BOOTSTRAP, Role.DISCOVER):
+        return process.ended_ns - process.started_ns < (FIRST_PASS.seconds or 0) * 0.9e9
+    told = any(said.kind == "terminated" and said.time_ns >= process.ended_ns for said in facts.said)
+    return role is Role.RUNNER and parent is not None and not told
 
 
 def _doing(facts: Facts) -> list[Evidence]:

@@ -88,7 +88,7 @@ ERROR_NAMES = {
 Kind = Literal[
     "error", "abort", "not-loaded", "symbol", "shim", "port",
     "archs", "device-archs", "built-archs", "driver-old", "driver-unverified", "duplicate",
-    "slow-refresh", "slow-discovery", "cublas",
+    "slow-refresh", "slow-discovery", "cublas", "terminated",
 ]  # fmt: skip
 
 
@@ -140,6 +140,7 @@ _PATTERNS: dict[Kind, tuple[bytes, ...]] = {
         rb"(cublasCreate[\w: ]*fail\w*)",
         rb"(the library was not initialized)",
     ),
+    "terminated": (rb"llama-server (terminated)", rb"llama runner (terminated)"),
 }
 _PLAIN = [(kind, re.compile(b"|".join(patterns))) for kind, patterns in _PATTERNS.items()]
 ANY = re.compile(
