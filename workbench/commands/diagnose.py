@@ -43,6 +43,6 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(diagnosis.lines(width)))
     if not found.diagnoses:
         print("no rule matches: " + ("look here" if found.unexplained else "nothing failed that it knows of"))
-        for piece in found.unexplained:
+        for piece in found.unexplained or found.doing:
             print(f"  - {piece.text}")
     return 0

@@ -116,7 +116,9 @@ def _was_ended(facts: Facts, process: Process) -> bool:
     """
     if process.signal not in _STOPS or process.ended_ns is None:
         return False
-    ends = [e.time_ns for e in facts.session.events if e.kind == "run-end" and e.fields.get("run") == facts.run]
+    ends = [
+        e.time_ns for e in facts.session.events if e.kind == "run-end" and e.fields.get("run") == facts.run
+    ]
     if ends and process.ended_ns >= ends[-1] - _STOPPING_NS:
         return True
     parents = facts.session.processes
