@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Consumer, Recorder
+from conftest import ROOT, Consumer, Recorder
 
 from workbench.native import NativePaths
 
@@ -58,6 +60,43 @@ HANGING = {"INIT_HANG": ("call-hangs", "cuInit"), "CONSTRUCTOR_HANG": ("construc
 TIME_TO_HANG = 6.0
 
 
+# A shim of another build: C++, behind a version script, before a driver that it opens itself.
+PROXY = ROOT / "tests" / "fixtures" / "proxy_shim"
+# fault -> the runtime, the rule that speaks first, and a word of its cause.
+PROXY_BROKEN = {
+    "THROW": ("13.0", "call-crashes", "cuInit"),
+    "CLAIM": ("13.0", "name-missing", "cuCtxGetDevice_v2"),
+    "ALL_NULL": ("12.9", "proc-address-fails", "null pointer"),
+    "ONE_TABLE": ("12.9", "export-table-refused", "d4082055"),
+    "NULL_HOOK": ("13.5", "export-table-empty", "SIGSEGV"),
+    "TWINS": ("13.0", "pci-id-doubled", "0, 1"),
+    "ZEROED": ("12.8", "no-memory", "0 bytes"),
+    "ONE_ATTRIBUTE": ("12.9", "device-query-fails", "97"),
+    "CONTEXT": ("13.0", "context-call-fails", "cuDevicePrimaryCtxRetain"),
+    "NULL_CONTEXT": ("12.8", "success-without-effect", "cuDevicePrimaryCtxRetain"),
+    "NULL_MEMORY": ("13.5", "success-without-effect", "cuMemAlloc_v2"),
+    "FULL": ("13.0", "out-of-memory", "nobody holds memory"),
+    "SLOW": ("12.9", "slow-load", "constructors"),
+}
+
+
+@pytest.fixture(scope="session")
+def proxy_shim(tmp_path_factory: pytest.TempPathFactory, foreign_shim: ForeignShim) -> Callable[[str], Path]:
+    """Build the C++ shim in front of the foreign one; -> the folder of its shimbench.toml."""
+
+    def make(fault: str) -> Path:
+        folder = tmp_path_factory.mktemp("proxy")
+        behind = foreign_shim() / "build" / "libvgpu-cuda.so"
+        words = ["c++", "-std=c++20", "-g", "-Wall", "-Wextra", "-fPIC", "-shared", f'-DBEHIND="{behind}"']
+        words += [f"-DFAULT_{fault}", f"-Wl,--version-script={PROXY / 'exports.map'}"]
+        words += ["-Wl,-soname,libcuda.so.1", "-o", str(folder / "libproxy.so"), str(PROXY / "proxy.cpp")]
+        subprocess.run([*words, "-ldl", "-pthread"], check=True)
+        (folder / "shimbench.toml").write_text('[shim.libraries]\n"libcuda.so.1" = "libproxy.so"\n')
+        return folder
+
+    return make
+
+
 def probe(programs: Path, runtimes: Callable[[str], Path], version: str) -> list[str]:
     """The command that asks this runtime for its devices."""
     return [str(programs / "probe"), str(runtimes(version) / f"libcudart.so.{version.split('.')[0]}")]
@@ -103,6 +142,50 @@ def test_a_hang_is_told_from_how_long_the_call_was_under_way(
     done = recorder.run(command, foreign_shim(FAULT=fault), timeout=TIME_TO_HANG)
     found = first(done.report["diagnosis"])
     assert (found["rule"], word in found["cause"]) == (rule, True)
+
+
+@pytest.mark.parametrize("fault", PROXY_BROKEN)
+def test_a_shim_of_another_make_is_explained_from_the_same_facts(
+    fault: str,
+    proxy_shim: Callable[[str], Path],
+    cudart: Callable[[str], Path],
+    target_programs: Path,
+    recorder: Recorder,
+) -> None:
+    version, rule, word = PROXY_BROKEN[fault]
+    done = recorder.run(probe(target_programs, cudart, version), proxy_shim(fault))
+    found = first(done.report["diagnosis"])
+    assert found["rule"] == rule, done.report["diagnosis"]
+    assert word in found["cause"]
+
+
+def test_a_lock_that_is_never_released_is_told_with_the_place_in_the_shim(
+    proxy_shim: Callable[[str], Path],
+    cudart: Callable[[str], Path],
+    target_programs: Path,
+    recorder: Recorder,
+) -> None:
+    command = probe(target_programs, cudart, "13.0")
+    done = recorder.run(command, proxy_shim("MUTEX"), timeout=TIME_TO_HANG)
+    found = first(done.report["diagnosis"])
+    assert (found["rule"], "cuDeviceGetCount" in found["cause"]) == ("call-hangs", True)
+    if shutil.which("gdb"):
+        assert "in the guest (cuDeviceGetCount" in found["cause"]
+
+
+@pytest.mark.parametrize("version", ["12.9", "13.5"])
+@pytest.mark.parametrize("fault", ["NONE", "OUT_OF_SIGHT"])
+def test_no_rule_speaks_about_a_shim_that_passes_everything_on(
+    fault: str,
+    version: str,
+    proxy_shim: Callable[[str], Path],
+    cudart: Callable[[str], Path],
+    target_programs: Path,
+    recorder: Recorder,
+) -> None:
+    done = recorder.run(probe(target_programs, cudart, version), proxy_shim(fault))
+    assert "cudaMalloc: 0, no error" in done.log
+    assert done.report["diagnosis"] == []
 
 
 def test_no_rule_speaks_about_a_model_that_ran_on_our_own_shim(

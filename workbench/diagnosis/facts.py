@@ -454,6 +454,7 @@ class Gatherer:
 
         self._watched = table(WATCHED, int(Pseudo.LOAD), int(Pseudo.TABLE_SLOT), int(Pseudo.DLOPEN))
         self._lookup = table(_PROC_ADDRESS)
+        self._search = table((), int(Pseudo.DLSYM), int(Pseudo.DLVSYM), int(Pseudo.DLOPEN))
         self._launch = table([*_LAUNCHES, *(f"{name}_ptsz" for name in _LAUNCHES)])
         self._attribute = schema.function_id("cuDeviceGetAttribute") or 0
 
@@ -481,7 +482,7 @@ class Gatherer:
             return False
         outer = here & ((flags & INTERNAL) == 0) if flags.any() else here
         failed = columns["result"] != 0
-        self._note_last(columns, outer, start)
+        self._note_last(columns, outer & ~self._search[function], start)
         lookups = self._lookup[function]
         self._count_lookups(columns, outer & lookups, start)
         launches = np.flatnonzero(outer & ~failed & self._launch[function])

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from workbench.loop.crashes import record_crashes
 from workbench.loop.loop import Loop, running
 from workbench.loop.processes import Exit
+from workbench.loop.stacks import record_stacks
 from workbench.loop.status import LoopEvent
 
 if TYPE_CHECKING:
@@ -103,6 +105,8 @@ async def run_once(
             timed_out = not done
             was_driven = bool(done) and ended not in done and stopped not in done
             if ended not in done:
+                if timed_out:
+                    await record_stacks(loop)
                 reason = "time is up" if timed_out else "interrupted" if stopped in done else "it was driven"
                 await loop.stop_target(reason)
                 ended.cancel()
@@ -111,6 +115,8 @@ async def run_once(
             for task in (ended, stopped, driven):
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+            loop.session.refresh()
+            await record_crashes(loop)
             if copying is not None:
                 copying.cancel()
         if copy is not None:

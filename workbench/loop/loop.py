@@ -21,6 +21,7 @@ from workbench import native
 from workbench.config import FILE_NAME, RUNGS, Config
 from workbench.errors import ShimbenchError
 from workbench.loop.build import BuildReport, progress_of, run_build
+from workbench.loop.crashes import FAULTS, record_crashes
 from workbench.loop.drive import Driver, driver_event
 from workbench.loop.first_call import first_call_ns
 from workbench.loop.host import HostForwarder
@@ -76,6 +77,7 @@ class Loop:
         self._pid: int | None = None
         self._ending_reason = "by itself"
         self._run_ended = asyncio.Event()
+        self.crashes_told: set[int] = set()
         self.last_exit: Exit | None = None
         self._stopped = False
         self._spawner: CollectorSpawner
@@ -441,10 +443,15 @@ class Loop:
     # Telling.
 
     async def _tick(self) -> None:
-        """Count the target's processes now and then."""
+        """Count the target's processes now and then, and look where one died."""
+        crashed = 0
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self.session.refresh()
+            dead = sum(process.signal in FAULTS for process in self.session.processes)
+            if dead > crashed:
+                crashed = dead
+                await record_crashes(self)
             if self.status.target.state == "running":
                 alive = sum(
                     process.run == self.status.run and process.ended_ns is None and process.role == "target"
@@ -461,6 +468,10 @@ class Loop:
         """Append an event to the session; when its collector is gone there is nobody to tell."""
         with contextlib.suppress(CollectorError):
             self.collector.event(kind, **fields)
+
+    def record_event(self, kind: str, /, **fields: Any) -> None:
+        """Append an event to the session."""
+        self._record(kind, **fields)
 
     def _host_status(self, status: HostStatus) -> None:
         if status.state == "failed":

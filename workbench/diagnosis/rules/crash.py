@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 
 from workbench.diagnosis.facts import Call, Facts
-from workbench.diagnosis.model import Diagnosis
+from workbench.diagnosis.model import Diagnosis, Evidence
 from workbench.diagnosis.rules.stuck import stage_of
 from workbench.views.items import Pseudo
 
@@ -46,13 +46,32 @@ def _diagnosis(
         rule = "constructor-crashes" if loading else "call-crashes"
         what = f"the process dies by {name} in {'loading the shim' if loading else call.name}"
         cause = f"{place} {_CRASHES[signal.Signals(number)]}"
+    frame, line = _frame(facts, call.process)
+    evidence = [facts.call_evidence(call.row)]
+    if frame:
+        cause += f", in {frame}"
+        evidence.append(
+            Evidence(f"the kernel's log: the fault lies in {frame}{f' ({line})' if line else ''}")
+        )
     return Diagnosis(
         rule=rule,
         what=what,
         cause=cause,
-        fix="run it under gdb, or build the shim with -fsanitize=address",
+        fix=f"look at {line}" if line else "run it under gdb, or build the shim with -fsanitize=address",
         certainty="likely" if several else "proved",
         stage=stage_of(call.function, call.name),
-        evidence=[facts.call_evidence(call.row)],
+        evidence=evidence,
         process=call.process,
     )
+
+
+def _frame(facts: Facts, process: int) -> tuple[str, str]:
+    """Function (or offset) and file of a fault, and its source line, where the run recorded them."""
+    crashes = [event.fields for event in facts.events("crash") if event.fields.get("process") == process]
+    if not crashes:
+        return "", ""
+    fields = crashes[-1]
+    name = str(fields.get("path") or "").rpartition("/")[2]
+    offset = fields.get("offset")
+    place = str(fields.get("function") or "") or (f"+0x{int(offset):x}" if offset is not None else "")
+    return f"{place} of {name}" if name else "", str(fields.get("line") or "")

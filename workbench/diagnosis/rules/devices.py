@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workbench.diagnosis.facts import Facts
+from workbench.diagnosis.facts import INTEGRITY_TABLE, Call, Facts
 from workbench.diagnosis.model import Diagnosis, Stage
 
 _QUERIES = ("cuDeviceGet", "cuDeviceGetCount", "cuDeviceTotalMem")
@@ -18,26 +18,60 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
 
 
 def _query(facts: Facts) -> Iterator[Diagnosis]:
-    """A query is fatal when it is the last thing its thread did before the runtime gave up."""
+    """A query is fatal when a runtime gave up on it, or it is the last thing its thread did."""
+    seen: set[tuple[int, str]] = set()
     for call in facts.failed:
-        if not call.name.startswith(_QUERIES):
+        if not call.name.startswith(_QUERIES) or (call.process, call.name) in seen:
             continue
-        if call.row != facts.last_by_thread.get((call.process, call.thread)):
+        if call.name == "cuDeviceGetPCIBusId":
+            continue  # rule pci
+        library = facts.library_of(call)
+        asks = facts.runtimes.get((call.process, library), [])
+        # A runtime asks for tables before and after its queries, and does not go on after one that fails.
+        gave_up = any(row < call.row for row in asks) and not any(row > call.row for row in asks)
+        gave_up = gave_up and not facts.bootstrapped_after(call.process, call.row, library)
+        gave_up = (
+            gave_up and not facts.recovered(call.process, call.row) and _bootstrapping(facts, call, asks)
+        )
+        last = call.row == facts.last_by_thread.get((call.process, call.thread))
+        if not gave_up and not last:
             continue
         told = facts.error_evidence([INITIALIZATION_ERROR, call.result], call.process)
         process = facts.process(call.process)
-        if not told and (process is None or process.ended_ns is None or process.signal is not None):
+        ended = process is not None and process.ended_ns is not None and process.signal is None
+        if not told and not gave_up and not (ended and process is not None and process.exit_code):
             continue
+        seen.add((call.process, call.name))
         yield Diagnosis(
             rule="device-query-fails",
-            what=f"{call.name} fails, and the runtime gives up (error 3, initialization error)",
-            cause=f"the shim's {call.name} returned {facts.result(call)}",
+            what=f"{call.name} fails, and the runtime gives up (error 3, initialization error)"
+            if gave_up or asks
+            else f"{call.name} fails, and {library or 'the program'} gives up",
+            cause=f"the shim's {call.name} returned {facts.result(call)}{_which(facts, call)}",
             fix=f"answer {call.name}; the runtime needs each of its device queries to succeed",
             certainty="proved" if told else "likely",
             stage=Stage.DEVICES,
             evidence=[facts.call_evidence(call.row), *told],
             process=call.process,
+            by_runtime=bool(asks),
         )
+
+
+def _bootstrapping(facts: Facts, call: Call, asks: list[int]) -> bool:
+    """Whether the runtime that asked had not got through its start before."""
+    return not any(
+        row < call.row and table == INTEGRITY_TABLE
+        for other, table, _ in facts.tables
+        if (row := other.row) in asks
+    )
+
+
+def _which(facts: Facts, call: Call) -> str:
+    if call.name != "cuDeviceGetAttribute":
+        return ""
+    number = facts.session.calls.row(call.row).args[1] & 0xFFFFFFFF
+    name = facts.session.schema.enum_name("CUdevice_attribute", number) or ""
+    return f" for attribute {number}" + (f" ({name})" if name else "")
 
 
 def _none(facts: Facts) -> Iterator[Diagnosis]:

@@ -35,6 +35,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             stage=Stage.VERSION,
             evidence=evidence,
             process=call.process,
+            by_runtime=True,
         )
 
 

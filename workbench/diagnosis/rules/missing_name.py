@@ -35,7 +35,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             cause=f"{row.name} was asked for by {askers} and not answered ({row.reason})",
             fix=f"export {row.name} and have cuGetProcAddress return it",
             certainty="proved" if told else "likely",
-            stage=Stage.DEVICES if early else Stage.CONTEXT,
+            stage=_stage(row.name, early),
             evidence=[
                 Evidence(
                     f"call {row.first_call + 1}: {facts.text(row.first_call)}",
@@ -47,4 +47,13 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             process=process,
             stops=early,
             independent=True,
+            by_runtime=True,
         )
+
+
+def _stage(name: str, early: bool) -> Stage:
+    if name.startswith("cuGetProcAddress"):
+        return Stage.RESOLVE
+    if name == "cuDriverGetVersion":
+        return Stage.VERSION
+    return Stage.DEVICES if early else Stage.CONTEXT

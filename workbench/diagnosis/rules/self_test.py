@@ -29,4 +29,5 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             stage=Stage.SELF_TEST,
             evidence=[facts.call_evidence(call.row), *told],
             process=call.process,
+            by_runtime=True,
         )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from workbench.diagnosis.facts import Facts
+from workbench.diagnosis.limits import limit_of
 from workbench.diagnosis.model import Diagnosis, Evidence, Stage
+from workbench.diagnosis.stacks import SHOWN, stack_of, top_of
 from workbench.views.items import Pseudo
 
 PATIENCE_NS = 3_000_000_000
@@ -13,6 +16,10 @@ PATIENCE_NS = 3_000_000_000
 WAITING_NS = 20_000_000_000
 """A target that waits for the device's work may do so for longer."""
 _WAITS = ("cuCtxSynchronize", "cuStreamSynchronize", "cuEventSynchronize", "cuMemcpy", "cuStreamWait")
+_TALKS = re.compile(
+    r"\b(?:recv|recvmsg|read|poll|ppoll|select|epoll_wait|connect|send|sendmsg|write|wire_\w+)\b"
+)
+_IDLE = re.compile(r"poll|epoll|recv|futex|select|accept|sigwait|nanosleep|pause")
 _ENDED_FROM_OUTSIDE = (None, 2, 9, 15)
 _BY_PREFIX = (
     ("cuInit", Stage.INIT),
@@ -39,10 +46,14 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
         name = facts.session.schema.function_name(flight.function)
         if flight.function == Pseudo.DLOPEN or flight.age_ns < _patience(name):
             continue
+        if (flight.process, flight.thread) in shown:
+            continue  # the outer call of one that hangs
         shown.add((flight.process, flight.thread))
-        seconds = f"{flight.age_ns / 1e9:.1f} s"
-        text = f"{name} is under way for {seconds} in thread {flight.thread}"
-        yield _diagnosis(flight.function, name, seconds, Evidence(text, name=name), flight.process)
+        since = f"{flight.started_ns / 1e9:.3f} s"
+        text = f"{name} is under way in thread {flight.thread} since {since} of the session"
+        yield _diagnosis(
+            facts, flight.function, name, flight.age_ns, Evidence(text, name=name), flight.process
+        )
     for call in facts.unreturned:
         process = facts.process(call.process)
         if call.function == Pseudo.DLOPEN or call.duration < _patience(call.name):
@@ -52,25 +63,53 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
         if (call.process, call.thread) in shown or (process.signal is None and process.exit_code is not None):
             continue
         shown.add((call.process, call.thread))
-        seconds = f"{call.duration / 1e9:.1f} s"
-        yield _diagnosis(call.function, call.name, seconds, facts.call_evidence(call.row), call.process)
+        evidence = facts.call_evidence(call.row)
+        yield _diagnosis(facts, call.function, call.name, call.duration, evidence, call.process)
 
 
 def _patience(name: str) -> int:
     return WAITING_NS if name.startswith(_WAITS) else PATIENCE_NS
 
 
-def _diagnosis(function: int, name: str, seconds: str, evidence: Evidence, process: int) -> Diagnosis:
+def _diagnosis(
+    facts: Facts, function: int, name: str, age_ns: int, evidence: Evidence, process: int
+) -> Diagnosis:
     loading = function == Pseudo.LOAD
+    seconds = f"{age_ns / 1e9:.1f} s"
+    place, stack = where(facts, process)
+    known = facts.process(process)
+    limit = limit_of(facts.session, known) if known is not None else None
+    left = f"; {limit.name} ends at {limit.seconds:g} s" if limit is not None else ""
     return Diagnosis(
         rule="constructor-hangs" if loading else "call-hangs",
-        what="loading the shim never ends" if loading else f"{name} does not return",
-        cause=f"a constructor of the shim, or of a library it needs, was running for {seconds}"
+        what=("loading the shim never ends" if loading else f"{name} does not return") + left,
+        cause=f"a constructor of the shim, or of a library it needs, was running for {seconds}{place}"
         if loading
-        else f"{name} was under way for {seconds} in the shim when it was last seen",
-        fix="see where it waits: gdb -p PID -ex 'thread apply all bt'",
+        else f"{name} was under way for {seconds} in the shim when it was last seen{place}",
+        fix="see what it waits for in the stack"
+        if stack
+        else "see where it waits: b shows the stacks (gdb -p PID -ex 'thread apply all bt')",
         certainty="proved",
         stage=stage_of(function, name),
-        evidence=[evidence],
+        evidence=[evidence, *stack],
         process=process,
     )
+
+
+def where(facts: Facts, process: int) -> tuple[str, list[Evidence]]:
+    """In the guest, on the wire or in the host: as the stacks show it, when they were taken."""
+    stack = stack_of(facts, process)
+    if not stack:
+        return "", []
+    pieces = [Evidence(frame) for frame in stack[:SHOWN]]
+    top = top_of(stack)
+    if not any(_TALKS.search(frame) for frame in stack):
+        return f", in the guest ({top})", pieces
+    for host in [p for p in facts.session.processes if p.role == "host" and p.ended_ns is None]:
+        work = stack_of(facts, host.index)
+        if work and not _IDLE.search(work[0]):
+            return f", in the host ({top_of(work)})", [
+                *pieces,
+                *(Evidence(f"host: {f}") for f in work[:SHOWN]),
+            ]
+    return f", waiting for its forwarder ({top})", pieces

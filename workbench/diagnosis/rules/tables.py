@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
-from workbench.diagnosis.facts import Facts
+from workbench.diagnosis.facts import INTEGRITY_TABLE, Call, Facts
 from workbench.diagnosis.model import Diagnosis, Stage
+from workbench.views.items import Pseudo
 
 HOOKS = "a094798c-2e74-2e74-93f2-0800200c0a66"
 TOOLS = "42d85a81-23f6-cb47-8298-f6e78a3aecdc"
 RUNTIME = "6bd5fb6c-5bf4-e74a-8987-d93912fd9df9"
+STORAGE = "c693336e-1121-df11-a8c3-68f355d89593"
+CHECKS = "263e8860-7cd2-6143-92f6-bbd5006dfa7e"
 INSUFFICIENT_DRIVER = 35
-SEGFAULT = 11
+SEGFAULT, BUS, ILLEGAL = signal.SIGSEGV, signal.SIGBUS, signal.SIGILL
 
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
@@ -27,34 +31,38 @@ def _name(facts: Facts, table: str) -> str:
 
 
 def _refused(facts: Facts) -> Iterator[Diagnosis]:
-    fatal = {
-        asked.first_call: row
+    """The last table a runtime asked for, when it was refused and the runtime needs it."""
+    effects = {
+        asked.first_call: (row.effect, asked.effect)
         for row in facts.coverage
-        if row.effect == "fatal-at-init"
         for asked in row.asked
         if asked.how == "table" and asked.answered is None
     }
-    seen: set[int] = set()
+    last: dict[tuple[int, str], tuple[Call, str]] = {}
     for call, table, _ in facts.tables:
+        key = call.process, facts.library_of(call)
         known = facts.session.schema.model.get("tables", {}).get(table, {})
-        needed = call.row in fatal or bool(known.get("required"))
-        # Runtimes that can do without go on to the self-test.
-        if not call.result or not needed or call.process in seen:
+        effect = effects.get(call.row, ("", ""))[1]
+        # A runtime goes on where it can do without; where it can't, it asks for nothing more.
+        if call.result and (effect == "fatal-at-init" or (not effect and known.get("required"))):
+            last[key] = call, table
+        elif not call.result:
+            last.pop(key, None)
+    for (process, library), (call, table) in last.items():
+        if facts.bootstrapped_after(process, call.row, library):
             continue
-        if facts.bootstrapped_after(call.process, call.row):
-            continue
-        seen.add(call.process)
-        told = facts.error_evidence([call.result], call.process)
+        told = facts.error_evidence([call.result], process)
         yield Diagnosis(
             rule="export-table-refused",
             what=f"the runtime gives up with error {call.result}: an export table is refused",
             cause=f"cuGetExportTable returned {facts.result(call)} for {_name(facts, table)}",
             fix="answer this UUID with a table: its first word its size in bytes, its slots filled as "
-            "needed (facts: cudart-bootstrap section 3)",
-            certainty="proved" if told or call.row in fatal else "likely",
+            "the runtime calls them",
+            certainty="proved" if told else "likely",
             stage=Stage.TABLES,
             evidence=[facts.call_evidence(call.row), *told],
-            process=call.process,
+            process=process,
+            by_runtime=True,
         )
 
 
@@ -77,29 +85,62 @@ def _null(facts: Facts) -> Iterator[Diagnosis]:
 
 
 def _empty(facts: Facts) -> Iterator[Diagnosis]:
-    """The first slot that a runtime calls is CudartInterface's, right after cuDeviceGet."""
+    """A runtime that dies outside of every driver call followed a slot that it was about to call."""
     nulls = {call.process for call, _, pointer in facts.tables if not call.result and pointer == 0}
     inside = {call.process for call in facts.unreturned}
-    slotted = {call.process for call, _, _ in facts.slots}
     for process in facts.processes:
-        if process.signal != SEGFAULT or process.index in nulls | inside | slotted:
+        if process.signal not in (SEGFAULT, BUS, ILLEGAL) or process.index in nulls | inside:
             continue
-        given = [c for c, table, _ in facts.tables if c.process == process.index and table == RUNTIME]
+        given = {
+            table: call
+            for call, table, pointer in facts.tables
+            if call.process == process.index and not call.result and pointer
+        }
+        called = {(table, slot) for call, table, slot in facts.slots if call.process == process.index}
         last = facts.last_rows.get(process.index, -1)
-        before = [c for c in facts.of("cuDeviceGet") if c.row == last]
-        if not given or given[-1].result or not before:
+        found = _expected(facts, given, called, last)
+        if found is None:
             continue
+        table, slot = found
         yield Diagnosis(
             rule="export-table-empty",
-            what="the runtime crashes where it calls slot 2 of CudartInterface for the first time",
-            cause="the slot is null or no function: the runtime called none of the table's slots and died "
-            "by SIGSEGV outside of every driver call",
-            fix="fill slot 2 of 6bd5fb6c (out CUcontext, CUdevice) and the other slots that are called",
+            what=f"the runtime crashes where it calls slot {slot} of {_name(facts, table)}",
+            cause="the slot is null or no function: the process died by "
+            f"{signal.Signals(process.signal).name} outside of every driver call, right before that",
+            fix=f"fill slot {slot} (at byte {8 * slot}) of {table[:8]}, and the others that are called",
             certainty="likely",
             stage=Stage.TABLES,
-            evidence=[facts.call_evidence(last), facts.call_evidence(given[-1].row)],
+            evidence=[facts.call_evidence(last), facts.call_evidence(given[table].row)],
             process=process.index,
+            by_runtime=True,
         )
+
+
+def _expected(
+    facts: Facts, given: dict[str, Call], called: set[tuple[str, int]], last: int
+) -> tuple[str, int] | None:
+    """The slot that a runtime calls next after that row, of those it had not called yet."""
+    row = facts.session.calls.row(last) if last >= 0 else None
+    if row is None:
+        return None
+    name = facts.session.schema.function_name(row.function)
+    if row.function == Pseudo.TABLE_SLOT:
+        name, slot = "slot", row.args[0]
+        table = next((t for c, t, s in facts.slots if c.row == last and s == slot), "")
+        steps = {(HOOKS, 2): (HOOKS, 6), (RUNTIME, 2): (RUNTIME, 12)}
+        candidates = [steps.get((table, slot), ("", 0))]
+    elif name == "cuGetExportTable":
+        table = next((t for c, t, _ in facts.tables if c.row == last), "")
+        candidates = [{CHECKS: (CHECKS, 3), INTEGRITY_TABLE: (INTEGRITY_TABLE, 1)}.get(table, ("", 0))]
+    elif name == "cuDeviceGet":
+        candidates = [(RUNTIME, 2)]
+    elif name.startswith("cuDevice"):
+        candidates = [(HOOKS, 2), (RUNTIME, 12)]
+    elif name.startswith("cuCtx"):
+        candidates = [(STORAGE, 2), (CHECKS, 2)]
+    else:
+        return None
+    return next((c for c in candidates if c[0] in given and c not in called), None)
 
 
 def _hooks(facts: Facts) -> Iterator[Diagnosis]:
@@ -132,4 +173,5 @@ def _hooks(facts: Facts) -> Iterator[Diagnosis]:
             stage=Stage.SELF_TEST,
             evidence=[facts.call_evidence(call.row), *told],
             process=call.process,
+            by_runtime=True,
         )

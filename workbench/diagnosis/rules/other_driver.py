@@ -1,0 +1,62 @@
+"""A process has mapped another libcuda.so.1 (or NVML) than the one that was built for the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from workbench.diagnosis.facts import Facts
+from workbench.diagnosis.model import Diagnosis, Evidence, Stage
+
+_NAMES = ("libcuda.so", "libnvidia-ml.so")
+
+
+def find(facts: Facts) -> Iterator[Diagnosis]:
+    libraries = facts.run_event.get("libraries")
+    given = {str(path) for path in libraries.values()} if isinstance(libraries, dict) else set()
+    sonames = [name for name in libraries if name.startswith(_NAMES)] if isinstance(libraries, dict) else []
+    ours = [str(facts.session.path / "runs"), str(facts.session.path.resolve() / "runs")]
+    for process in facts.processes:
+        mapped = {m.path for m in process.maps if (m.soname or PurePosixPath(m.path).name).startswith(_NAMES)}
+        mapped |= {m.path for m in process.modules if PurePosixPath(m.path).name.startswith(_NAMES)}
+        for path in sorted(mapped):
+            name = next(
+                (s for s in sonames if PurePosixPath(path).name.startswith(s.partition(".so")[0])), None
+            )
+            if name is None or path in given or _inside(path, ours) or _behind(facts, process.index, path):
+                continue
+            where = _way(path, process.cwd, process.env.get("LD_LIBRARY_PATH", ""))
+            yield Diagnosis(
+                rule="other-driver-mapped",
+                what="the shim is not the one that runs",
+                cause=f"process {process.pid} mapped {path}{where}, not the build of this run",
+                fix=f"take {path} away, or name it under [shim.libraries]; a folder of the program's own is "
+                "searched before LD_LIBRARY_PATH only by RPATH or an absolute path",
+                certainty="proved",
+                stage=Stage.LOAD,
+                evidence=[Evidence(f"process {process.pid} {' '.join(process.argv[:2])} maps {path}")],
+                process=process.index,
+                independent=True,
+            )
+            return
+
+
+def _inside(path: str, folders: list[str]) -> bool:
+    return any(path.startswith(folder + "/") for folder in folders)
+
+
+def _behind(facts: Facts, process: int, path: str) -> bool:
+    """What a tap has loaded, it has loaded on purpose."""
+    from workbench.views.items import Pseudo, string_of
+
+    return any(
+        call.function == Pseudo.LOAD and call.process == process and string_of(facts.items(call), 0) == path
+        for call in facts.calls
+    )
+
+
+def _way(path: str, cwd: str, library_path: str) -> str:
+    folder = str(PurePosixPath(path).parent)
+    if folder in library_path.split(":"):
+        return " (through LD_LIBRARY_PATH)"
+    return " (the current directory)" if cwd == folder else ""
