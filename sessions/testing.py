@@ -17,43 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import cffi  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 
 from sessions import format
 from sessions.blobs import Item
 from sessions.session import Session
-
-_DECLARATIONS = """
-const char *shimbench_session_error(void);
-void *shimbench_session_open(const char *, const char *, const char *, size_t);
-int64_t shimbench_session_now(void *);
-uint32_t shimbench_session_blob(void *, const void *, size_t);
-void shimbench_session_calls(void *, const void *, size_t);
-void shimbench_session_line(void *, int64_t, uint32_t, int32_t, uint8_t, uint8_t, int, const char *, size_t);
-void shimbench_session_event(void *, int64_t, const char *, const char *, size_t);
-void shimbench_session_in_flight(void *, int64_t, const void *, size_t);
-int shimbench_session_publish(void *);
-void shimbench_session_finish(void *);
-void shimbench_session_close(void *);
-"""
-
-
-def library_path() -> Path:
-    """Where the built writer lies: $SHIMBENCH_BUILD/lib, else build/lib of this checkout."""
-    build = os.environ.get("SHIMBENCH_BUILD")
-    root = Path(build) if build else Path(__file__).resolve().parent.parent / "build"
-    return root / "lib" / "libshimbench-session.so"
-
-
-def pack_items(items: Iterable[Item]) -> bytes:
-    """A payload as the tap records it."""
-    packed = b""
-    for item in items:
-        head = struct.pack("<BBHI", item.kind, item.index, len(item.data), item.original)
-        packed += head + item.data + bytes(-len(item.data) % 8)
-    return packed
+from sessions.writer import SessionWriter, pack_items
 
 
 def string_item(index: int, text: str | bytes) -> Item:
@@ -90,18 +60,10 @@ class SessionBuilder:
     ) -> None:
         """`model` is model.json, parsed or as bytes; OSError when the writer is not built or refuses."""
         self.path = Path(path)
-        ffi = cffi.FFI()
-        ffi.cdef(_DECLARATIONS)
-        self._ffi = ffi
-        self._writer = ffi.dlopen(str(library or library_path()))
         text = model if isinstance(model, bytes) else json.dumps(model).encode() if model else b""
         parsed = json.loads(text) if text else {}
         self._ids = {row["name"]: int(row["id"]) for row in parsed.get("functions", [])}
-        self._handle = self._writer.shimbench_session_open(
-            os.fsencode(self.path), b"testing", text, len(text)
-        )
-        if self._handle == ffi.NULL:
-            raise OSError(ffi.string(self._writer.shimbench_session_error()).decode())
+        self._writer = SessionWriter(self.path, text, "testing", library=library)
         self._pids: list[int] = []
         self._sequences: dict[tuple[int, int], int] = {}
         self._time = 0
@@ -212,13 +174,11 @@ class SessionBuilder:
 
     def calls(self, rows: npt.NDArray[np.void]) -> None:
         """Many calls at once, as records of sessions.format.CALL_ROW."""
-        data = np.ascontiguousarray(rows)
-        assert data.dtype == format.CALL_ROW
-        self._writer.shimbench_session_calls(self._handle, self._ffi.from_buffer(data), len(data))
+        self._writer.calls(rows)
 
     def blob(self, data: bytes) -> int:
         """The number of this content."""
-        return int(self._writer.shimbench_session_blob(self._handle, data, len(data)))
+        return self._writer.blob(data)
 
     def line(
         self,
@@ -235,24 +195,11 @@ class SessionBuilder:
         if not torn:
             data += b"\n"
         pid = self._pids[process] if 0 <= process < len(self._pids) else 0
-        self._writer.shimbench_session_line(
-            self._handle,
-            self._time if time is None else time,
-            pid,
-            process,
-            format.STREAMS.index(stream),
-            format.ROLES.index(role),
-            torn,
-            data,
-            len(data),
-        )
+        self._writer.line(self._time if time is None else time, pid, process, stream, role, data, torn)
 
     def event(self, kind: str, /, *, time: int | None = None, **fields: Any) -> None:
         """An event; fields are JSON."""
-        body = json.dumps(fields)[1:-1].encode()
-        self._writer.shimbench_session_event(
-            self._handle, self._time if time is None else time, kind.encode(), body, len(body)
-        )
+        self._writer.event(self._time if time is None else time, kind, fields)
 
     def in_flight(
         self,
@@ -276,13 +223,11 @@ class SessionBuilder:
             row["args"][: len(args)] = list(args)[:4]
             row["thread"] = self._pids[process] if thread is None else thread
             row["process"], row["function"] = process, self.function(function)
-        self._writer.shimbench_session_in_flight(
-            self._handle, started + age, self._ffi.from_buffer(rows), len(rows)
-        )
+        self._writer.in_flight(started + age, rows)
 
     def publish(self) -> None:
         """Make visible what was added so far."""
-        self._writer.shimbench_session_publish(self._handle)
+        self._writer.publish()
 
     def open(self) -> Session:
         """Publish and open it for reading."""
@@ -291,14 +236,9 @@ class SessionBuilder:
 
     def abandon(self) -> None:
         """Leave it as a killed writer would."""
-        if self._handle != self._ffi.NULL:
-            self.publish()
-            self._writer.shimbench_session_close(self._handle)
-            self._handle = self._ffi.NULL
+        self._writer.publish()
+        self._writer.close(finish=False)
 
     def finish(self) -> None:
         """Seal it; does nothing the second time."""
-        if self._handle != self._ffi.NULL:
-            self._writer.shimbench_session_finish(self._handle)
-            self._writer.shimbench_session_close(self._handle)
-            self._handle = self._ffi.NULL
+        self._writer.close()

@@ -1,4 +1,4 @@
-// The writer for Python tests (sessions/testing.py, by cffi): flat functions, errors as text.
+// The writer for Python (sessions/writer.py, by cffi): flat functions, errors as text.
 #include "writer.hpp"
 
 #include <cstring>
@@ -22,6 +22,18 @@ EXPORTED void *shimbench_session_open(const char *directory, const char *tool, c
                                       size_t model_size) {
     try {
         return new Writer(directory, tool, {model, model_size});
+    } catch (const std::exception &error) {
+        last_error = error.what();
+        return nullptr;
+    }
+}
+
+// A copy of a session: `machine` is a JSON object, the times are those of the original's start.
+EXPORTED void *shimbench_session_open_copy(const char *directory, const char *tool, const char *model,
+                                           size_t model_size, int64_t start_mono_ns, int64_t start_unix_ns,
+                                           const char *machine) {
+    try {
+        return new Writer(directory, tool, {model, model_size}, 0, {start_mono_ns, start_unix_ns, machine});
     } catch (const std::exception &error) {
         last_error = error.what();
         return nullptr;

@@ -91,10 +91,14 @@ void store_release(uint64_t &place, uint64_t value) {
 
 } // namespace
 
+Origin Origin::here_and_now() {
+    return {clock_ns(CLOCK_MONOTONIC), clock_ns(CLOCK_REALTIME), machine_json()};
+}
+
 Writer::Writer(const std::filesystem::path &directory, std::string_view tool_version, std::string_view model,
-               uint64_t ticks_per_second)
+               uint64_t ticks_per_second, const Origin &origin)
     : directory_(made(directory)), lock_(locked(directory_ / "writer.lock")),
-      start_mono_ns_(clock_ns(CLOCK_MONOTONIC)), start_unix_ns_(clock_ns(CLOCK_REALTIME)),
+      start_mono_ns_(origin.start_mono_ns), start_unix_ns_(origin.start_unix_ns),
       tail_(directory_ / "calls.tail", kTailHeaderSize + size_t{kTailRows} * sizeof(CallRow)),
       in_flight_(directory_ / "inflight", sizeof(InFlightHead) + kInFlightRows * sizeof(InFlightRow)),
       chunks_(directory_ / "calls.dat"), chunk_index_(directory_ / "calls.index"),
@@ -123,7 +127,7 @@ Writer::Writer(const std::filesystem::path &directory, std::string_view tool_ver
                 ",\"start_unix_ns\":" + std::to_string(start_unix_ns_) +
                 ",\"start_mono_ns\":" + std::to_string(start_mono_ns_) +
                 ",\"ticks_per_second\":" + std::to_string(ticks_per_second) +
-                ",\"machine\":" + machine_json() +
+                ",\"machine\":" + origin.machine +
                 ",\"schema_crc32\":" + std::to_string(crc32(bytes_of(packed)));
     if (!replace_file(directory_ / "schema.json.zst", packed) || !chunk_index_.flush() ||
         !blob_index_.flush() || !log_index_.flush())

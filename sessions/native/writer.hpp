@@ -31,6 +31,14 @@ struct Line {
     bool torn = false;
 };
 
+// Where and when a session was recorded; a copy keeps what its original says.
+struct Origin {
+    int64_t start_mono_ns = 0, start_unix_ns = 0;
+    std::string machine; // a JSON object
+
+    static Origin here_and_now();
+};
+
 // Text as a JSON string, quotes included; bytes that are no UTF-8 become U+FFFD.
 std::string json_string(std::string_view text);
 
@@ -39,7 +47,7 @@ class Writer {
     // Makes the directory and its streams; throws std::system_error when it can't or when there is a
     // session already. `model` is the API model as JSON, may be empty.
     Writer(const std::filesystem::path &directory, std::string_view tool_version, std::string_view model,
-           uint64_t ticks_per_second = 0);
+           uint64_t ticks_per_second = 0, const Origin &origin = Origin::here_and_now());
     ~Writer();
     Writer(const Writer &) = delete;
     Writer &operator=(const Writer &) = delete;

@@ -1,0 +1,150 @@
+"""A copy of a session, whole or a span of it, with an edit applied to every text on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import zstandard
+
+from sessions import format
+from sessions.blobs import Item
+from sessions.session import Session
+from sessions.writer import SessionWriter, pack_items
+
+_BATCH = 65536
+
+
+class Edit(Protocol):
+    """What is done to texts that are copied. Each method returns what is written instead."""
+
+    def line(self, text: bytes) -> bytes:
+        """A log line, without its newline."""
+
+    def fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of an event, or another JSON object."""
+
+    def item(self, item: Item) -> Item:
+        """A part of a call's payload."""
+
+
+class Untouched:
+    """The edit of a plain copy."""
+
+    def line(self, text: bytes) -> bytes:
+        return text
+
+    def fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(fields)
+
+    def item(self, item: Item) -> Item:
+        return item
+
+
+@dataclass(frozen=True)
+class Window:
+    """Calls and lines between two moments, ns since the start. Events are kept whole: they say who is who."""
+
+    since_ns: int = -(1 << 62)
+    until_ns: int = 1 << 62
+
+
+def copy_session(
+    source: Session,
+    path: Path,
+    edit: Edit | None = None,
+    window: Window | None = None,
+    progress: Callable[[float], object] = lambda share: None,
+) -> None:
+    """Write `source` as a new, finished session at `path`; `progress` gets the share done, 0..1.
+
+    A source that was never finished (its writer was killed, or still writes) is copied as far as it is
+    known. OSError when `path` can't be written, SessionError when the source is damaged.
+    """
+    edit = edit or Untouched()
+    window = window or Window()
+    manifest = edit.fields(source.manifest)
+    model = (source.path / "schema.json.zst").read_bytes()
+    schema = zstandard.ZstdDecompressor().decompress(model, max_output_size=256 << 20)
+    writer = SessionWriter(path, schema, str(manifest.get("tool", "")), original=manifest)
+    try:
+        _events(source, writer, edit)
+        _calls_and_lines(source, writer, edit, window, progress)
+        _in_flight(source, writer)
+        writer.publish()
+    finally:
+        writer.close()
+
+
+def _events(source: Session, writer: SessionWriter, edit: Edit) -> None:
+    for event in source.events:
+        writer.event(event.time_ns, event.kind, edit.fields(event.fields))
+
+
+def _calls_and_lines(
+    source: Session,
+    writer: SessionWriter,
+    edit: Edit,
+    window: Window,
+    progress: Callable[[float], object],
+) -> None:
+    """A line says after which call it came, so both are written in that order."""
+    payloads: dict[int, int] = {0: 0}
+    line, total = 0, len(source.calls)
+    for start in range(0, total, _BATCH):
+        stop = min(start + _BATCH, total)
+        rows = _rows(source, start, stop, payloads, writer, edit)
+        inside = (rows["time"] >= window.since_ns) & (rows["time"] <= window.until_ns)
+        at = start
+        while line < len(source.log):
+            said = source.log.line(line)
+            if said.after_call > stop:
+                break
+            upto = max(said.after_call, at)
+            writer.calls(rows[at - start : upto - start][inside[at - start : upto - start]])
+            writer.publish()
+            at = upto
+            _line(source, writer, edit, window, line)
+            line += 1
+        writer.calls(rows[at - start :][inside[at - start :]])
+        writer.publish()
+        progress(stop / max(total, 1))
+    for number in range(line, len(source.log)):
+        _line(source, writer, edit, window, number)
+
+
+def _rows(
+    source: Session, start: int, stop: int, payloads: dict[int, int], writer: SessionWriter, edit: Edit
+) -> np.ndarray[Any, np.dtype[np.void]]:
+    columns = source.calls.columns(start, stop)
+    rows = np.zeros(stop - start, dtype=format.CALL_ROW)
+    for name, column in columns.items():
+        rows[name] = column
+    unique, places = np.unique(columns["payload"], return_inverse=True)
+    for number in unique.tolist():
+        if number not in payloads:
+            items = [edit.item(item) for item in source.calls.payload_of(number)]
+            payloads[number] = writer.blob(pack_items(items))
+    rows["payload"] = np.array([payloads[number] for number in unique.tolist()], np.uint32)[places]
+    return rows
+
+
+def _line(source: Session, writer: SessionWriter, edit: Edit, window: Window, number: int) -> None:
+    line = source.log.line(number)
+    if window.since_ns <= line.time_ns <= window.until_ns:
+        newline = b"" if line.length == len(line.text) else b"\n"
+        text = edit.line(line.text) + newline
+        writer.line(line.time_ns, line.pid, line.process, line.stream, line.role, text, line.torn)
+
+
+def _in_flight(source: Session, writer: SessionWriter) -> None:
+    calls = source.in_flight()
+    rows = np.zeros(len(calls), dtype=format.IN_FLIGHT_ROW)
+    for row, call in zip(rows, calls, strict=True):
+        row["started"], row["caller"], row["sequence"] = call.started_ns, call.caller, call.sequence
+        row["parent"], row["thread"], row["process"] = call.parent, call.thread, call.process
+        row["function"], row["args"] = call.function, call.args
+    writer.in_flight(source.now_ns(), rows)

@@ -1,0 +1,156 @@
+"""Nothing that was planted in a session is left in its redacted copy, and what must stay stays."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sessions import Session
+from sessions.blobs import Item
+from sessions.copy import Window, copy_session
+from sessions.format import ItemKind
+from sessions.redact import Redactor, is_secret_name
+from sessions.testing import SessionBuilder, out_item, string_item
+from workbench import native
+
+SECRETS = {
+    "HF_TOKEN": "hf_AbCdEfGhIjKlMnOpQrSt",
+    "OPENAI_API_KEY": "sk-proj-1234567890abcdefghij",
+    "DB_PASSWORD": "correct horse battery",
+    "MY_SECRET": "tr0ub4dor&3",
+}
+SHAPES = [
+    "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+    "AKIAIOSFODNN7EXAMPLE",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N",
+    "https://alice:s3cr3tpass@example.com/repo",
+    "Authorization: Bearer abcdef0123456789",
+    "-----BEGIN OPENSSH PRIVATE KEY-----",
+    "alice.smith@corp-mail.example.com",
+]
+PLANTED = [
+    *SECRETS.values(),
+    "ghp_0123456789abcdef",
+    "AKIAIOSFODNN7",
+    "eyJhbGciOiJIUzI1NiJ9",
+    "s3cr3tpass",
+    "abcdef0123456789",
+    "BEGIN OPENSSH PRIVATE",
+    "alice.smith",
+    "alicesm",
+    "buildbox-17",
+    "192.168.17.23",
+    "fe80::1c2d:3e4f",
+    "2001:db8:85a3::7334",
+    "02:42:ac:11:00:02",
+    "tell me about my illness",
+    "you should see a doctor",
+]
+LINES = [
+    "using /home/alicesm/models/tiny.gguf on buildbox-17",
+    "listening on 192.168.17.23:11434 and [fe80::1c2d:3e4f%eth0] and 2001:db8:85a3::7334",
+    "mac 02:42:ac:11:00:02",
+    'level=DEBUG msg="chat request" prompt="tell me about my illness" images=0',
+    '{"content": "you should see a doctor", "stop": true}',
+    "password: correct horse battery",
+    "db password=tr0ub4dor&3 done",
+    *SHAPES,
+]
+KEPT = [
+    "ggml_cuda_init: found 1 CUDA devices (Total VRAM: 8192 MiB):",
+    "print_info: BOS token = 1 '<s>'",
+    "prompt: 40 tokens, 309.55 ms",
+    "token 1: 52 -> 57, 129.02 ms",
+    "listening on 127.0.0.1:11434, device 0000:00:05.0, n_tokens = 5, cuda 12.9",
+    "CUDA error: out of memory",
+    "12:34:56 std::bad_alloc at shim.cpp:12:3",
+]
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Session:
+    with SessionBuilder(tmp_path / "s", native.paths().model.read_bytes()) as builder:
+        process = builder.process(
+            ["/home/alicesm/bin/ollama", "--api-key", SECRETS["OPENAI_API_KEY"]],
+            env={**SECRETS, "HOME": "/home/alicesm", "USER": "alicesm", "HOSTNAME": "buildbox-17"},
+            cwd="/home/alicesm",
+        )
+        builder.event(
+            "exercise", prompt="tell me about my illness", answer="you should see a doctor", tokens=5
+        )
+        builder.event("build", command=f"make KEY={SECRETS['HF_TOKEN']}", path="/home/alicesm/shim")
+        for text in (*LINES, *KEPT):
+            builder.line(text, process=process)
+        for text in (*LINES, *SECRETS.values()):
+            builder.call("cuModuleLoad", process=process, args=(1, 2), items=[string_item(1, text)])
+        buffer = b"\x01\x02\xff" + SECRETS["HF_TOKEN"].encode() + b"\x00\x01" * 9
+        builder.call(
+            "cuMemcpyHtoD_v2", process=process, args=(1, 2, 3), items=[Item(ItemKind.IN, 1, buffer, 99)]
+        )
+        builder.call("cuDeviceGetName", process=process, items=[out_item(0, b"GPU of buildbox-17\0\0\0\0")])
+    return Session(tmp_path / "s")
+
+
+def everything(path: Path) -> bytes:
+    """All that can be read out of a session: files as they are, and what is compressed in them."""
+    session = Session(path)
+    parts = [file.read_bytes() for file in path.iterdir() if file.is_file()]
+    parts += [line.text for line in session.log.lines(0, len(session.log))]
+    parts.append(json.dumps([event.fields for event in session.events]).encode())
+    for row in range(len(session.calls)):
+        parts += [item.data for item in session.calls.payload(row)]
+    return b"\n".join(parts)
+
+
+def test_nothing_planted_is_left(planted: Session, tmp_path: Path) -> None:
+    before = everything(planted.path)
+    assert [text for text in PLANTED if text.encode() not in before] == []
+    redactor = Redactor()
+    redactor.learn(planted, {})
+    copy_session(planted, tmp_path / "copy", redactor)
+    after = everything(tmp_path / "copy")
+    assert [text for text in PLANTED if text.encode() in after] == []
+    assert [text for text in KEPT if text.encode() not in after] == []
+    assert redactor.found["secret"] and redactor.found["address"] and redactor.found["text"]
+
+
+def test_prompts_stay_when_asked_for(planted: Session, tmp_path: Path) -> None:
+    redactor = Redactor(keep_text=True)
+    redactor.learn(planted, {})
+    copy_session(planted, tmp_path / "copy", redactor)
+    after = everything(tmp_path / "copy")
+    assert b"tell me about my illness" in after and SECRETS["HF_TOKEN"].encode() not in after
+
+
+def test_a_plain_copy_is_the_same_session(planted: Session, tmp_path: Path) -> None:
+    copy_session(planted, tmp_path / "copy")
+    copy = Session(tmp_path / "copy")
+    assert copy.finished is not None and copy.damage == []
+    assert [copy.calls.row(n) for n in range(len(copy.calls))] == [
+        planted.calls.row(n) for n in range(len(planted.calls))
+    ]
+    assert copy.log.lines(0, len(copy.log)) == planted.log.lines(0, len(planted.log))
+    assert [(e.kind, e.fields) for e in copy.events] == [(e.kind, e.fields) for e in planted.events]
+    assert copy.manifest["machine"] == planted.manifest["machine"]
+    assert copy.start_unix_ns == planted.start_unix_ns
+
+
+def test_a_window_keeps_its_calls_and_lines(planted: Session, tmp_path: Path) -> None:
+    middle = planted.calls.row(4).time
+    copy_session(planted, tmp_path / "copy", window=Window(since_ns=middle))
+    copy = Session(tmp_path / "copy")
+    assert len(copy.calls) == len(planted.calls) - 4 and len(copy.processes) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("HF_TOKEN", True), ("AWS_SECRET_ACCESS_KEY", True), ("apiKey", True), ("SSH_AUTH_SOCK", False),
+        ("n_tokens", False), ("PATH", False), ("author", False), ("CUDA_VISIBLE_DEVICES", False),
+        ("OLLAMA_MODELS", False), ("LD_PRELOAD", False), ("DOCKER_AUTH_CONFIG", True), ("keys", False),
+    ],
+)  # fmt: skip
+def test_names_of_secrets(name: str, secret: bool) -> None:
+    assert is_secret_name(name) is secret
