@@ -125,6 +125,8 @@ class ShimbenchApp(App[None]):
         self.call_after_refresh(self._tick)
         if self.loop is not None:
             self.loop.subscribe(self._on_loop_event)
+            if self.loop.notice:
+                self.notify(self.loop.notice, timeout=10)
 
     def on_unmount(self) -> None:
         """Let the thread that looks for causes end."""

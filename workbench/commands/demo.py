@@ -35,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
     loop = make_loop(
         options,
         watch=True,
+        attach=True,
         command=target.command,
         environment=target.environment,
         exercise=target.exercise,

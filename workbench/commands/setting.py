@@ -20,6 +20,7 @@ def make_loop(
     options: argparse.Namespace,
     *,
     watch: bool,
+    attach: bool = False,
     command: Sequence[str] | None = None,
     environment: Mapping[str, str] | None = None,
     exercise: Exercise | None = None,
@@ -56,6 +57,7 @@ def make_loop(
         tap=not options.no_tap,
         watch=watch,
         place=place,
+        attach=attach,
     )
 
 

@@ -15,5 +15,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from workbench.commands.setting import make_loop, run_workbench
 
-    loop = make_loop(options, watch=True)
+    loop = make_loop(options, watch=True, attach=True)
     return run_workbench(loop)

@@ -38,10 +38,11 @@ class HostForwarder:
         runtime: Path,
         on_status: Callable[[HostStatus], None],
         on_state: Callable[[Mapping[str, Any]], None],
+        socket_path: Path | None = None,
     ) -> None:
         self._spawner = spawner
         self._directory = directory
-        self.socket_path = _socket_path(runtime)
+        self.socket_path = socket_path or _socket_path(runtime)
         self.state_path = runtime / "host-state.jsonl"
         self._on_status = on_status
         self._on_state = on_state
@@ -81,6 +82,14 @@ class HostForwarder:
         self._say(HostStatus("ok", "" if listening else "it listens on no socket of ours"))
         self._watching = asyncio.create_task(self._watch(ending))
 
+    def adopt(self, pid: int, argv: Sequence[str]) -> None:
+        """Go on with one that an earlier workbench has started; what it told already is not told again."""
+        self._pid, self._argv = pid, tuple(argv)
+        ending = asyncio.ensure_future(self._spawner.wait(pid))
+        self._say(HostStatus("ok"))
+        end = self.state_path.stat().st_size if self.state_path.exists() else 0
+        self._watching = asyncio.create_task(self._watch(ending, end))
+
     async def stop(self) -> None:
         """End it, if it runs."""
         if self._watching is not None:
@@ -102,9 +111,10 @@ class HostForwarder:
             await asyncio.wait([ending], timeout=0.005)
         return False
 
-    async def _watch(self, ending: asyncio.Future[Exit]) -> None:
-        """Tell its state lines as they come, and its end."""
+    async def _watch(self, ending: asyncio.Future[Exit], start: int = 0) -> None:
+        """Tell its state lines from byte `start` on as they come, and its end."""
         with self.state_path.open("rb") as stream:
+            stream.seek(start)
             rest = b""
             while True:
                 done = ending.done()

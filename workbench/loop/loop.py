@@ -20,7 +20,9 @@ from sessions import Session, open_session
 from workbench import native
 from workbench.config import FILE_NAME, RUNGS, Config
 from workbench.errors import ShimbenchError
+from workbench.loop.attach import Attached, attach, remains_of
 from workbench.loop.build import BuildReport, progress_of, run_build
+from workbench.loop.claim import Claim, Work
 from workbench.loop.crashes import FAULTS, record_crashes
 from workbench.loop.drive import Driver, driver_event
 from workbench.loop.first_call import first_call_ns
@@ -57,6 +59,7 @@ class Loop:
         tap: bool = True,
         watch: bool = True,
         place: Place | None = None,
+        attach: bool = False,
     ) -> None:
         self.config = config
         self.target = target
@@ -67,8 +70,14 @@ class Loop:
         self.builds: list[BuildReport] = []
         self.current: StoredBuild | None = None
         """the newest good build; the next run maps it"""
+        self.notice = ""
+        """what is to be said at the start: that a session goes on, or that one runs on alone"""
         self._tap = tap
         self._watch = watch
+        self._attach = attach and session_dir is None
+        self._attached = False
+        self._claim: Claim | None = None
+        self._builds_before = 0
         self._subscribers: list[Callable[[LoopEvent], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
@@ -92,7 +101,12 @@ class Loop:
         self._subscribers.append(callback)
 
     def open(self) -> None:
-        """Start the collector and open the session it writes. Raises ShimbenchError when it can't be."""
+        """Start the collector and open the session it writes. Raises ShimbenchError when it can't be.
+
+        With `attach`, a session of the same work that a killed workbench has left goes on instead.
+        """
+        if self._attach and self._open_left_alone():
+            return
         self.session_dir.parent.mkdir(parents=True, exist_ok=True)
         if not native.paths().collector.is_file():
             raise ShimbenchError(f"{native.paths().collector} is not built: run ./dev build")
@@ -100,14 +114,33 @@ class Loop:
             self.collector = Collector.start(self.session_dir, native.paths().model)
         except (CollectorError, OSError) as error:
             raise ShimbenchError(f"no session can be written in {self.session_dir}: {error}") from error
+        self._open_parts()
+        work = Work(str(self.config.directory), self.target.argv, self._tap, str(self._host.socket_path))
+        self._claim = Claim.make(self.session_dir, work)
+
+    def _open_parts(self, host_socket: Path | None = None) -> None:
         self.session = open_session(self.session_dir)
         self._spawner = CollectorSpawner(self.collector, self._collector_gone)
         self._host = HostForwarder(
-            self._spawner, self.config.directory, self.session_dir, self._host_status, self._host_state
+            self._spawner,
+            self.config.directory,
+            self.session_dir,
+            self._host_status,
+            self._host_state,
+            host_socket,
         )
-
         tell = driver_event(self._record, self._emit)
         self.driver = Driver(self.config, self.target, self.session, self.session_dir, self._spawner, tell)
+
+    def _open_left_alone(self) -> bool:
+        found = attach(self.place, self.config.directory, self.target.argv, self._tap)
+        if not isinstance(found, Attached):
+            self.notice = found or ""
+            return False
+        self.session_dir, self.collector, self._claim = found.directory, found.collector, found.claim
+        self._open_parts(Path(found.work.host_socket))
+        self._attached = True
+        return True
 
     async def start(self, climb: bool = False) -> None:
         """Watch the sources, and begin the first build or run behind our back. After `open`.
@@ -122,7 +155,54 @@ class Loop:
         self._spawn_task(self._tick())
         if self.config.shim.logs:
             self._spawn_task(self._follow_logs())
-        self._spawn_task(self.rebuild("start", climb))
+        if not (self._attached and await self._take_up()):
+            self._spawn_task(self.rebuild("start", climb))
+
+    async def _take_up(self) -> bool:
+        """Go on with the run and the forwarder that are there; False when no run ever began."""
+        remains = remains_of(self.session, self.target.argv)
+        self._builds_before = remains.builds
+        if remains.host is not None:
+            self._host.adopt(remains.host.pid, remains.host.argv)
+        self.notice = f"attached to {self.session_dir.name}, whose workbench was gone"
+        self._record("attached", run=remains.run)
+        if remains.target is None:
+            self._set(run=remains.run)
+            return False
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            self.current = self.store.load(remains.shim_id)
+        shim = replace(
+            self.status.shim,
+            state="ok" if self.current else "none",
+            build_id=self.current.id if self.current else "",
+        )
+        self._set(run=remains.run, shim=shim, target=TargetStatus("ended", title=self.target.title))
+        self.notice += f": run {remains.run} "
+        if remains.run_ended:
+            self.notice += "had ended"
+            return True
+        self.driver.begin(remains.run)
+        self._pid = remains.target.pid
+        self._set(target=TargetStatus("running", 1, title=self.target.title))
+        if remains.exit is not None:
+            self._ended(self._pid, remains.run, remains.exit)
+            self.notice += "had ended"
+        else:
+            self._spawn_task(self._await_end(self._pid, remains.run))
+            if self._tap and not remains.first_call_told:
+                self._spawn_task(self._await_first_call(remains.run, None))
+            self.notice += "goes on"
+        if self._watch and self.current is not None and await asyncio.to_thread(self._sources_differ):
+            self.notice += "; sources were saved meanwhile"
+            self._spawn_task(self.rebuild("saved while no workbench watched", climb=True))
+        return True
+
+    def _sources_differ(self) -> bool:
+        """Has a source changed since the build that runs?"""
+        assert self.current is not None
+        return bool(self.config.watch) and self.current.sources != self.store.digests(
+            SourceFiles(self.config.directory, self.config.watch), self.config.directory
+        )
 
     async def stop(self) -> None:
         """End target and forwarder, seal the session. Safe to call twice."""
@@ -144,6 +224,8 @@ class Loop:
         with contextlib.suppress(CollectorError):
             await asyncio.to_thread(self.collector.close)
         self.session.refresh()
+        if self._claim is not None:
+            self._claim.release()
         shutil.rmtree(self.session_dir / "runs", ignore_errors=True)
         await asyncio.to_thread(self.store.prune)
 
@@ -218,7 +300,7 @@ class Loop:
 
     async def _build(self, command: str, reason: str) -> BuildReport | None:
         """-> None when a newer save gave this build up."""
-        number = len(self.builds) + 1
+        number = self._builds_before + len(self.builds) + 1
         saved = self._saved
         self._set(shim=replace(self.status.shim, state="building", progress=None))
         self._emit("build-started", command, number=number, reason=reason)

@@ -61,7 +61,7 @@ class BuildStore:
         kept = {soname: self._object(path) for soname, path in sorted(libraries.items())}
         kept_host = (host.name, self._object(host)) if host else None
         base = directory or Path("/")
-        kept_sources = {str(path.relative_to(base)): self._object(path) for path in sources if path.is_file()}
+        kept_sources = self.digests(sources, base)
         described = {"libraries": kept, "host": kept_host, "sources": kept_sources}
         identity = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:ID_LENGTH]
         path = self.root / "builds" / identity
@@ -69,6 +69,10 @@ class BuildStore:
             self._lay_out(path, identity, described)
         os.utime(path)
         return self.load(identity)
+
+    def digests(self, sources: Iterable[Path], base: Path) -> dict[str, str]:
+        """Keep sources; -> their hashes, by path below `base`, as StoredBuild.sources has them."""
+        return {str(path.relative_to(base)): self._object(path) for path in sources if path.is_file()}
 
     def load(self, identity: str) -> StoredBuild:
         """A build kept earlier. Raises OSError when it is gone."""

@@ -209,6 +209,8 @@ class Collector:
         """Have the session sealed and the collector end; targets that still run go on, unrecorded."""
         try:
             self._ask("close")
+            if self._process is None:
+                self._await_its_end()
         finally:
             self.detach()
             if self._process is not None:
@@ -218,6 +220,14 @@ class Collector:
                     self._process.send_signal(signals.SIGKILL)
                     self._process.wait()
             self._remove_sockets()
+
+    def _await_its_end(self) -> None:
+        """Until it has hung up; exits it tells meanwhile are nobody's any more."""
+        try:
+            while True:
+                self._exits.take(wait=True)
+        except CollectorError:
+            return
 
     def detach(self) -> None:
         """Leave it running: for whoever attaches next."""

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -27,6 +28,7 @@ namespace {
 
 constexpr int64_t kTendEvery = 100'000'000;        // ns
 constexpr int64_t kCalibrateEvery = 1'000'000'000; // ns
+constexpr int64_t kEndPatience = 5'000'000'000;    // ns between SIGTERM and SIGKILL
 constexpr int kLongestPause = 32;                  // ms, between looks at rings nobody writes to
 
 constexpr std::array<std::string_view, 6> kRoles{"target", "host", "build", "exercise", "shim", "workbench"};
@@ -55,6 +57,19 @@ rlimit raised_file_limit() {
     raised.rlim_cur = raised.rlim_max;
     setrlimit(RLIMIT_NOFILE, &raised);
     return before;
+}
+
+// Kills processes that outlived the program of ours that started them: they became our children. (The
+// guardian is of our own session.) Whether there was one.
+bool kill_strays() {
+    std::ifstream children("/proc/self/task/" + std::to_string(getpid()) + "/children");
+    bool any = false;
+    for (pid_t child; children >> child;)
+        if (getsid(child) != getsid(0)) {
+            kill(child, SIGKILL);
+            any = true;
+        }
+    return any;
 }
 
 Options prepared(const Options &options) {
@@ -105,6 +120,8 @@ void Collector::take_signals() {
     while (read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info))
         if (info.ssi_signo == SIGCHLD)
             reap_children();
+        else if (info.ssi_signo != SIGHUP && control_.clients() == 0)
+            end_all(); // nobody else is there to end them
         else if (info.ssi_signo != SIGHUP)
             stopping_ = true;
 }
@@ -112,6 +129,8 @@ void Collector::take_signals() {
 std::string Collector::answer(std::string_view verb, Fields fields) {
     if (sealed_)
         return failed("the session is sealed");
+    if (ending_until_)
+        return failed("the session is ending: its workbench was gone");
     if (verb == "spawn")
         return start_program(fields);
     if (verb == "signal")
@@ -247,8 +266,37 @@ void Collector::tend(int64_t now) {
     next_tend_ = now + kTendEvery;
 }
 
-bool Collector::idle() const {
-    return options_.idle_exit && control_.had_clients() && control_.clients() == 0 && active_.empty();
+// The workbench is gone and no target runs: a forwarder alone is of no use to anybody.
+bool Collector::abandoned() const {
+    return options_.idle_exit && control_.had_clients() && control_.clients() == 0 &&
+           std::all_of(active_.begin(), active_.end(),
+                       [](Image *image) { return image->role == LogRole::Host; });
+}
+
+void Collector::signal_all(int number) {
+    for (auto &image : images_)
+        if (image->spawned && image->alive)
+            kill(-static_cast<pid_t>(image->pid), number);
+    for (Image *image : active_)
+        kill(static_cast<pid_t>(image->pid), number);
+}
+
+// Ends what we started; recording goes on until it is gone.
+void Collector::end_all() {
+    if (ending_until_)
+        return;
+    signal_all(SIGTERM);
+    ending_until_ = monotonic_ns() + kEndPatience;
+}
+
+void Collector::go_on_ending(int64_t now) {
+    if ((active_.empty() && !kill_strays()) || (killed_ && now >= ending_until_)) {
+        stopping_ = true;
+    } else if (now >= ending_until_) {
+        signal_all(SIGKILL);
+        killed_ = true;
+        ending_until_ = now + kEndPatience;
+    }
 }
 
 // Milliseconds to wait: short while calls come, longer and longer while none do.
@@ -273,8 +321,10 @@ void Collector::run() {
             tend(now);
         writer_.publish();
         wait = timeout(busy);
-        if (idle())
-            break;
+        if (abandoned())
+            end_all();
+        if (ending_until_)
+            go_on_ending(now);
     }
     seal();
     control_.flush();

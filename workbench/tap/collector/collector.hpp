@@ -94,7 +94,10 @@ class Collector {
     void take_signals();
     void tend(int64_t now);
     void seal();
-    bool idle() const;
+    bool abandoned() const;
+    void end_all();
+    void go_on_ending(int64_t now);
+    void signal_all(int number);
     int timeout(bool busy);
 
     Options options_;
@@ -117,7 +120,8 @@ class Collector {
     int pause_ms_ = 1;
     int64_t next_tend_ = 0, next_calibration_ = 0;
     uint64_t told_disk_loss_ = 0, told_line_loss_ = 0;
-    bool stopping_ = false, sealed_ = false;
+    int64_t ending_until_ = 0; // what is left of what we started is being ended; then SIGKILL
+    bool stopping_ = false, sealed_ = false, killed_ = false;
 };
 
 std::optional<session::LogRole> role_named(std::string_view name);
