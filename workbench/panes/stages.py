@@ -70,8 +70,8 @@ class StageTracker:
         self._ok = np.zeros(self._size, np.int64)
         self._failed = np.zeros(self._size, np.int64)
 
-    def update(self) -> None:
-        """Take in calls recorded since."""
+    def update(self, until: int | None = None) -> None:
+        """Take in calls recorded since, up to row `until`."""
         processes = self.session.processes
         run = self.session.newest_run
         if run != self.run:
@@ -79,7 +79,7 @@ class StageTracker:
             self._ok[:] = 0
             self._failed[:] = 0
         mine = np.array([process.run == run for process in processes], bool)
-        total = len(self.session.calls)
+        total = len(self.session.calls) if until is None else until
         while self._scanned < total:
             stop = min(self._scanned + 1_000_000, total)
             columns = self.session.calls.columns(self._scanned, stop, ("function", "result", "process"))

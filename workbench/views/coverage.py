@@ -108,8 +108,8 @@ class Coverage:
         self._rows: list[CoverageRow] | None = None
         self._modules = 0
 
-    def update(self, session: Session) -> bool:
-        """Take in rows recorded since; True if that may have changed rows()."""
+    def update(self, session: Session, stop: int | None = None) -> bool:
+        """Take in rows recorded since, up to `stop`; True if that may have changed rows()."""
         if session is not self._session:
             self._begin(session)
         run = self.wanted_run
@@ -121,12 +121,12 @@ class Coverage:
         # Rows of other runs are skipped below, so a run that starts needs no second look at the past.
         in_run = np.zeros(_SIZE, bool)
         in_run[[process.index for process in session.processes if process.run == run]] = True
-        total = len(session.calls)
+        total = len(session.calls) if stop is None else stop
         changed = self._scanned < total
         while self._scanned < total:
-            stop = min(self._scanned + BATCH, total)
-            self._take(session, self._scanned, stop, in_run)
-            self._scanned = stop
+            end = min(self._scanned + BATCH, total)
+            self._take(session, self._scanned, end, in_run)
+            self._scanned = end
         known = sum(len(process.modules) for process in session.processes)
         changed |= known != self._modules
         self._modules = known

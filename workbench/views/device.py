@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.views.items import out_word, string_of, words_of
+from workbench.views.tally import distinct, tally
 
 if TYPE_CHECKING:
     from sessions import Session
@@ -188,8 +189,8 @@ class DeviceState:
                 )
         return found
 
-    def update(self, session: Session) -> bool:
-        """Take in rows recorded since; True if anything may have changed."""
+    def update(self, session: Session, stop: int | None = None) -> bool:
+        """Take in rows recorded since, up to `stop`; True if anything may have changed."""
         if session is not self._session:
             self._session, self._scanned, self._events, self.run, self.host = session, 0, 0, -1, {}
             self._prepare(session)
@@ -200,13 +201,13 @@ class DeviceState:
             self.run, self.processes = run, {}
         in_run = np.zeros(_SIZE, bool)
         in_run[[process.index for process in session.processes if process.run == run]] = True
-        total = len(session.calls)
+        total = len(session.calls) if stop is None else stop
         changed = self._scanned < total or self._events < len(session.events)
         self._take_host(session)
         while self._scanned < total:
-            stop = min(self._scanned + BATCH, total)
-            self._take(session, self._scanned, stop, in_run)
-            self._scanned = stop
+            end = min(self._scanned + BATCH, total)
+            self._take(session, self._scanned, end, in_run)
+            self._scanned = end
         for index, device in self.processes.items():
             ended = session.processes[index].ended_ns is not None
             changed, device.ended = changed or ended != device.ended, ended
@@ -220,6 +221,7 @@ class DeviceState:
 
     def _prepare(self, session: Session) -> None:
         """Which function numbers mean something, in this session's schema."""
+        self._owners: dict[tuple[int, int], str] = {}
         self._handlers: dict[int, _Handler] = {}
         self._launch: dict[int, str] = {}
         self._is_launch = np.zeros(_SIZE, bool)
@@ -247,7 +249,7 @@ class DeviceState:
             items = session.calls.payload_of(picked["payload"][place])
             words = [picked[f"arg{number}"][place] for number in range(3)]
             process = picked["process"][place]
-            owner = session.caller_name(process, picked["caller"][place]).rpartition("+0x")[0]
+            owner = self._owner(session, process, picked["caller"][place])
             call = _Call(start + at + 1, picked["time"][place], words_of(words, items), items, owner)
             device = self._of(process)
             held = len(device.held)
@@ -255,19 +257,30 @@ class DeviceState:
             if len(device.held) != held:
                 device.changed_ns = call.time
 
+    def _owner(self, session: Session, process: int, caller: int) -> str:
+        """The library of a caller; "" where it is not known, or not known yet."""
+        key = process, caller
+        owner = self._owners.get(key)
+        if owner is None:
+            owner = session.caller_name(*key).rpartition("+0x")[0]
+            if owner:
+                self._owners[key] = owner
+        return owner
+
     def _count_launches(self, session: Session, start: int, stop: int, rows: Rows) -> None:
         if not len(rows):
             return
         columns = session.calls.columns(start, stop, ("process", "function", "arg0", "arg1"))
         process, function = columns["process"][rows], columns["function"][rows]
-        for number in np.unique(function).tolist():
+        for number in distinct(function):
             column = columns["arg1" if self._launch[number] == "arg1" else "arg0"][rows]
-            for index in np.unique(process[function == number]).tolist():
-                chosen = column[(function == number) & (process == index)]
+            of_function = function == number
+            for index in distinct(process[of_function]):
+                chosen = column[of_function & (process == index)]
                 device = self._of(index)
                 counts = device.graph_launches if self._launch[number] == "graph" else device.launches
-                for handle, count in zip(*np.unique(chosen, return_counts=True), strict=True):
-                    counts[int(handle)] = counts.get(int(handle), 0) + int(count)
+                for handle, count in tally(chosen):
+                    counts[handle] = counts.get(handle, 0) + count
 
     def _of(self, process: int) -> ProcessDevice:
         return self.processes.setdefault(process, ProcessDevice(process))

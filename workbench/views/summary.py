@@ -95,8 +95,8 @@ class GpuModeTracker:
         self._load_failed: ModeEvidence | None = None
         self._launches_of: dict[int, tuple[int, int]] = {}  # pid -> when, and how many its forwarder told
 
-    def update(self, session: Session) -> bool:
-        """Take in what has been recorded since; True if there was anything."""
+    def update(self, session: Session, stop: int | None = None) -> bool:
+        """Take in what has been recorded since, of calls those up to `stop`; True if there was anything."""
         if session is not self._session:
             self._session, self._lines, self._calls, self._events, self.run = session, 0, 0, 0, -1
             launches = [session.schema.function_id(name) for name in _LAUNCHES]
@@ -113,7 +113,7 @@ class GpuModeTracker:
             self._events = 0  # a forwarder may have said what it is before the run began
         mine = np.zeros(_SIZE, bool)
         mine[[p.index for p in session.processes if p.run == run and not _discovers(session, p)]] = True
-        changed |= self._take_calls(session, mine)
+        changed |= self._take_calls(session, mine, len(session.calls) if stop is None else stop)
         changed |= self._take_lines(session)
         changed |= self._take_events(session.events)
         return changed
@@ -147,8 +147,8 @@ class GpuModeTracker:
         text = f"the forwarder executed no launch of {process.pid}, though they succeeded"
         return ModeEvidence("not-executed", text)
 
-    def _take_calls(self, session: Session, mine: np.ndarray[Any, np.dtype[np.bool_]]) -> bool:
-        total, before = len(session.calls), self._calls
+    def _take_calls(self, session: Session, mine: np.ndarray[Any, np.dtype[np.bool_]], total: int) -> bool:
+        before = self._calls
         while self._calls < total:
             stop = min(self._calls + BATCH, total)
             if self._launch is None:

@@ -1,0 +1,37 @@
+"""How often which values stand in a column, without sorting it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_PLACES = 1 << 14
+_SHIFT = np.uint64(64 - 14)
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: spreads handles, which lie in rows
+
+
+def distinct(numbers: npt.NDArray[Any]) -> list[int]:
+    """The different values of small non-negative numbers, ascending."""
+    return [] if not len(numbers) else np.flatnonzero(np.bincount(numbers)).tolist()
+
+
+def tally(values: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
+    """(value, how often) for each different value; quick where they are few, as handles are.
+
+    Each value goes to a place by its hash; one whose place another has taken is counted by sorting.
+    """
+    with np.errstate(over="ignore"):
+        places = ((values * _FACTOR) >> _SHIFT).astype(np.intp)
+    taken = np.zeros(_PLACES, np.uint64)
+    taken[places] = values
+    mine = taken[places] == values
+    others = values[~mine]
+    counts = np.bincount(places if not len(others) else places[mine], minlength=_PLACES)
+    filled = np.flatnonzero(counts)
+    found = list(zip(taken[filled].tolist(), counts[filled].tolist(), strict=True))
+    if len(others):
+        rest, times = np.unique(others, return_counts=True)
+        found += zip(rest.tolist(), times.tolist(), strict=True)
+    return found
