@@ -12,6 +12,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widget import Widget
 
 from workbench.panes.actions import PANES, bindings, key_text, registry
 from workbench.panes.build import BuildPane, SourcePlace
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
     from workbench.filter.complete import Completion
     from workbench.loop import Loop, LoopEvent
 
-TICKS = 30  # looks at the session a second
+FRAME, SLOWEST_FRAME = 1 / 15, 1 / 5  # seconds between looks at the session
+CORE_SHARE = 0.2  # of a core, which looking and painting should not exceed: else looks come more slowly
+SLICE = 0.008  # seconds of taking in calls before keys get their turn
+MOST_AT_ONCE, LEAST_AT_ONCE = 1 << 16, 1 << 8  # calls taken in between looks at the clock
 VIEW_PERIOD = 0.25  # seconds between updates of the derived views, more when they are dear
 VIEW_SHARE = 8  # a view update that took t seconds is not repeated for this many t
 
@@ -84,7 +88,10 @@ class ShimbenchApp(App[None]):
         self._damage_told: set[str] = set()
         self._views_stale = True
         self._was_live = session.live
-        self._widgets = 0
+        self._at_once = MOST_AT_ONCE
+        self._cpu_seconds = 0.0  # of this process, at the last look
+        self._shown_at = 0.0
+        self._parts: list[Widget] = []
         self._explained: Explanation | None = None
 
     # Layout
@@ -119,9 +126,8 @@ class ShimbenchApp(App[None]):
 
     def on_mount(self) -> None:
         """Start looking at the session."""
-        self._widgets = len(self.query("LineView, Rule, Bar, WhyPane, KeyLine, Prompt"))
+        self._parts = list(self.query("LineView, Rule, Bar, WhyPane, KeyLine, Prompt"))
         self._arrange()
-        self.set_interval(1 / TICKS, self._tick)
         self.call_after_refresh(self._tick)
         if self.loop is not None:
             self.loop.subscribe(self._on_loop_event)
@@ -139,7 +145,7 @@ class ShimbenchApp(App[None]):
     @property
     def _whole(self) -> bool:
         """Whether all widgets are there: on the way out they go one by one while timers still tick."""
-        return 0 < self._widgets == len(self.query("LineView, Rule, Bar, WhyPane, KeyLine, Prompt"))
+        return bool(self._parts) and all(part.is_attached for part in self._parts)
 
     @property
     def single(self) -> bool:
@@ -248,46 +254,74 @@ class ShimbenchApp(App[None]):
     # The session
 
     def _tick(self) -> None:
+        """One look, and the appointment for the next."""
         from sessions import SessionError
 
-        if not self._whole:
-            return
+        pause = SLOWEST_FRAME
         try:
-            self._look()
+            if self._whole:
+                pause = self._look()
         except SessionError as error:  # a damaged part must not take the rest off the screen
             if str(error) not in self._damage_told:
                 self._damage_told.add(str(error))
                 self.notify(str(error), title="the session is damaged", severity="error", timeout=30)
+        self.set_timer(pause, self._tick)
 
-    def _look(self) -> None:
-        """Show what was recorded since; the derived views now and then."""
+    def _look(self) -> float:
+        """Show what was recorded since, the derived views now and then; -> seconds until the next look."""
         calls, log = self.calls, self.log_pane
+        now = time.monotonic()
         changed = self._was_live and self.session.refresh()
         finished = self._was_live and not self.session.live
         self._was_live = self.session.live
         explained = self._explained is self.facts.diagnosis.report.explanation
         self._views_stale = self._views_stale or changed or finished or not explained
-        now = time.monotonic()
+        behind = self._take_calls(now + SLICE)
         due = now >= self._views_due
-        behind = calls.calls.scanned < len(self.session.calls)
-        if changed or finished or behind or (due and self.session.live):
-            calls.advance(in_flight_too=due)
+        if not behind or now >= self._shown_at + SLOWEST_FRAME:
+            self._shown_at = now
+            calls.show(in_flight_too=due and (self.session.live or finished))
             log.advance()
-        elif self._views_stale:
-            log.advance()
-        if now >= self._header_due and self.session.live:
-            self._header_due = now + VIEW_PERIOD
-            self._show_header()
-        if due and (self._views_stale or self.session.live):
-            self._views_stale = False
-            self._update_views()
-            took = time.monotonic() - now
-            self._views_due = now + max(VIEW_PERIOD, VIEW_SHARE * took)
+            if now >= self._header_due and self.session.live:
+                self._header_due = now + VIEW_PERIOD
+                self._show_header()
+            if due and (self._views_stale or self.session.live):
+                self._views_stale = behind
+                self._update_views()
+                took = time.monotonic() - now
+                self._views_due = now + max(VIEW_PERIOD, VIEW_SHARE * took)
+        if behind:
+            return 0.001
+        used, self._cpu_seconds = time.process_time() - self._cpu_seconds, time.process_time()
+        frame = min(max(used / CORE_SHARE, FRAME), SLOWEST_FRAME)
+        return max(frame - (time.monotonic() - now), 0.005)
+
+    def _take_calls(self, deadline: float) -> bool:
+        """Have the calls pane and the derived views take in rows, side by side, so that each is read once;
+        True if there are more of them than the time allows."""
+        lines, facts, total = self.calls, self.facts, len(self.session.calls)
+        while (start := min(lines.scanned, facts.scanned)) < total:
+            began = time.monotonic()
+            if began >= deadline:
+                return True
+            # Up to where a chunk ends, which is decoded as a whole.
+            stop = min(start + self._at_once - start % self._at_once, total)
+            lines.advance(stop)
+            if facts.scanned < stop:
+                facts.take(stop)
+            took = time.monotonic() - began
+            if took > SLICE and self._at_once > LEAST_AT_ONCE:  # a filter by text looks at each call
+                self._at_once //= 2
+            elif took < SLICE / 4 and self._at_once < MOST_AT_ONCE:
+                self._at_once *= 2
+        facts.take(total)  # lines and events are new without calls as well
+        return False
 
     @property
     def settled(self) -> bool:
         """Whether everything known of the session is on the screen."""
-        scanned = self.calls.calls.scanned == len(self.session.calls)
+        total = len(self.session.calls)
+        scanned = self.calls.calls.scanned == total == self.facts.scanned
         explained = self.facts.diagnosed and self._explained is self.facts.diagnosis.report.explanation
         return not self._views_stale and scanned and explained
 
@@ -304,7 +338,7 @@ class ShimbenchApp(App[None]):
         self._events_read = len(events)
 
     def _update_views(self) -> None:
-        self.facts.update()
+        self.facts.judge()
         self._take_marks()
         if self.tab == "coverage":
             self.query_one(CoveragePane).show_rows()

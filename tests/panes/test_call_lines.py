@@ -40,8 +40,8 @@ def lines_of(functions: Sequence[int], batches: Sequence[int], call_filter: Any 
     lines = CallLines(recorded, call_filter)  # type: ignore[arg-type]
     for batch in [*batches, len(functions)]:
         recorded.length = min(recorded.length + batch, len(functions))
-        lines.extend(limit=7)
-        while lines.extend(limit=7):
+        lines.extend(min(lines.scanned + 7, recorded.length))
+        while lines.extend(min(lines.scanned + 7, recorded.length)):
             pass
     return lines
 

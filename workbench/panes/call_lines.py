@@ -90,9 +90,9 @@ class CallLines:
         """How many calls pass the filter."""
         return self.scanned if self._passing is None else len(self._passing)
 
-    def extend(self, limit: int = 2_000_000) -> bool:
-        """Take in rows recorded since, at most `limit`; True if there were any."""
-        start, stop = self.scanned, min(len(self.session.calls), self.scanned + limit)
+    def extend(self, stop: int | None = None) -> bool:
+        """Take in rows recorded since, up to row `stop`; True if there were any."""
+        start, stop = self.scanned, len(self.session.calls) if stop is None else stop
         if start >= stop:
             return False
         base = self.passing

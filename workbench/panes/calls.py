@@ -26,6 +26,7 @@ WITH_PROCESS, WITH_CALLER, WITH_TIME = 124, 100, 76
 """Widths of the pane from which these columns stand beside the call."""
 
 _FIND_CHUNK = 20_000
+_AT_ONCE = 4096  # rows filtered before the next look goes on with the rest, in slices
 
 
 class CallsPane(LineView):
@@ -48,22 +49,38 @@ class CallsPane(LineView):
         with contextlib.suppress(SessionError):  # told by the next look
             self.in_flight = list(session.in_flight())
         self.following = session.live
+        self._grown = False  # since the lines were last shown
+        self._wanted: int | None = None  # row to select once it has been taken in
         self.marks: dict[int, str] = {}  # row -> note
 
     # Content
 
-    def advance(self, in_flight_too: bool) -> None:
-        """Take in what was recorded since; ages of calls in flight move only when asked."""
+    @property
+    def scanned(self) -> int:
+        """Rows that need no look any more: a paused view wants none."""
+        return len(self.session.calls) if self.paused else self.calls.scanned
+
+    def advance(self, stop: int) -> None:
+        """Take in what was recorded since, up to row `stop`; show() shows it."""
+        if not self.paused and self.calls.scanned < stop:
+            self._grown |= self.calls.extend(stop)
+
+    def show(self, in_flight_too: bool) -> None:
+        """Show what has been taken in; ages of calls in flight move only when asked."""
         if self.paused:
             return
-        grown = self.calls.extend()
         if in_flight_too:
             before = self.in_flight
             self.in_flight = list(self.session.in_flight())
-            grown = grown or bool(before or self.in_flight)
-        if grown:
-            self.lines_changed()
-            self.tell_status()
+            self._grown |= bool(before or self.in_flight)
+        if not self._grown:
+            return
+        self._grown = False
+        self.lines_changed()
+        if self._wanted is not None and self._wanted < self.calls.scanned:
+            wanted, self._wanted = self._wanted, None
+            self.show_row(wanted)
+        self.tell_status()
 
     def count(self) -> int:
         """Lines of recorded calls, then one a call in flight."""
@@ -98,18 +115,19 @@ class CallsPane(LineView):
 
     def _restart(self, call_filter: CallFilter | None, fold: bool, row: int | None) -> None:
         self.calls = CallLines(self.session, call_filter, fold)
-        self.calls.extend()
         self.cursor = 0
         self.scroll_to(y=0, animate=False, force=True)
+        self._wanted = None if self.following else row
+        self._grown = True
+        if not self.paused:
+            self.calls.extend(min(_AT_ONCE, len(self.session.calls)))
+            self.show(in_flight_too=False)
         self.lines_changed()
-        if row is not None and not self.following:
-            self.show_row(row)
         self.post_message(self.StatusChanged(self))
 
     def pause(self) -> None:
         """Hold the view still, or let it go on; recording never stops."""
         self.paused = not self.paused
-        self.advance(in_flight_too=True)
         self.post_message(self.StatusChanged(self))
 
     # Selection
@@ -134,6 +152,7 @@ class CallsPane(LineView):
             self.lines_changed()
             index = self.calls.index_of_row(row) or index
         self.following = False
+        self._wanted = None
         self.move_to(index, by_user=by_user, centre=True)
         self.post_message(self.StatusChanged(self))
         return True

@@ -27,23 +27,32 @@ class SessionFacts:
         self.tracker = StageTracker(session)
         self.gpu = GpuModeTracker()
         self.diagnosis = LiveDiagnosis(session.path)
+        self.scanned = 0  #: rows taken in so far
+        self._names_changed = False
         self._effects: dict[str, str] = {}
         self.outcomes = Outcomes(session, self.effect)
 
-    def update(self) -> None:
-        """Take in what was recorded since."""
-        self.tracker.update()
-        self.device.update(self.session)
-        if self.coverage.update(self.session):
-            effects = {}
-            for row in self.coverage.rows():
-                if not row.answered:
-                    effects[base_name(row.name)] = effects[row.name] = row.effect
-            if effects != self._effects:
-                self._effects = effects
-                self.outcomes.forget()
-        self.gpu.update(self.session)
+    def take(self, stop: int) -> None:
+        """Take in what was recorded since, of calls those up to row `stop`."""
+        self.tracker.update(stop)
+        self.device.update(self.session, stop)
+        self._names_changed |= self.coverage.update(self.session, stop)
+        self.gpu.update(self.session, stop)
+        self.scanned = stop
+
+    def judge(self) -> None:
+        """What the names that were not answered do, from what has been taken in; and have causes sought."""
         self.diagnosis.start()
+        if not self._names_changed:
+            return
+        self._names_changed = False
+        effects = {}
+        for row in self.coverage.rows():
+            if not row.answered:
+                effects[base_name(row.name)] = effects[row.name] = row.effect
+        if effects != self._effects:
+            self._effects = effects
+            self.outcomes.forget()
 
     @property
     def mode(self) -> str:
