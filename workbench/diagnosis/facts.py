@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -25,6 +25,7 @@ from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
 from workbench.views.items import ItemKind, Pseudo, out_word, string_of, words_of
 from workbench.views.log import numbered_lines, of_run
 from workbench.views.summary import GpuMode, GpuModeTracker
+from workbench.views.tally import distinct
 
 if TYPE_CHECKING:
     from sessions import InFlight, Process, Session
@@ -377,15 +378,21 @@ def gather(session: Session, run: int | None = None) -> Facts:
 
 
 class Gatherer:
-    """Takes in what a session has new. `facts()` is what the rules see of the run, the newest unless told."""
+    """Takes in what a session has new. `facts()` is what the rules see of the run, the newest unless told.
 
-    def __init__(self, run: int | None = None) -> None:
+    Coverage and mode may be given by who keeps them up to date anyway.
+    """
+
+    def __init__(
+        self, run: int | None = None, coverage: Coverage | None = None, mode: GpuModeTracker | None = None
+    ) -> None:
         self.wanted_run = run
         self.run = -1
         self._session: Session | None = None
         self._calls = self._lines = self._events = 0
-        self._coverage = Coverage(run)
-        self._mode = GpuModeTracker(run)
+        self._keeps_views = coverage is None or mode is None
+        self._coverage = Coverage(run) if coverage is None else coverage
+        self._mode = GpuModeTracker(run) if mode is None else mode
         self._reset()
 
     def _reset(self) -> None:
@@ -397,8 +404,9 @@ class Gatherer:
         self._lookups: dict[int, Lookups] = {}
         self._launched: dict[int, int] = {}
 
-    def update(self, session: Session) -> bool:
-        """Take in rows, lines and events recorded since; True if a rule may have more to say now."""
+    def update(self, session: Session, stop: int | None = None) -> bool:
+        """Take in rows (up to `stop`), lines and events recorded since; True if a rule may have more to
+        say now."""
         if session is not self._session:
             self._begin(session)
         run = session.newest_run if self.wanted_run is None else self.wanted_run
@@ -407,10 +415,11 @@ class Gatherer:
             self.run = run
             self._reset()
         changed |= self._take_events(session)
-        changed |= self._take_calls(session)
+        changed |= self._take_calls(session, len(session.calls) if stop is None else stop)
         changed |= self._take_lines(session)
-        self._coverage.update(session)
-        self._mode.update(session)
+        if self._keeps_views:
+            self._coverage.update(session, stop)
+            self._mode.update(session, stop)
         return changed
 
     def facts(self) -> Facts:
@@ -429,7 +438,7 @@ class Gatherer:
             [kept[row] for row in sorted(kept)],
             dict(self._last_rows),
             dict(self._last_by_thread),
-            self._lookups,
+            {number: replace(lookups) for number, lookups in self._lookups.items()},
             sorted((s for ends in self._said.values() for s in ends.all()), key=lambda said: said.log),
             dict(self._launched),
             self._coverage.rows(),
@@ -463,11 +472,10 @@ class Gatherer:
         self._events = len(session.events)
         return any(event.kind not in ("modules", "lost", "mark", "first-call") for event in fresh)
 
-    def _take_calls(self, session: Session) -> bool:
+    def _take_calls(self, session: Session, total: int) -> bool:
         mine = np.zeros(_SIZE, bool)
         mine[[process.index for process in self._processes(session)]] = True
         changed = False
-        total = len(session.calls)
         while self._calls < total:
             stop = min(self._calls + BATCH, total)
             changed |= self._take_batch(session, self._calls, stop, mine)
@@ -486,7 +494,7 @@ class Gatherer:
         lookups = self._lookup[function]
         self._count_lookups(columns, outer & lookups, start)
         launches = np.flatnonzero(outer & ~failed & self._launch[function])
-        for number in np.unique(process[launches]).tolist():
+        for number in distinct(process[launches]):
             self._launched[number] = start + int(launches[process[launches] == number][-1])
         wanted = self._watched[function]
         wanted |= failed & (function < FIRST_PSEUDO_FUNCTION) & ~lookups

@@ -2,19 +2,20 @@
 
 The thread has its own reader of the session and looks at what is new, by whole columns; the rules run
 only when something came that they may speak of, or a call has been under way for long. The reader's
-thread is left alone: it takes `report` whenever it wants.
+thread is left alone: it takes `report` whenever it wants. Who goes through all calls anyway, as the panes
+do, gives the gatherer he feeds and offers what it knows: then the thread only runs the rules.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.diagnosis.engine import Explanation, explain_facts
-from workbench.diagnosis.facts import Gatherer
+from workbench.diagnosis.facts import Facts, Gatherer
 from workbench.diagnosis.limits import Limit, newest_limit
 
 if TYPE_CHECKING:
@@ -50,8 +51,11 @@ def seen_of(session: Session) -> Seen:
 class LiveDiagnosis:
     """Watches a session directory. `report` is replaced whole and never changed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fed: Gatherer | None = None) -> None:
         self.path = path
+        self._fed = fed
+        self._offered: tuple[Facts, Seen] | None = None
+        self._rules_due = 0.0
         self.report = Report(None, None, (0, 0, 0, True))
         self._wake = threading.Event()
         self._stopped = False
@@ -63,6 +67,21 @@ class LiveDiagnosis:
             # A daemon: leaving the workbench does not wait for the end of a look at a large session.
             self._thread = threading.Thread(target=self._run, name="diagnosis", daemon=True)
             self._thread.start()
+
+    def offer(self, session: Session, changed: bool) -> bool:
+        """Of who feeds the gatherer: all that is known of the session has been taken in, and a rule may have
+        more to say (`changed`) or not. False: the thread is still busy, offer it again."""
+        assert self._fed is not None
+        explanation, seen = self.report.explanation, seen_of(session)
+        if self._offered is not None:
+            return False
+        due = time.monotonic() >= self._rules_due and _ages(session, explanation)
+        if changed or due or explanation is None or seen[3] != self.report.seen[3]:
+            self._offered = self._fed.facts(), seen
+            self._wake.set()
+        elif seen != self.report.seen:
+            self.report = replace(self.report, seen=seen)
+        return True
 
     def stop(self) -> None:
         """End soon."""
@@ -83,31 +102,42 @@ class LiveDiagnosis:
         explanation: Explanation | None = None
         looks = runs = 0
         look_seconds = rule_seconds = 0.0
-        rules_due = 0.0
         was_live = True
         while not self._stopped:
             began = time.monotonic()
             session.refresh()
-            changed = gatherer.update(session) or explanation is None or was_live != session.live
-            was_live = session.live
+            offered, facts, seen = self._offered, None, seen_of(session)
+            if self._fed is None:
+                changed = gatherer.update(session) or explanation is None or was_live != session.live
+                was_live = session.live
+                if changed or (began >= self._rules_due and _ages(session, explanation)):
+                    facts = gatherer.facts()
+            elif offered is not None:
+                facts, seen = replace(offered[0], session=session), offered[1]
             looked = time.monotonic()
-            old = session.live and any(call.age_ns > OLD_NS for call in session.in_flight())
-            quiet = explanation is not None and bool(explanation.doing)
-            if changed or ((old or quiet) and looked >= rules_due):
-                explanation = explain_facts(gatherer.facts())
-                rules_due = looked + RULES_PERIOD
+            if facts is not None:
+                explanation = explain_facts(facts)
+                self._rules_due = looked + RULES_PERIOD
                 runs += 1
-            limit = newest_limit(session, gatherer.run) if session.live else None
+            limit = newest_limit(session, session.newest_run) if session.live else None
             ended = time.monotonic()
             looks, look_seconds, rule_seconds = (
                 looks + 1,
                 look_seconds + looked - began,
                 rule_seconds + ended - looked,
             )
-            self.report = Report(
-                explanation, limit, seen_of(session), looks, runs, look_seconds, rule_seconds
-            )
-            if not session.live:
+            if self._fed is None or facts is not None or limit != self.report.limit:
+                seen = seen if self._fed is None or facts is not None else self.report.seen
+                self.report = Report(explanation, limit, seen, looks, runs, look_seconds, rule_seconds)
+            if offered is not None:
+                self._offered = None
+            if not session.live and self._fed is None:
                 return
             self._wake.wait(max(PERIOD, SHARE * (ended - began)))
             self._wake.clear()
+
+
+def _ages(session: Session, explanation: Explanation | None) -> bool:
+    """Whether what is to be said changes with time alone."""
+    old = session.live and any(call.age_ns > OLD_NS for call in session.in_flight())
+    return old or (explanation is not None and bool(explanation.doing))

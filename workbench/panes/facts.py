@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workbench.diagnosis.facts import Gatherer
 from workbench.diagnosis.live import LiveDiagnosis, seen_of
 from workbench.panes.outcomes import Outcomes, base_name
 from workbench.panes.stages import Stage, StageTracker, with_walls
@@ -26,7 +27,9 @@ class SessionFacts:
         self.device = DeviceState()
         self.tracker = StageTracker(session)
         self.gpu = GpuModeTracker()
-        self.diagnosis = LiveDiagnosis(session.path)
+        self._gatherer = Gatherer(coverage=self.coverage, mode=self.gpu)
+        self.diagnosis = LiveDiagnosis(session.path, self._gatherer)
+        self._news = False  # that a rule may speak of
         self.scanned = 0  #: rows taken in so far
         self._names_changed = False
         self._effects: dict[str, str] = {}
@@ -38,11 +41,14 @@ class SessionFacts:
         self.device.update(self.session, stop)
         self._names_changed |= self.coverage.update(self.session, stop)
         self.gpu.update(self.session, stop)
+        self._news |= self._gatherer.update(self.session, stop)
         self.scanned = stop
 
     def judge(self) -> None:
         """What the names that were not answered do, from what has been taken in; and have causes sought."""
         self.diagnosis.start()
+        if self.scanned == len(self.session.calls) and self.diagnosis.offer(self.session, self._news):
+            self._news = False
         if not self._names_changed:
             return
         self._names_changed = False
