@@ -25,7 +25,7 @@ from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
 from workbench.views.items import ItemKind, Pseudo, out_word, string_of, words_of
 from workbench.views.log import numbered_lines, of_run
 from workbench.views.summary import GpuMode, GpuModeTracker
-from workbench.views.tally import distinct
+from workbench.views.tally import distinct, last_of_each
 
 if TYPE_CHECKING:
     from sessions import InFlight, Process, Session
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 BATCH = 1 << 17
 _SIZE = 1 << 16
-_THREADS = 1 << 20
 KEPT_FIRST, KEPT_LAST = 64, 16
 """So many calls of each function, process and outcome are kept."""
 SAID_FIRST, SAID_LAST = 64, 16
@@ -500,7 +499,8 @@ class Gatherer:
         wanted |= failed & (function < FIRST_PSEUDO_FUNCTION) & ~lookups
         wanted |= columns["duration"] > SLOW_NS
         attributes = np.flatnonzero(function == self._attribute)
-        wanted[attributes] |= np.isin(columns["arg1"][attributes], list(ATTRIBUTES.values()))
+        if len(attributes):
+            wanted[attributes] |= np.isin(columns["arg1"][attributes], list(ATTRIBUTES.values()))
         unreturned = (flags & UNRETURNED) != 0
         several = np.flatnonzero(here & wanted & ~unreturned)
         keys = (process[several].astype(np.int64) << 16) | function[several]
@@ -538,26 +538,19 @@ class Gatherer:
         ]
 
     def _note_last(self, columns: Columns, mask: npt.NDArray[np.bool_], start: int) -> None:
-        rows = np.flatnonzero(mask)
-        process, thread = columns["process"][rows], columns["thread"][rows]
-        last = np.full(_SIZE, -1, np.int64)
-        last[process] = rows  # of equal places the last one stays
-        for number in np.flatnonzero(last >= 0).tolist():
-            self._last_rows[number] = start + int(last[number])
-        # Thread ids of one machine rarely agree in their low bits; a clash costs one of them an update.
-        spot = thread.astype(np.int64) % _THREADS
-        if len(rows) < 4096:
-            newest = dict(zip(spot.tolist(), rows.tolist(), strict=True)).values()
-        else:
-            table = np.full(_THREADS, -1, np.int32)
-            table[spot] = rows
-            newest = table[table >= 0].tolist()
-        for row in newest:
-            key = int(columns["process"][row]), int(columns["thread"][row])
-            self._last_by_thread[key] = start + row
+        rows = None if mask.all() else np.flatnonzero(mask)
+        process, thread = columns["process"], columns["thread"]
+        if rows is not None:
+            process, thread = process[rows], thread[rows]
+        keys = (process.astype(np.uint64) << np.uint64(32)) | thread.astype(np.uint64)
+        for key, place in sorted(last_of_each(keys), key=lambda each: each[1]):
+            row = start + (place if rows is None else int(rows[place]))
+            self._last_rows[key >> 32] = self._last_by_thread[key >> 32, key & 0xFFFFFFFF] = row
 
     def _count_lookups(self, columns: Columns, mask: npt.NDArray[np.bool_], start: int) -> None:
         rows = np.flatnonzero(mask)
+        if not len(rows):
+            return
         process = columns["process"][rows].astype(np.int64)
         bad = columns["result"][rows] != 0
         for number in np.unique(process).tolist():

@@ -17,13 +17,18 @@ def distinct(numbers: npt.NDArray[Any]) -> list[int]:
     return [] if not len(numbers) else np.flatnonzero(np.bincount(numbers)).tolist()
 
 
+def _places(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
+    """A place below _PLACES for each value, by its hash."""
+    with np.errstate(over="ignore"):
+        return ((values * _FACTOR) >> _SHIFT).astype(np.intp)
+
+
 def tally(values: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
     """(value, how often) for each different value; quick where they are few, as handles are.
 
-    Each value goes to a place by its hash; one whose place another has taken is counted by sorting.
+    One whose place another has taken is counted by sorting.
     """
-    with np.errstate(over="ignore"):
-        places = ((values * _FACTOR) >> _SHIFT).astype(np.intp)
+    places = _places(values)
     taken = np.zeros(_PLACES, np.uint64)
     taken[places] = values
     mine = taken[places] == values
@@ -34,4 +39,18 @@ def tally(values: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
     if len(others):
         rest, times = np.unique(others, return_counts=True)
         found += zip(rest.tolist(), times.tolist(), strict=True)
+    return found
+
+
+def last_of_each(values: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
+    """(value, where it stands last) for each different value; quick where they are few, as threads are."""
+    places = _places(values)
+    last = np.full(_PLACES, -1, np.int64)
+    last[places] = np.arange(len(values))  # of equal places the last one stays
+    others = np.flatnonzero(values[last[places]] != values)
+    rows = last[last >= 0]
+    found = list(zip(values[rows].tolist(), rows.tolist(), strict=True))
+    if len(others):
+        rest, first = np.unique(values[others[::-1]], return_index=True)
+        found += zip(rest.tolist(), others[::-1][first].tolist(), strict=True)
     return found
