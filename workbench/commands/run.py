@@ -89,12 +89,21 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(report, indent=1))
     else:
         _say(f"shimbench: recorded in {loop.session_dir}")
+    for warning in _wrong_libraries(loop.session_dir):
+        _say(f"shimbench: warning: {warning}")
     if outcome.timed_out:
         _say(f"shimbench: the target was still running after {options.timeout:g} s and was ended")
     if unmet:
         _say(f"shimbench: expected GPU mode, found: {mode}")
         return EXPECTATION_STATUS
     return status
+
+
+def _wrong_libraries(session_dir: Path) -> list[str]:
+    from sessions import open_session
+    from workbench.views.mapped import wrong_libraries
+
+    return [wrong.text for wrong in wrong_libraries(open_session(session_dir))]
 
 
 def _summary(session_dir: Path) -> dict[str, Any]:

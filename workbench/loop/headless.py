@@ -82,6 +82,8 @@ async def run_once(
         if event.kind == "problem":
             problems.append(event.text)
             say(event.text)
+        elif event.kind == "target":
+            say(event.text)
         elif event.kind == "build-output":
             say(event.text.rstrip("\n"))
         elif event.kind == "build-finished" and not event.fields["ok"]:

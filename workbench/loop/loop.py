@@ -72,6 +72,7 @@ class Loop:
         """the newest good build; the next run maps it"""
         self.notice = ""
         """what is to be said at the start: that a session goes on, or that one runs on alone"""
+        self._describe = target.describe
         self._tap = tap
         self._watch = watch
         self._attach = attach and session_dir is None
@@ -411,6 +412,7 @@ class Loop:
             program = str(build.host) if build.host else words[0]
             await self._host.ensure((program, *words[1:]), run)
         environment = await preparing
+        await self._describe_target()
         self._record(
             "run",
             run=run,
@@ -446,14 +448,33 @@ class Loop:
         self._emit("run-ended", str(rung), run=run, status=0 if good else 1)
         self._run_ended.set()
 
+    async def _describe_target(self) -> None:
+        """What is installed of a program we know, told once, before it first runs."""
+        describe, self._describe = self._describe, None
+        if describe is None:
+            return
+        found = await asyncio.to_thread(describe)
+        self._record("target", **found.as_json())
+        for line in found.lines():
+            self._emit("target", line)
+
     def _environment(self, build: StoredBuild, run: int) -> dict[str, str]:
         directory = self.session_dir / "runs" / str(run)
+        originals = {path.resolve(): soname for soname, path in self.config.shim.libraries.items()}
 
         def add_libraries(inherited: Mapping[str, str]) -> Mapping[str, str]:
             if not self._tap:
-                return make_bare_directory(directory, build.libraries, inherited)
-            socket = self.collector.socket_path
-            return make_run_directory(directory, native.paths(), build.libraries, socket, inherited=inherited)
+                preload = self.target.preload
+                return make_bare_directory(directory, build.libraries, inherited, preload, originals)
+            return make_run_directory(
+                directory,
+                native.paths(),
+                build.libraries,
+                self.collector.socket_path,
+                inherited=inherited,
+                preload_too=self.target.preload,
+                originals=originals,
+            )
 
         own = {**self.target.env, **(self._host.environment if self.config.host.run else {})}
         return target_environment(os.environ, own, self._mark(run), add_libraries)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
 
 from workbench.tap.stamp import NotLoadableError, StampReport, stamp
 
@@ -31,13 +36,17 @@ def make_run_directory(
     tee: bool = True,
     inherited: Mapping[str, str] | None = None,
     reports: dict[str, StampReport] | None = None,
+    preload_too: Collection[str] = (),
+    originals: Mapping[Path, str] | None = None,
 ) -> dict[str, str]:
     """Fills ``run_dir`` and returns what a target's environment gets: LD_LIBRARY_PATH and LD_PRELOAD, put
-    before the values of ``inherited`` (the environment the target would have had).
+    before the values of ``inherited`` (the environment the target would have had). What LD_PRELOAD there
+    names of ``libraries`` is replaced by ours, one for one.
 
     ``libraries`` maps sonames to absolute paths. What stands in ``TAPPED`` gets a tap, anything else a link.
     A shim that no loader would take is linked bare, so that it fails as it would. ``reports`` receives what
-    each tap exports.
+    each tap exports. ``preload_too``: sonames to be given by LD_PRELOAD beside the path.
+    ``originals``: files that are one of ``libraries`` under another name, resolved, with its soname.
     """
     tap, lib = run_dir / "tap", run_dir / "lib"
     tap.mkdir(parents=True, exist_ok=True)
@@ -46,25 +55,32 @@ def make_run_directory(
         shutil.copy2(native_paths.tap / name, tap / name)
     conf = [f"socket={socket}", f"tee={int(tee)}"]
     preload = [tap / "libshimbench-preload.so"]
+    preload += [_folder(name, tap, lib) / name for name in libraries if name in preload_too]
     for soname, path in libraries.items():
         if soname in TAPPED and _place_tap(tap, native_paths.tap, soname, path, reports):
             conf.append(f"shim.{soname}={path}")
             continue
-        link = (tap if soname in TAPPED else lib) / soname
+        link = _folder(soname, tap, lib) / soname
         link.unlink(missing_ok=True)
         link.symlink_to(path)
-        if soname.startswith(PRELOADED):
+        if soname.startswith(PRELOADED) and link not in preload:
             preload.append(link)
     (tap / "shimbench.conf").write_text("\n".join(conf) + "\n")
     inherited = inherited or {}
     return {
         "LD_LIBRARY_PATH": _joined([tap, lib], inherited.get("LD_LIBRARY_PATH")),
-        "LD_PRELOAD": _joined(preload, inherited.get("LD_PRELOAD")),
+        "LD_PRELOAD": _preloads(
+            preload, inherited, {name: _folder(name, tap, lib) / name for name in libraries}, originals or {}
+        ),
     }
 
 
 def make_bare_directory(
-    run_dir: Path, libraries: Mapping[str, Path], inherited: Mapping[str, str] | None = None
+    run_dir: Path,
+    libraries: Mapping[str, Path],
+    inherited: Mapping[str, str] | None = None,
+    preload_too: Collection[str] = (),
+    originals: Mapping[Path, str] | None = None,
 ) -> dict[str, str]:
     """The same without any of ours (``--no-tap``): links to the libraries, and what leads to them."""
     lib = run_dir / "lib"
@@ -74,12 +90,14 @@ def make_bare_directory(
         link = lib / soname
         link.unlink(missing_ok=True)
         link.symlink_to(path)
-        if soname.startswith(PRELOADED):
+        if soname.startswith(PRELOADED) or soname in preload_too:
             preload.append(link)
     inherited = inherited or {}
     environment = {"LD_LIBRARY_PATH": _joined([lib], inherited.get("LD_LIBRARY_PATH"))}
-    if preload:
-        environment["LD_PRELOAD"] = _joined(preload, inherited.get("LD_PRELOAD"))
+    if preload or inherited.get("LD_PRELOAD"):
+        environment["LD_PRELOAD"] = _preloads(
+            preload, inherited, {name: lib / name for name in libraries}, originals or {}
+        )
     return environment
 
 
@@ -97,3 +115,39 @@ def _place_tap(
 
 def _joined(paths: list[Path], inherited: str | None) -> str:
     return ":".join([*map(str, paths), *([inherited] if inherited else [])])
+
+
+def _folder(soname: str, tap: Path, lib: Path) -> Path:
+    return tap if soname in TAPPED else lib
+
+
+def _preloads(
+    ours: list[Path],
+    inherited: Mapping[str, str],
+    provided: Mapping[str, Path],
+    originals: Mapping[Path, str],
+) -> str:
+    """Ours, then what was preloaded anyway, where each library that we give in its stead is replaced."""
+    words = [str(path) for path in ours]
+    for entry in re.split(r"[:\s]+", inherited.get("LD_PRELOAD", "")):
+        if not entry:
+            continue
+        path = Path(entry)
+        instead = provided.get(originals.get(path.resolve()) or _soname(path))
+        word = entry if instead is None else str(instead)
+        if word not in words:
+            words.append(word)
+    return ":".join(words)
+
+
+def _soname(path: Path) -> str:
+    """What a library calls itself; its file's name when it can't be read."""
+    try:
+        with path.open("rb") as stream:
+            for section in ELFFile(stream).iter_sections():
+                if isinstance(section, DynamicSection):
+                    for tag in section.iter_tags("DT_SONAME"):
+                        return str(vars(tag)["soname"])
+    except (OSError, ELFError):
+        pass
+    return path.name

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.config import Config
 from workbench.errors import UsageError
 from workbench.target import ollama
+from workbench.target.installation import Installation, inspect, library_folder, placed_libraries
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class Target:
     cwd: Path = field(default_factory=Path.cwd)
     url: str | None = None
     """where it answers HTTP, if it is a server we know"""
+    describe: Callable[[], Installation] | None = None
+    """looks at what is installed, if it is a program we know; takes a second"""
+    preload: frozenset[str] = frozenset()
+    """sonames that lie in folders of its own, searched before any path we can set: ours go by LD_PRELOAD"""
 
     @property
     def title(self) -> str:
@@ -43,17 +48,32 @@ def find_target(
     if words is None:
         raise UsageError(
             "nothing to run: no command after --, no [target] in shimbench.toml, and no ollama on PATH. "
-            "`shimbench demo` needs none of them"
+            "Install Ollama (https://ollama.com/download), name a program (`shimbench -- COMMAND ...`), "
+            "write a shimbench.toml (`shimbench init`), or try `shimbench demo`, which needs none of them"
         )
     program = find_program(words[0], config.directory, environ)
     if program is None:
         raise UsageError(f"{words[0]}: no such program, neither in {config.directory} nor on PATH")
     own: dict[str, str] = dict(config.target.env)
-    url = None
-    if ollama.is_server(words):
-        own = {**ollama.server_environment({**environ, **own}, home), **own}
-        url = ollama.server_url({**environ, **own})
-    return Target((program, *words[1:]), own, config.directory, url)
+    argv = (program, *words[1:])
+    if not ollama.is_server(words):
+        return Target(argv, own, config.directory)
+    own = {**ollama.server_environment({**environ, **own}, home), **own}
+    url = ollama.server_url({**environ, **own})
+    path, whole = Path(program), {**environ, **own}
+    placed = placed_libraries(library_folder(path, config.directory))
+    return Target(
+        argv,
+        own,
+        config.directory,
+        url,
+        describe=lambda: inspect(path, config.directory, whole),
+        preload=frozenset(soname for soname in config.shim.libraries if _lies_among(soname, placed)),
+    )
+
+
+def _lies_among(soname: str, paths: Sequence[Path]) -> bool:
+    return any(path.name == soname for path in paths)
 
 
 def find_program(name: str, directory: Path, environ: Mapping[str, str]) -> str | None:

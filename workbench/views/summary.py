@@ -14,6 +14,7 @@ from workbench.target.roles import role_of
 from workbench.views.coverage import Coverage
 from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
 from workbench.views.log import numbered_lines, of_run
+from workbench.views.mapped import wrong_libraries
 
 if TYPE_CHECKING:
     from sessions import Process, Session
@@ -292,7 +293,7 @@ def summarize(session: Session) -> dict[str, Any]:
 
     runs, processes (with how they ended), calls and what else is recorded (tally()), lost,
     calls_by_function, errors, symbols (asked, answered, missing: of the newest run), in_flight,
-    gpu_mode with its evidence.
+    wrong_libraries (mapped instead of those of the run), gpu_mode with its evidence.
     """
     coverage = Coverage()
     coverage.update(session)
@@ -343,6 +344,7 @@ def summarize(session: Session) -> dict[str, Any]:
             }
             for call in session.in_flight()
         ],
+        "wrong_libraries": [wrong.as_json() for wrong in wrong_libraries(session)],
         "gpu_mode": mode.mode,
         "gpu_mode_evidence": [asdict(piece) for piece in mode.evidence],
     }

@@ -32,6 +32,7 @@ from workbench.target.roles import (
     role_of,
 )
 from workbench.views.log import numbered_lines
+from workbench.views.mapped import WrongLibrary, wrong_libraries
 
 if TYPE_CHECKING:
     from sessions import Line, Process, Session
@@ -128,6 +129,7 @@ class Timeline:
     passes: tuple[Pass, ...] = ()
     others: tuple[Bar, ...] = ()  #: the server, and what is of no pass, by their start
     verdict: Saying | None = None  #: what the server found: its newest `inference compute` line
+    wrong: tuple[WrongLibrary, ...] = ()  #: libraries that are not those of the run
 
     @property
     def bars(self) -> list[Bar]:
@@ -360,6 +362,7 @@ class _Assembly:
             passes=tuple(self._pass(*group) for group in groups),
             others=tuple(others),
             verdict=self.told.verdict,
+            wrong=tuple(wrong_libraries(self.session, self.run)),
         )
 
     def _parent(self, process: Process) -> Process | None:
@@ -561,4 +564,5 @@ def as_json(timeline: Timeline) -> dict[str, Any]:
         ],
         "others": [bar(each) for each in timeline.others],
         "verdict": saying(timeline.verdict),
+        "wrong_libraries": [each.as_json() for each in timeline.wrong],
     }
