@@ -16,7 +16,9 @@ import pytest
 from conftest import PATIENCE_SECONDS, Consumer, Recorder, wait_until
 
 from sessions import Session, open_session
+from workbench.native import NativePaths
 from workbench.target.roles import Role
+from workbench.views.mapped import wrong_libraries
 from workbench.views.summary import gpu_mode
 from workbench.views.timeline import Timeline, timeline_of
 
@@ -43,6 +45,25 @@ def record(
         return open_session(made[version])
 
     return of_version
+
+
+def test_a_driver_in_ollamas_own_folder_does_not_come_before_the_tap(
+    llama_13: Consumer, tiny_model: Path, tmp_path: Path, native_paths: NativePaths
+) -> None:
+    """Its folders stand before the user's in LD_LIBRARY_PATH; what is preloaded comes before all."""
+    ollama = install(tmp_path / "installed", llama_13.libraries, llama_13.cudart, "0.33.0")
+    placed = tmp_path / "installed" / "lib" / "ollama" / "cuda_v13" / "libcuda.so.1"
+    placed.write_bytes((native_paths.lib / "libcuda.so.1").read_bytes())
+    session = open_session(_record(tmp_path, ollama, tiny_model))
+    told = next(event for event in session.events if event.kind == "target").fields
+    assert any(str(placed) in warning for warning in told["warnings"])
+    assert told["version"] == "0.33.0" and told["backends"][0]["runtime"] == [13, 0]
+    assert wrong_libraries(session) == []
+    timeline = timeline_of(session)
+    # Preloaded, it is in the server and in what it starts, and still recorded as before.
+    killed = [bar for bar in timeline.bars if bar.role is Role.BOOTSTRAP]
+    assert [bar.calls for bar in killed] == [CALLS_TO_A_FOUND_DEVICE] * 3
+    assert gpu_mode(session).mode == "gpu" and session.lost == 0
 
 
 def _record(folder: Path, ollama: Path, model: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What is known of an Ollama before it runs: version, generation, folders, backends, without asking a server."""
+"""What is known of an Ollama before it runs, without asking any server: version, folders, backends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.config import Config
+from workbench.config import Config, ShimConfig
 from workbench.errors import ShimbenchError
 from workbench.target.command import find_target
 from workbench.target.cuda_library import read_cuda_library
@@ -163,9 +163,10 @@ def test_a_driver_in_ollamas_own_folder_is_seen_and_ours_preloaded(tmp_path: Pat
     (folder / "cuda_v13" / "libcuda.so.1").touch()
     assert placed_libraries(folder) == [folder / "cuda_v13" / "libcuda.so.1"]
     environ = {"PATH": f"{program.parent}:/usr/bin:/bin"}
-    config = Config(tmp_path)
+    shim = ShimConfig(libraries={"libcuda.so.1": tmp_path / "a.so", "libnvidia-ml.so.1": tmp_path / "b.so"})
+    config = Config(tmp_path, shim=shim)
     target = find_target(config, [], tmp_path / "home", environ)
-    assert target.preload == ({"libcuda.so.1"} & set(config.shim.libraries))
+    assert target.preload == {"libcuda.so.1"}
     found = inspect(program, tmp_path, environ)
     assert found.version == "0.33.0" and found.era == ">=0.30"
     assert [backend.architectures for backend in found.backends] == [(86, 120)]
