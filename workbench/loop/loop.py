@@ -27,7 +27,7 @@ from workbench.loop.crashes import FAULTS, record_crashes
 from workbench.loop.drive import Driver, driver_event
 from workbench.loop.first_call import first_call_ns
 from workbench.loop.host import HostForwarder
-from workbench.loop.launch import end_strays, stop_target, target_environment
+from workbench.loop.launch import Scouted, end_strays, scout, stop_target, target_environment
 from workbench.loop.logs import LogFollower
 from workbench.loop.processes import CollectorSpawner, Exit
 from workbench.loop.status import HostStatus, LoopEvent, LoopStatus, TargetStatus
@@ -83,6 +83,7 @@ class Loop:
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
         self._building: asyncio.Task[BuildReport] | None = None
+        self._scouting: asyncio.Task[Scouted] | None = None
         self._saved: Saved | None = None
         self._pid: int | None = None
         self._ending_reason = "by itself"
@@ -312,6 +313,9 @@ class Loop:
             self._set(shim=replace(self.status.shim, progress=progress_of("".join(output[-20:]))))
             self._emit("build-output", text, number=number)
 
+        if self._pid is not None:
+            look = asyncio.to_thread(scout, self._pid, self._mark(self.status.run))
+            self._scouting = asyncio.create_task(look)
         self._building = asyncio.create_task(
             run_build(
                 self._spawner, command, self.config.directory, number, self.session_dir / "builds", on_output
@@ -335,6 +339,7 @@ class Loop:
                 self.status.shim, state="failed", progress=None, errors=max(1, len(report.errors))
             )
             self._set(shim=failed)
+            self._scouting = None
             self._tell_build(report)
             if not self.running:
                 self._run_ended.set()
@@ -402,6 +407,7 @@ class Loop:
         build, run = self.current, self.status.run + 1
         preparing = asyncio.create_task(asyncio.to_thread(self._environment, build, run))
         await self._end_run(reason)
+        self._scouting = None
         self._run_ended.clear()
         self.last_exit = None
         self.driver.begin(run)
@@ -495,7 +501,9 @@ class Loop:
         pid, run = self._pid, self.status.run
         self._set(target=replace(self.status.target, state="stopping"))
         self._ending_reason = reason
-        exit_ = await stop_target(self._spawner, pid, self._mark(run))
+        scouting, self._scouting = self._scouting, None
+        scouted = await scouting if scouting is not None else None
+        exit_ = await stop_target(self._spawner, pid, self._mark(run), scouted=scouted)
         self._ended(pid, run, exit_)
 
     async def _await_end(self, pid: int, run: int) -> None:

@@ -23,9 +23,13 @@ from watchdog.observers import Observer
 DEBOUNCE_SECONDS = 0.05
 """Silence that ends a burst. Part of what we add to an edit, so no longer than editors need."""
 
+WRITTEN_SECONDS = 0.02
+"""Silence that is enough after a file was closed or renamed into place: it is whole."""
+
 NEVER_WATCHED = (".git/", ".shimbench/", "__pycache__/", "*~", ".*.sw?", "4913", "#*#", ".#*")
 """Besides .gitignore: editors' temporary files and our own."""
 
+_WHOLE_EVENTS = frozenset({"closed", "moved"})
 _TELLING_EVENTS = frozenset({"created", "modified", "moved", "deleted", "closed"})
 
 
@@ -133,14 +137,14 @@ class SourceWatcher:
             if event.event_type != "modified":  # "modified" only repeats what its entries say
                 self._post(paths, True, moment)
         elif wanted := [path for path in paths if self.files.matches(path)]:
-            self._post(wanted, False, moment)
+            self._post(wanted, False, moment, event.event_type in _WHOLE_EVENTS)
 
-    def _post(self, paths: list[Path], directory: bool, moment: int) -> None:
+    def _post(self, paths: list[Path], directory: bool, moment: int, whole: bool = False) -> None:
         assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the asyncio loop is closed: nobody wants to know
-            self._loop.call_soon_threadsafe(self._hint, paths, directory, moment)
+            self._loop.call_soon_threadsafe(self._hint, paths, directory, moment, whole)
 
-    def _hint(self, paths: list[Path], directory: bool, moment: int) -> None:
+    def _hint(self, paths: list[Path], directory: bool, moment: int, whole: bool) -> None:
         if directory:
             self._watch_directories()
             self._watched = {path for path in self._watched if path.is_dir()}
@@ -151,7 +155,9 @@ class SourceWatcher:
         if self._timer is not None:
             self._timer.cancel()
         assert self._loop is not None
-        self._timer = self._loop.call_later(self._debounce, self._flush)
+        self._timer = self._loop.call_later(
+            min(self._debounce, WRITTEN_SECONDS) if whole else self._debounce, self._flush
+        )
 
     def _flush(self) -> None:
         first, touched = self._first, self._touched
