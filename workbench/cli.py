@@ -27,6 +27,7 @@ COMMANDS = {
     "build": "run the build command and keep what it made",
     "doctor": "check what shimbench needs here",
     "deploy": "put the built libraries into a folder, and prove that the loader finds them there",
+    "systemd": "run a systemd unit, as ollama.service, under the shim, recorded, and take it back",
     "host": "run the forwarder alone",
     "sessions": "list the recorded sessions",
 }

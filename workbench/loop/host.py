@@ -19,6 +19,7 @@ from typing import Any
 from workbench.loop.processes import Exit, Spawner, stop_group
 from workbench.loop.status import HostStatus
 
+STATE_NAME = "host-state.jsonl"
 SOCKET_VARIABLE = "SHIMBENCH_HOST"
 STATE_VARIABLE = "SHIMBENCH_HOST_STATE"
 
@@ -43,7 +44,7 @@ class HostForwarder:
         self._spawner = spawner
         self._directory = directory
         self.socket_path = socket_path or _socket_path(runtime)
-        self.state_path = runtime / "host-state.jsonl"
+        self.state_path = runtime / STATE_NAME
         self._on_status = on_status
         self._on_state = on_state
         self._argv: tuple[str, ...] = ()

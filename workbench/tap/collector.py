@@ -6,6 +6,7 @@ session, so both outlive a crash of the workbench, which then attaches again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal as signals
@@ -112,11 +113,16 @@ class Collector:
         program: Path | None = None,
         idle_exit: bool = True,
         tool: str = "0.1.0",
+        sockets: Path | None = None,
+        user: int | None = None,
+        run: int | None = None,
     ) -> Collector:
         """Make a session in `directory` and wait until targets can register.
 
         `program` is the collector's binary (else the built one). With `idle_exit` it ends by itself
-        once the workbench is gone and no target runs. CollectorError with its own words otherwise.
+        once the workbench is gone and no target runs. `sockets` is an existing folder for its sockets,
+        `user` whose processes may register besides our own, and `run` the number of the run to which
+        processes belong that were not started here. CollectorError with its own words otherwise.
         """
         if program is None:
             from workbench import native
@@ -129,7 +135,14 @@ class Collector:
             command += ["--schema", str(model)]
         if idle_exit:
             command.append("--idle-exit")
-        if len(os.fsencode(directory / "collector.sock")) > _LONGEST_SOCKET_PATH:
+        if user is not None:
+            command += ["--user", str(user)]
+        if run is not None:
+            command += ["--run", str(run)]
+        if sockets is not None:
+            (directory / "sockets").write_text(f"{sockets}\n")
+            command += ["--sockets", str(sockets)]
+        elif len(os.fsencode(directory / "collector.sock")) > _LONGEST_SOCKET_PATH:
             base = os.environ.get("XDG_RUNTIME_DIR")
             sockets = Path(
                 tempfile.mkdtemp(prefix="shimbench-", dir=base if base and len(base) < 60 else "/tmp")
@@ -254,7 +267,8 @@ class Collector:
         for name in ("collector.sock", "control.sock"):
             (self._sockets / name).unlink(missing_ok=True)
         if self._sockets != self.directory:
-            self._sockets.rmdir()
+            with contextlib.suppress(OSError):  # it was given to us, and others use it as well
+                self._sockets.rmdir()
             (self.directory / "sockets").unlink(missing_ok=True)
 
     def _ask(self, *fields: str | bytes) -> str:

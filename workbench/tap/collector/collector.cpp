@@ -113,6 +113,10 @@ Collector::Collector(const Options &options)
                [this](std::string_view verb, Fields fields) { return answer(verb, fields); }) {
     loop_.add(signals_.get(), EPOLLIN, [this](uint32_t) { take_signals(); });
     loop_.add(listener_.get(), EPOLLIN, [this](uint32_t) { accept_target(); });
+    last_run_ = options_.run;
+    std::string path = options_.sockets / "collector.sock";
+    if (options_.user >= 0 && chown(path.c_str(), static_cast<uid_t>(options_.user), gid_t(-1)) != 0)
+        session::throw_errno(path);
 }
 
 void Collector::take_signals() {
@@ -225,12 +229,11 @@ std::string Collector::log_line(Fields fields) {
     auto role = role_named(role_text);
     if (stream == kStreams.end() || !role)
         return failed("no such stream or role: " + std::string(stream_text) + ", " + std::string(role_text));
-    Line line{writer_.now(),
-              static_cast<uint32_t>(fields.number()),
-              -1,
-              static_cast<LogStream>(stream - kStreams.begin()),
-              *role,
-              false};
+    auto pid = static_cast<uint32_t>(fields.number());
+    const Image *image = living(pid);
+    Line line{
+        writer_.now(), pid,  image ? image->index : -1, static_cast<LogStream>(stream - kStreams.begin()),
+        *role,         false};
     std::string_view text = fields.rest();
     line.torn = !text.ends_with('\n');
     drain_regions();

@@ -26,6 +26,8 @@ struct Options {
     std::filesystem::path sockets; // where the two sockets lie; the session unless its path is too long
     std::string model;             // JSON
     std::string tool = "unknown";
+    long user = -1;         // whose processes may register, besides our own; -1 nobody else's
+    int run = 0;            // of processes that were not started here
     bool idle_exit = false; // end once there is no client and no target any more
 };
 

@@ -57,13 +57,13 @@ Descriptor listen_at(const std::string &directory, const std::string &name, int 
     return socket;
 }
 
-bool same_user(int socket, int &pid) {
+bool known_user(int socket, int &pid, long other) {
     ucred peer{};
     socklen_t size = sizeof peer;
     if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
         return false;
     pid = peer.pid;
-    return peer.uid == geteuid();
+    return peer.uid == geteuid() || (other >= 0 && peer.uid == static_cast<uid_t>(other));
 }
 
 Control::Control(EventLoop &loop, const std::string &directory, Answer answer)
@@ -74,7 +74,7 @@ Control::Control(EventLoop &loop, const std::string &directory, Answer answer)
 void Control::accept() {
     Descriptor socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     int pid = 0;
-    if (!socket || !same_user(socket.get(), pid))
+    if (!socket || !known_user(socket.get(), pid))
         return;
     had_clients_ = true;
     clients_.emplace_back();

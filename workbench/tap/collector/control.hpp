@@ -28,7 +28,8 @@ class Fields {
 // A listening AF_UNIX socket of this user only; the path may be as long as a path may be.
 session::Descriptor listen_at(const std::string &directory, const std::string &name, int type);
 // True when the other end runs as the same user.
-bool same_user(int socket, int &pid);
+// Is the peer a process of ours, or of `other` (a user's number, -1 nobody)? Its pid.
+bool known_user(int socket, int &pid, long other = -1);
 
 class Control {
   public:

@@ -1,9 +1,11 @@
-// shimbench-collector SESSION_DIR [--schema model.json] [--sockets DIR] [--tool VERSION] [--idle-exit]
+// shimbench-collector SESSION_DIR [--schema model.json] [--sockets DIR] [--tool VERSION] [--user UID]
+//                     [--run N] [--idle-exit]
 //
 // Prints "ready" once targets and the workbench can connect. The workbench starts it (collector.py).
 #include "collector.hpp"
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -15,6 +17,15 @@
 namespace {
 
 using shimbench::collector::Options;
+
+bool number(const char *text, long &value) {
+    const char *end = text + std::strlen(text);
+    auto [rest, error] = std::from_chars(text, end, value);
+    if (error == std::errc() && rest == end && value >= 0)
+        return true;
+    std::fprintf(stderr, "shimbench-collector: %s is no number\n", text);
+    return false;
+}
 
 bool parse(int argc, char **argv, Options &options) {
     for (int i = 1; i < argc; i++) {
@@ -31,6 +42,14 @@ bool parse(int argc, char **argv, Options &options) {
             options.sockets = argv[++i];
         } else if (argument == "--tool" && valued) {
             options.tool = argv[++i];
+        } else if (argument == "--user" && valued) {
+            if (!number(argv[++i], options.user))
+                return false;
+        } else if (argument == "--run" && valued) {
+            long run = 0;
+            if (!number(argv[++i], run))
+                return false;
+            options.run = static_cast<int>(run);
         } else if (argument == "--idle-exit") {
             options.idle_exit = true;
         } else if (options.session.empty() && !argument.starts_with("-")) {
@@ -42,7 +61,7 @@ bool parse(int argc, char **argv, Options &options) {
     }
     if (options.session.empty()) {
         std::fputs("usage: shimbench-collector SESSION_DIR [--schema model.json] [--sockets DIR] "
-                   "[--tool VERSION] [--idle-exit]\n",
+                   "[--tool VERSION] [--user UID] [--run N] [--idle-exit]\n",
                    stderr);
         return false;
     }

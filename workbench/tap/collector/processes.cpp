@@ -107,7 +107,8 @@ void Collector::read_hello(int fd, std::shared_ptr<Descriptor> socket) {
     std::vector<Descriptor> fds;
     int pid = 0;
     loop_.remove(fd);
-    if (receive_hello(fd, hello, fds) && hello.kind == TAP_HELLO && same_user(fd, pid) && !fds.empty())
+    if (receive_hello(fd, hello, fds) && hello.kind == TAP_HELLO && known_user(fd, pid, options_.user) &&
+        !fds.empty())
         welcome(std::move(*socket), static_cast<uint32_t>(pid), hello, std::move(fds));
     // else it is closed, and the tap passes everything through
 }
