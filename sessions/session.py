@@ -116,7 +116,7 @@ class Session:
         return max((process.run for process in self.processes if process.role == "target"), default=-1)
 
     def in_flight(self) -> list[InFlight]:
-        """Calls under way. In a session nobody writes any more: those at its end."""
+        """Calls under way, of the processes read so far. Those at its end when nobody writes any more."""
         head_size, row_size = format.IN_FLIGHT_HEAD.itemsize, format.IN_FLIGHT_ROW.itemsize
         path = self._in_flight.path
         for _ in range(1000):
@@ -131,6 +131,8 @@ class Session:
         good = format.row_checks(rows, 0) == rows["check"] if len(rows) else np.empty(0, dtype=bool)
         if still and (not good.all() or len(rows) < count):
             raise SessionError(f"{path}: damaged")
+        # This file may be newer than the events that were read: its process comes with the next refresh.
+        good &= rows["process"] < len(self.processes)
         now = int(head["time"])
         return [
             InFlight(

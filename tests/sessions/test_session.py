@@ -168,6 +168,17 @@ def test_calls_in_flight_come_and_go(tmp_path: Path) -> None:
         assert session.in_flight() == []
 
 
+def test_a_call_in_flight_waits_until_its_process_was_read(tmp_path: Path) -> None:
+    with SessionBuilder(tmp_path / "s", MODEL) as builder:
+        session = builder.open()
+        newest = builder.process(["llama-server"])
+        builder.in_flight("cuInit", process=newest)
+        assert session.in_flight() == []
+        builder.publish()
+        session.refresh()
+        assert [call.process for call in session.in_flight()] == [newest]
+
+
 def test_asking_for_rows_that_are_not_there_is_an_index_error(tmp_path: Path) -> None:
     with SessionBuilder(tmp_path / "s", MODEL) as builder:
         builder.call("cuInit")
