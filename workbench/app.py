@@ -42,7 +42,7 @@ CORE_SHARE = 0.2  # of a core, which looking and painting should not exceed: els
 SLICE = 0.008  # seconds of taking in calls before keys get their turn
 MOST_AT_ONCE, LEAST_AT_ONCE = 1 << 16, 1 << 8  # calls taken in between looks at the clock
 VIEW_PERIOD = 0.25  # seconds between updates of the derived views, more when they are dear
-VIEW_SHARE = 8  # a view update that took t seconds is not repeated for this many t
+VIEW_SHARE = 8  # a view update that took t seconds of the processor is not repeated for this many t
 
 _TABS = ("coverage", "device", "inspect", "build", "processes", "timeline")
 _TITLES = {pane: Tab(str(number), "INSPECT" if pane == "inspect" else pane.upper(), pane)
@@ -79,6 +79,7 @@ class ShimbenchApp(App[None]):
         self.facts = SessionFacts(session)
         self.pane = "calls"
         self.tab = "coverage"
+        self._tab_shown = ""
         self.zoomed = False
         self._evidence_at = -1
         self._mode_at = -1
@@ -168,6 +169,9 @@ class ShimbenchApp(App[None]):
         self.query_one("#narrow-rule").display = single
         for pane in _TABS:
             self.query_one(f"#{pane}").display = pane == tab
+        if tab != self._tab_shown:
+            self._tab_shown = tab
+            self._show_tab()
         self._show_titles()
         self.call_after_refresh(self._show_header)
 
@@ -280,16 +284,18 @@ class ShimbenchApp(App[None]):
         due = now >= self._views_due
         if not behind or now >= self._shown_at + SLOWEST_FRAME:
             self._shown_at = now
-            calls.show(in_flight_too=due and (self.session.live or finished))
+            # Calls under way are asked for with the rest: one that has returned since must not stay.
+            calls.show(in_flight_too=self.session.live or finished)
             log.advance()
             if now >= self._header_due and self.session.live:
                 self._header_due = now + VIEW_PERIOD
                 self._show_header()
             if due and (self._views_stale or self.session.live):
                 self._views_stale = behind
+                spent = time.thread_time()
                 self._update_views()
-                took = time.monotonic() - now
-                self._views_due = now + max(VIEW_PERIOD, VIEW_SHARE * took)
+                spent = time.thread_time() - spent
+                self._views_due = now + max(VIEW_PERIOD, VIEW_SHARE * spent)
         if behind:
             return 0.001
         used, self._cpu_seconds = time.process_time() - self._cpu_seconds, time.process_time()
@@ -340,6 +346,14 @@ class ShimbenchApp(App[None]):
     def _update_views(self) -> None:
         self.facts.judge()
         self._take_marks()
+        self._show_tab()
+        self._explained = self.facts.diagnosis.report.explanation
+        self.why.show(walls_of(self._explained))
+        self._show_header()
+        self._show_titles()
+
+    def _show_tab(self) -> None:
+        """What the pane of the chosen tab knows by now."""
         if self.tab == "coverage":
             self.query_one(CoveragePane).show_rows()
         if self.tab == "device":
@@ -351,10 +365,6 @@ class ShimbenchApp(App[None]):
             self.query_one(ProcessesPane).show_rows()
         if self.tab == "timeline":
             self.query_one(TimelinePane).show_rows()
-        self._explained = self.facts.diagnosis.report.explanation
-        self.why.show(walls_of(self._explained))
-        self._show_header()
-        self._show_titles()
 
     def _show_header(self) -> None:
         if not self._whole:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from workbench.panes.actions import PANES, registry
 from workbench.panes.inspector import InspectorPane
 from workbench.panes.lines import LineView, parts_text
 from workbench.panes.overlays import Overlay
+from workbench.panes.processes import ProcessesPane
 
 SIZE = (120, 40)
 
@@ -43,6 +45,30 @@ async def test_a_call_in_flight_stands_last_with_its_age(broken: ShimbenchApp) -
         app = await shown(pilot)
         assert "cuStreamSynchronize" in texts(app.calls)[-1]
         assert "in flight 2.40 s" in texts(app.calls)[-1]
+
+
+async def test_a_call_that_returned_is_not_in_flight_however_dear_the_views_are(tmp_path: Path) -> None:
+    builder = scenario.write_working_run(tmp_path / "live")
+    builder.in_flight("cuInit", age=7_000_000)
+    async with ShimbenchApp(None, builder.open()).run_test(size=SIZE) as pilot:
+        app = await shown(pilot)
+        await until(pilot, lambda: "in flight" in texts(app.calls)[-1], "it is in flight")
+        app._views_due = math.inf
+        builder.in_flight(None)
+        builder.call("cuInit", args=(0,))
+        builder.publish()
+        await until(pilot, lambda: "in flight" not in texts(app.calls)[-1], "it has returned")
+    builder.finish()
+
+
+async def test_a_tab_shows_its_rows_when_it_is_opened_however_dear_the_views_are(
+    working: ShimbenchApp,
+) -> None:
+    async with working.run_test(size=SIZE) as pilot:
+        app = await shown(pilot)
+        app._views_due = math.inf
+        await pilot.press("6")
+        assert "run 1" in texts(app.query_one(ProcessesPane))[0]
 
 
 async def test_e_goes_to_the_fatal_lookup_past_the_harmless_ones(broken: ShimbenchApp) -> None:

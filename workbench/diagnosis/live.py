@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sessions import Session
 
 PERIOD = 0.25  # seconds between looks
-SHARE = 8  # a look that took t seconds is not repeated for this many t
+SHARE = 8  # a look that took t seconds of the processor is not repeated for this many t
 RULES_PERIOD = 1.0  # seconds between runs of the rules while calls are only growing older
 OLD_NS = 1_000_000_000  # a call under way for longer is worth a look
 
@@ -104,7 +104,7 @@ class LiveDiagnosis:
         look_seconds = rule_seconds = 0.0
         was_live = True
         while not self._stopped:
-            began = time.monotonic()
+            began, spent = time.monotonic(), time.thread_time()
             session.refresh()
             offered, facts, seen = self._offered, None, seen_of(session)
             if self._fed is None:
@@ -133,7 +133,7 @@ class LiveDiagnosis:
                 self._offered = None
             if not session.live and self._fed is None:
                 return
-            self._wake.wait(max(PERIOD, SHARE * (ended - began)))
+            self._wake.wait(max(PERIOD, SHARE * (time.thread_time() - spent)))
             self._wake.clear()
 
 
