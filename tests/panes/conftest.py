@@ -12,7 +12,7 @@ import scenario
 from textual.pilot import Pilot
 
 from sessions import Session, open_session
-from sessions.testing import library_path
+from sessions.writer import library_path
 from workbench import native
 from workbench.app import ShimbenchApp
 
