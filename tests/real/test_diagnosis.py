@@ -188,6 +188,20 @@ def test_no_rule_speaks_about_a_shim_that_passes_everything_on(
     assert done.report["diagnosis"] == []
 
 
+def test_a_shim_that_only_exports_lacks_the_variant_that_13_5_asks_for(
+    foreign_shim: ForeignShim,
+    cudart: Callable[[str], Path],
+    target_programs: Path,
+    recorder: Recorder,
+) -> None:
+    # Without cuGetProcAddress the runtime asks by dlsym for cuDeviceGetUuid_v2 itself: 13.0 goes on without
+    # it, 13.5 does not. The shim has cuDeviceGetUuid alone.
+    done = recorder.run(probe(target_programs, cudart, "13.5"), foreign_shim(EXCEPT=RESOLVING))
+    assert done.log[0].startswith("cudaGetDeviceCount: 3, initialization error")
+    found = first(done.report["diagnosis"])
+    assert "cuDeviceGetUuid_v2" in found["cause"]
+
+
 def test_no_rule_speaks_about_a_model_that_ran_on_our_own_shim(
     llama: Consumer, native_paths: NativePaths, tiny_model: Path, recorder: Recorder
 ) -> None:
@@ -197,8 +211,16 @@ def test_no_rule_speaks_about_a_model_that_ran_on_our_own_shim(
     assert done.report["diagnosis"] == []
 
 
-@pytest.mark.parametrize("version", ["12.4", "12.9", "13.0"])
-@pytest.mark.parametrize("variables", [{}, {"EXCEPT": "cuGetProcAddress cuGetProcAddress_v2"}])
+RESOLVING = "cuGetProcAddress cuGetProcAddress_v2"
+
+
+@pytest.mark.parametrize(
+    ("version", "variables"),
+    [
+        *((version, {}) for version in ("12.4", "12.9", "13.0", "13.5")),
+        *((version, {"EXCEPT": RESOLVING}) for version in ("12.4", "12.9", "13.0")),
+    ],
+)
 def test_no_rule_speaks_about_a_shim_that_works(
     variables: dict[str, object],
     version: str,
