@@ -23,13 +23,14 @@ from workbench.panes.facts import SessionFacts
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.header import Bar, HeaderLine, header_facts, stage_parts
 from workbench.panes.inspector import InspectorPane
+from workbench.panes.jumps import Jumps
 from workbench.panes.lines import LineView, TextLine
 from workbench.panes.log import LogPane
 from workbench.panes.palette import Commands
 from workbench.panes.processes import ProcessesPane
 from workbench.panes.prompt import KeyLine, Prompt
 from workbench.panes.timeline import TimelinePane
-from workbench.panes.why import Target, WhyPane, walls_of
+from workbench.panes.why import WhyPane, walls_of
 
 if TYPE_CHECKING:
     from sessions import Process, Session
@@ -81,8 +82,7 @@ class ShimbenchApp(App[None]):
         self.tab = "coverage"
         self._tab_shown = ""
         self.zoomed = False
-        self._evidence_at = -1
-        self._mode_at = -1
+        self.jumps = Jumps(self)
         self._views_due = 0.0
         self._header_due = 0.0
         self._events_read = 0
@@ -450,7 +450,7 @@ class ShimbenchApp(App[None]):
         if kind == "search" and not self.view.search(text):
             self.notify(f"nothing matches {text}", severity="warning")
         elif kind == "goto":
-            self.go_to_call(text)
+            self.jumps.to_call(text)
         elif kind == "note":
             self.mark(text)
         elif kind == "filter" and self.pane == "log":
@@ -470,17 +470,6 @@ class ShimbenchApp(App[None]):
             return False
         self._show_titles()
         return True
-
-    def go_to_call(self, text: str) -> None:
-        """Show a call by its number."""
-        number = text.replace(" ", "")
-        if not number.isdigit() or not 1 <= int(number) <= len(self.session.calls):
-            self.notify(
-                f"there is no call {text}: they go from 1 to {len(self.session.calls)}", severity="warning"
-            )
-            return
-        if self.calls.show_row(int(number) - 1, by_user=True):
-            self.show_pane("calls")
 
     def next_error(self, step: int) -> None:
         """Go to the next or previous failed call, at the end round to the other end."""
@@ -530,7 +519,7 @@ class ShimbenchApp(App[None]):
         elif isinstance(view, CoveragePane | ProcessesPane | DevicePane):
             view.toggle()
         elif isinstance(view, TimelinePane):
-            self.leave_timeline("log" if view.target("log") else "call")
+            self.jumps.from_timeline()
         elif isinstance(view, BuildPane):
             self.do("source.open")
 
@@ -611,56 +600,12 @@ class ShimbenchApp(App[None]):
 
     def on_why_pane_clicked(self, message: WhyPane.Clicked) -> None:
         """A click on a piece of evidence."""
-        self._go_to(message.target)
-
-    def jump_to_evidence(self) -> None:
-        """Where WHY's next sentence comes from."""
-        targets = self.why.targets
-        self._evidence_at = (self._evidence_at + 1) % len(targets)
-        self.why.turn_to(self._evidence_at)
-        self._go_to(targets[self._evidence_at])
-
-    def jump_to_mode(self) -> None:
-        """Where the header's GPU mode comes from: its next piece of evidence that lies in a call or line."""
-        pieces = [piece for piece in self.facts.gpu.mode.evidence if (piece.call, piece.log) != (None, None)]
-        if not pieces:
-            return
-        self._mode_at = (self._mode_at + 1) % len(pieces)
-        piece = pieces[self._mode_at]
-        if piece.call is not None:
-            self._go_to(Target("call", piece.call))
-        elif piece.log is not None:
-            self._go_to(Target("log", piece.log))
+        self.jumps.to(message.target)
 
     def on_bar_clicked(self, message: Bar.Clicked) -> None:
         """A click on the GPU mode shows where it comes from."""
         if message.bar.id == "stages":
             self.do("mode.jump")
-
-    def leave_timeline(self, kind: str) -> None:
-        """From a bar to the line that tells its result, or to its first call."""
-        target = self.query_one(TimelinePane).target(kind)
-        if target is None:
-            self.notify("nothing was recorded of it", severity="warning")
-        else:
-            self._go_to(target)
-
-    def _go_to(self, target: Target) -> None:
-        if target.kind == "call":
-            self.calls.show_row(target.number, by_user=True)
-            self.show_pane("calls")
-        elif target.kind == "log":
-            self.log_pane.show_number(target.number)
-            self.show_pane("log")
-        else:
-            self.show_pane("coverage")
-            self._view("coverage").search(f"\\b{target.name}\\b")
-
-    def show_call_of_line(self) -> None:
-        """From a log line to the call before it."""
-        number = self.log_pane.selected_number()
-        if number is not None:
-            self.go_to_call(str(max(self.session.log.line(number).after_call, 1)))
 
     # Stacks
 

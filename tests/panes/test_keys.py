@@ -135,7 +135,7 @@ async def test_search_goes_on_with_n(working: ShimbenchApp) -> None:
 async def test_a_number_in_the_palette_goes_to_that_call(broken: ShimbenchApp) -> None:
     async with broken.run_test(size=SIZE) as pilot:
         app = await shown(pilot)
-        app.go_to_call("300")
+        app.jumps.to_call("300")
         await pilot.pause()
         assert app.calls.selected_row() == 299
 

@@ -102,7 +102,7 @@ def pane_actions() -> tuple[Action, ...]:
             "global",
             "Evidence",
             "Jump to the evidence: the call or log line that WHY names; again for the next one.",
-            lambda app: app.jump_to_evidence(),
+            lambda app: app.jumps.to_evidence(),
             _no_evidence,
         ),
         _row(
@@ -111,7 +111,7 @@ def pane_actions() -> tuple[Action, ...]:
             "global",
             "GPU mode",
             "Jump to what shows the GPU mode of the header: a launch, layers, Ollama's line; again: next.",
-            lambda app: app.jump_to_mode(),
+            lambda app: app.jumps.to_mode(),
             _no_mode,
         ),
         _row(
@@ -316,7 +316,7 @@ def pane_actions() -> tuple[Action, ...]:
             "timeline",
             "Call",
             "Go to the first call of the process under the cursor.",
-            lambda app: app.leave_timeline("call"),
+            lambda app: app.jumps.from_timeline("call"),
         ),
         _row(
             "log.filter",
@@ -356,7 +356,7 @@ def pane_actions() -> tuple[Action, ...]:
             "log",
             "Call",
             "Go to the last call before this line.",
-            lambda app: app.show_call_of_line(),
+            lambda app: app.jumps.from_line(),
         ),
     )
 

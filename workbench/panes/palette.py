@@ -47,7 +47,7 @@ class Commands(Provider):
         number = query.strip().removeprefix("goto").replace(" ", "")
         if number.isdigit():
             title = f"Go to call {number}"
-            yield Hit(1.0, title, partial(self.workbench.go_to_call, number), help="by its number")
+            yield Hit(1.0, title, partial(self.workbench.jumps.to_call, number), help="by its number")
         matcher = self.matcher(query)
         for action in self._rows():
             score = max(matcher.match(action.title), matcher.match(action.name))

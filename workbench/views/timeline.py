@@ -170,7 +170,7 @@ class _Told:
 
 #: A process's own lines: weight, pattern, how it is told (group 1 for {}), whether it is bad.
 _RESULTS: tuple[tuple[int, re.Pattern[bytes], str, bool], ...] = (
-    (1, re.compile(rb"system_info: "), "told its devices", False),
+    (1, re.compile(rb"system_info: "), "told its system_info", False),
     (2, re.compile(rb"ggml_cuda_init: found (\d+) CUDA devices"), "{} device(s)", False),
     (3, re.compile(rb"Device \d+: (.{1,80}?), compute capability (\d+\.\d+)"), "{}, cc {}", False),
     (4, re.compile(rb"^\s+(CUDA\d+: .{1,80}? \(\d+ MiB, \d+ MiB free\))"), "{}", False),
