@@ -22,8 +22,9 @@ _NAMES = (
     "cuMemSetAccess",
 )
 OUT_OF_MEMORY, INVALID_CONTEXT = 2, 201
-_OF_NO_MATTER = (OUT_OF_MEMORY, INVALID_CONTEXT)
-"""A full device, and a question about a context that a thread has none of, are answers."""
+_OF_NO_MATTER = (OUT_OF_MEMORY, INVALID_CONTEXT, *range(900, 909))
+"""A full device, and a question about a context that a thread has none of, are answers; what is forbidden
+during a capture is rule capture's."""
 
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
@@ -33,8 +34,10 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             continue
         if (call.process, call.name) in seen:
             continue
-        seen.add((call.process, call.name))
         told = facts.error_evidence([call.result], call.process)
+        if not told and facts.recovered(call.process, call.row):
+            continue  # it was tried, and something else served as well
+        seen.add((call.process, call.name))
         yield Diagnosis(
             rule="context-call-fails",
             what=f"{call.name} fails after the device was found",

@@ -11,6 +11,27 @@ _ASKED_TO_END = (None, 2, 15)
 
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
+    yield from _ended(facts)
+    yield from _never_came(facts)
+
+
+def _never_came(facts: Facts) -> Iterator[Diagnosis]:
+    """The workbench tells that the forwarder of [host] did not start."""
+    told = [e for e in facts.session.events if e.kind == "host" and e.fields.get("state") == "failed"]
+    if not told or any(process.role == "host" for process in facts.session.processes):
+        return
+    yield Diagnosis(
+        rule="host-not-started",
+        what="there is no forwarder",
+        cause=str(told[-1].fields.get("detail") or "it did not start"),
+        fix="correct [host] run in shimbench.toml",
+        certainty="proved",
+        stage=Stage.INIT,
+        evidence=[Evidence(f"host: {told[-1].fields.get('detail', 'failed')}")],
+    )
+
+
+def _ended(facts: Facts) -> Iterator[Diagnosis]:
     hosts = [process for process in facts.session.processes if process.role == "host"]
     if not hosts or hosts[-1].ended_ns is None:
         return

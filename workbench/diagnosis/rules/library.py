@@ -55,3 +55,21 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
                 evidence=[facts.line_evidence(said)],
                 process=said.process,
             )
+    for process in facts.processes:
+        if process.index in spoken or facts.lines("not-loaded", process.index):
+            continue
+        opened = facts.opened("libcuda.so", process.index)
+        # A process that made calls has a driver, however it came by it.
+        if not opened or any(call.result != -1 for call, _ in opened) or process.index in facts.last_rows:
+            continue
+        call, name = opened[0]
+        yield Diagnosis(
+            rule="library-not-found",
+            what=f"{name} is not found",
+            cause=f"{facts.library_of(call) or 'the program'} asked the loader for {name} and got nothing",
+            fix='name the shim under [shim.libraries] as "libcuda.so.1"; -Wl,-z,defs tells what it lacks itself',
+            certainty="likely",
+            stage=Stage.LOAD,
+            evidence=[facts.call_evidence(call.row)],
+            process=process.index,
+        )
