@@ -67,7 +67,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             rule="library-not-found",
             what=f"{name} is not found",
             cause=f"{facts.library_of(call) or 'the program'} asked the loader for {name} and got nothing",
-            fix='name the shim under [shim.libraries] as "libcuda.so.1"; -Wl,-z,defs tells what it lacks itself',
+            fix='name the shim under [shim.libraries] as "libcuda.so.1"',
             certainty="likely",
             stage=Stage.LOAD,
             evidence=[facts.call_evidence(call.row)],
