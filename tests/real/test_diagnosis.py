@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,38 @@ def test_no_rule_speaks_about_a_shim_that_works(
     done = recorder.run(probe(target_programs, cudart, version), foreign_shim(**variables))
     assert "cudaMalloc: 0, no error" in done.log
     assert done.report["diagnosis"] == []
+
+
+def test_a_name_that_only_a_newer_runtime_asks_for_is_missed_with_it_alone(
+    foreign_shim: ForeignShim, cudart: Callable[[str], Path], target_programs: Path, recorder: Recorder
+) -> None:
+    shim = foreign_shim(EXCEPT="cuGetProcAddress cuGetProcAddress_v2")
+    done = recorder.run(probe(target_programs, cudart, "13.5"), shim)
+    found = first(done.report["diagnosis"])
+    assert (found["rule"], "cuDeviceGetUuid_v2" in found["cause"]) == ("name-missing", True)
+
+
+def test_no_rule_speaks_about_nvidia_ml_py(recorder: Recorder) -> None:
+    script = "import pynvml as n; n.nvmlInit(); print(n.nvmlDeviceGetCount(), n.nvmlSystemGetDriverVersion())"
+    done = recorder.run([sys.executable, "-c", f"{script}; n.nvmlShutdown()"])
+    assert done.status == 0, done.stderr
+    assert (done.report["diagnosis"], done.report["lost"]) == ([], 0)
+
+
+def test_no_rule_speaks_about_a_c_program(target_programs: Path, recorder: Recorder, tmp_path: Path) -> None:
+    done = recorder.run([str(target_programs / "caller"), str(tmp_path / "counts"), "3", "5000"])
+    assert done.status == 0, done.stderr
+    assert done.report["diagnosis"] == []
+
+
+def test_a_program_that_lost_the_environment_is_told(
+    target_programs: Path, cudart: Callable[[str], Path], foreign_shim: ForeignShim, recorder: Recorder
+) -> None:
+    words = " ".join(probe(target_programs, cudart, "13.0"))
+    command = ["sh", "-c", f"env -u LD_LIBRARY_PATH -u LD_PRELOAD {words}; true"]
+    done = recorder.run(command, foreign_shim())
+    assert "insufficient" in "".join(done.log)
+    assert first(done.report["diagnosis"])["rule"] == "environment-dropped"
 
 
 def test_no_rule_speaks_about_a_model_that_ran_on_a_shim_that_works(

@@ -1,9 +1,9 @@
 """Say why a run did not get to compute on the GPU: what failed, the cause, what shows it, what would fix it.
 
 What stands first is the first wall on the road; what merely follows from it is marked so. --json prints
-{"session", "run", "diagnosis": [{"rule", "stage", "what", "cause", "fix", "certainty", "processes",
-"consequence_of", "evidence": [{"text", "call", "log", "name"}]}], "unexplained": [evidence]}. The exit
-status is 0 whatever is found.
+{"session", "run", "diagnosis": [{"rule", "stage", "what", "cause", "fix", "certainty", "note", "processes",
+"consequence_of", "evidence": [{"text", "call", "log", "name"}]}], "unexplained": [evidence], "notes":
+[text]}. docs/diagnosis.md lists the rules. The exit status is 0 whatever is found.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
                 "run": found.run,
                 "diagnosis": [diagnosis.as_json() for diagnosis in found.diagnoses],
                 "unexplained": [piece.as_json() for piece in found.unexplained],
+                "notes": found.notes,
             }
         )
         return 0
@@ -45,4 +46,6 @@ def run(options: argparse.Namespace) -> int:
         print("no rule matches: " + ("look here" if found.unexplained else "nothing failed that it knows of"))
         for piece in found.unexplained or found.doing:
             print(f"  - {piece.text}")
+    for note in found.notes:
+        print(f"note: {note}")
     return 0

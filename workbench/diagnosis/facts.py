@@ -250,6 +250,11 @@ class Facts:
                 found[call.process].append((call.row, self.library_of(call)))
         return found
 
+    @property
+    def calls_by_target(self) -> bool:
+        """Whether any process of the run called, or loaded, a driver that the tap stands before."""
+        return bool(self.last_rows) or any(call.function == Pseudo.LOAD for call in self.calls)
+
     def bootstrapped_after(self, process: int, row: int, by: str = "") -> bool:
         """Whether a runtime of this process got as far as the self-test's table later than that row.
 

@@ -10,7 +10,40 @@ from workbench.diagnosis.model import Diagnosis, Evidence, Stage
 _CUDA = ("libcuda.so", "libcudart.so", "libggml-cuda.so", "libcublas.so")
 
 
+INSUFFICIENT_DRIVER = 35
+
+
 def find(facts: Facts) -> Iterator[Diagnosis]:
+    shown = list(_dropped(facts))
+    yield from shown or _unseen(facts)
+
+
+def _unseen(facts: Facts) -> Iterator[Diagnosis]:
+    """A runtime says that there is no driver, and no tap was ever asked for one: it ran without the tap.
+
+    So does what exec started without the environment, and what ended before it could be looked at.
+    """
+    asked = any(facts.opened("libcuda.so", process.index) for process in facts.processes)
+    if facts.run_event.get("tap") is False or facts.calls_by_target or asked:
+        return
+    for said in facts.errors([INSUFFICIENT_DRIVER])[:1]:
+        process = facts.process(said.process)
+        words = " ".join(process.argv[:2]) if process is not None else "a process of the target"
+        yield Diagnosis(
+            rule="environment-dropped",
+            what="a CUDA runtime found no driver, and asked nobody the tap could see",
+            cause=f"LD_LIBRARY_PATH and LD_PRELOAD of the run did not reach the program that {words} became "
+            "or started",
+            fix="let them pass (env -i, sudo, setuid programs, systemd and wrapper scripts drop them)",
+            certainty="likely",
+            stage=Stage.LOAD,
+            evidence=[facts.line_evidence(said)],
+            process=said.process,
+            independent=True,
+        )
+
+
+def _dropped(facts: Facts) -> Iterator[Diagnosis]:
     folder = f"{facts.session.path}/runs/{facts.run}/"
     for process in facts.processes:
         parent = facts.process(process.parent_index)
