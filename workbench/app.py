@@ -386,13 +386,13 @@ class ShimbenchApp(App[None]):
         elif event.kind == "build-finished" and not event.fields.get("ok", True):
             self._views_due = 0.0
             self.notify("the build failed: the run before goes on (5 shows why)", severity="error")
+            if self.pane != "build":
+                self.tab = "build"
+                self._arrange()
         elif event.kind == "since":
             self.notify(event.text)
         elif event.kind == "rung" and event.fields.get("state") == "failed":
             self.notify(event.text, severity="warning")
-            if self.pane != "build":
-                self.tab = "build"
-                self._arrange()
 
     # Commands
 

@@ -11,7 +11,9 @@ from conftest import Open, shown, until
 
 from sessions import open_session
 from workbench.app import ShimbenchApp
+from workbench.loop.status import LoopEvent
 from workbench.panes.actions import PANES, registry
+from workbench.panes.build import BuildPane
 from workbench.panes.inspector import InspectorPane
 from workbench.panes.lines import LineView, parts_text
 from workbench.panes.overlays import Overlay
@@ -186,6 +188,16 @@ async def test_z_gives_a_pane_the_screen_and_takes_it_back(working: ShimbenchApp
         await pilot.press("escape")
         await pilot.pause()
         assert app.calls.region.area > 0
+
+
+async def test_a_failed_build_is_shown_and_a_failed_rung_is_not_taken_for_one(working: ShimbenchApp) -> None:
+    async with working.run_test(size=SIZE) as pilot:
+        app = await shown(pilot)
+        app._on_loop_event(LoopEvent("rung", "no device", {"state": "failed"}))
+        assert app.tab == "coverage"
+        app._on_loop_event(LoopEvent("build-finished", "", {"ok": False}))
+        assert app.tab == "build"
+        assert app.query_one(BuildPane).display
 
 
 async def test_tab_goes_round_all_panes(working: ShimbenchApp) -> None:
