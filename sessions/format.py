@@ -214,10 +214,13 @@ def row_checks(rows: npt.NDArray[np.void], first_number: int) -> npt.NDArray[np.
     numbers = np.arange(first_number + 1, first_number + 1 + len(rows), dtype=np.uint64)
     with np.errstate(over="ignore"):
         mixed = numbers * factor
+        high = np.empty_like(mixed)
         for place in range(size):
             word = words[:, place]
             if place == size - 1:
                 word = word & np.uint64(0xFFFFFFFF)
-            mixed = (mixed ^ word) * factor
-            mixed ^= mixed >> np.uint64(32)
+            mixed ^= word
+            mixed *= factor
+            np.right_shift(mixed, np.uint64(32), out=high)
+            mixed ^= high
     return mixed.astype(np.uint32)

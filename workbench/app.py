@@ -316,7 +316,7 @@ class ShimbenchApp(App[None]):
             if facts.scanned < stop:
                 facts.take(stop)
             took = time.monotonic() - began
-            if took > SLICE and self._at_once > LEAST_AT_ONCE:  # a filter by text looks at each call
+            if took > 2 * SLICE and self._at_once > LEAST_AT_ONCE:  # a filter by text looks at each call
                 self._at_once //= 2
             elif took < SLICE / 4 and self._at_once < MOST_AT_ONCE:
                 self._at_once *= 2

@@ -165,12 +165,13 @@ class Coverage:
             mine &= (columns["flags"] & INTERNAL) == 0
         if not mine.all():
             function = np.where(mine, function, 0)
-        self._calls += np.bincount(function, minlength=_SIZE)
+        counts = np.bincount(function)
+        self._calls[: len(counts)] += counts
         self._calls[0] = 0
         rows = np.arange(stop - start)
         if flagged:
             rows = rows[(columns["flags"] & UNRETURNED) == 0]
-        last = np.full(_SIZE, -1, np.int64)
+        last = np.full(len(counts), -1, np.int64)
         last[function[rows]] = rows  # of equal places the last one stays
         for number in np.flatnonzero(last >= 0).tolist():
             self._results[number] = int(columns["result"][last[number]])
