@@ -102,13 +102,18 @@ def target_at_work(folder: Path, producer: Path, rate: int) -> Iterator[Target]:
                 time.sleep(0.01)
 
 
+def terminal_size(fd: int) -> None:
+    """Make a pseudo terminal one of 120x40."""
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+
+
 class Terminal:
     """A program in a pseudo terminal; what it writes is looked through for marks, with times."""
 
-    def __init__(self, command: list[str], columns: int = 120, rows: int = 40) -> None:
+    def __init__(self, command: list[str]) -> None:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            terminal_size(1)
             environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
             os.execve(command[0], command, environment)
         self.marks: list[tuple[float, str, int, int]] = []

@@ -1,0 +1,84 @@
+"""From exec to the first frame: how long until the workbench's header is on the terminal (budget 500 ms).
+
+    python -m benchmarks first_paint [--times 9]
+
+`shimbench open SESSION` and `shimbench --help` as a user starts them, each as a process of its own; the
+first in a 120x40 pseudo terminal, until the bytes of the header have come. Printed: median and worst, ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pty
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.panes import terminal_size  # noqa: E402
+from sessions.testing import SessionBuilder  # noqa: E402
+from workbench import native  # noqa: E402
+
+HEADER = b"run 1"  #: stands in the header alone
+
+
+def first_paint(words: list[str], environment: dict[str, str]) -> float:
+    """Seconds from exec until the header has been written to the terminal."""
+    began = time.perf_counter()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        terminal_size(1)
+        os.execve(sys.executable, [sys.executable, "-m", "workbench.cli", *words], environment)
+    seen = b""
+    try:
+        while HEADER not in seen:
+            seen += os.read(terminal, 1 << 16)
+        return time.perf_counter() - began
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(terminal)
+
+
+def help_text(environment: dict[str, str]) -> float:
+    """Seconds that `shimbench --help` takes."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "workbench.cli", "--help"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure in turn, so that what disturbs one disturbs the other."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--times", type=int, default=9)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "session"
+        with SessionBuilder(path, native.paths().model.read_bytes()) as builder:
+            builder.process(["target"], run=1)
+            builder.publish()
+        # Bytecode is kept as an installed tool's is, whatever this shell asks for.
+        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment["PYTHONPYCACHEPREFIX"] = str(Path(name) / "bytecode")
+        taken: dict[str, list[float]] = {"open SESSION": [], "--help": []}
+        for _ in range(options.times + 1):  # the first fills the caches
+            taken["open SESSION"].append(first_paint(["open", str(path)], environment))
+            taken["--help"].append(help_text(environment))
+    for what, times in taken.items():
+        times = [each * 1000 for each in times[1:]]
+        print(f"{what:>14}  median {statistics.median(times):6.0f} ms   worst {max(times):6.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
