@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from workbench.panes.frame import Rule, Tab
 from workbench.panes.header import Bar, HeaderLine, header_facts, stage_parts
 from workbench.panes.inspector import InspectorPane
 from workbench.panes.jumps import Jumps
-from workbench.panes.lines import LineView, TextLine
+from workbench.panes.lines import Inks, LineView, TextLine
 from workbench.panes.log import LogPane
 from workbench.panes.palette import Commands
 from workbench.panes.processes import ProcessesPane
@@ -100,6 +101,7 @@ class ShimbenchApp(App[None]):
     def compose(self) -> ComposeResult:
         """The first screen of the design, top to bottom."""
         session, facts = self.session, self.facts
+        yield Inks()
         yield Bar(id="header")
         yield Bar(id="stages")
         yield Rule([Tab("", "WHY", "why")], "┌", "┐", id="why-rule")
@@ -261,6 +263,9 @@ class ShimbenchApp(App[None]):
         """One look, and the appointment for the next."""
         from sessions import SessionError
 
+        if not gc.isenabled():  # the commands put it off until the first frame was out
+            gc.freeze()
+            gc.enable()
         pause = SLOWEST_FRAME
         try:
             if self._whole:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from workbench.sessions_store import resolve
 
+    gc.disable()  # until the first frame is out: nothing of what is loaded till then is garbage
     path = resolve(options.session)
     from sessions import open_session
 

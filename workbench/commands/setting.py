@@ -64,7 +64,10 @@ def make_loop(
 def run_workbench(loop: Loop) -> int:
     """The workbench's panes over a loop, until one quits; -> exit status."""
     import asyncio
+    import gc
     import signal
+
+    gc.disable()  # until the first frame is out: nothing of what is loaded till then is garbage
 
     from workbench.app import ShimbenchApp
     from workbench.loop.loop import running

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.diagnosis.engine import Explanation, explain_facts
 from workbench.diagnosis.facts import Facts, Gatherer
 from workbench.diagnosis.limits import Limit, newest_limit
 
 if TYPE_CHECKING:
     from sessions import Session
+    from workbench.diagnosis.engine import Explanation
 
 PERIOD = 0.25  # seconds between looks
 SHARE = 8  # a look that took t seconds of the processor is not repeated for this many t
@@ -98,6 +98,8 @@ class LiveDiagnosis:
             self.report = Report(report.explanation, report.limit, report.seen, problem=str(error))
 
     def _watch(self, session: Session) -> None:
+        from workbench.diagnosis.engine import explain_facts  # all the rules: not before the first frame
+
         gatherer = Gatherer()
         explanation: Explanation | None = None
         looks = runs = 0

@@ -33,7 +33,6 @@ class Tab:
 class Rule(Inked, Widget):
     """One row: `├─ 1 CALLS  filter !ok ──── right ─┤`, several tabs apart by a bar."""
 
-    COMPONENT_CLASSES = Inked.COMPONENT_CLASSES
     DEFAULT_CSS = "Rule { height: 1; width: 1fr; }"
 
     @dataclass

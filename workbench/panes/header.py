@@ -128,7 +128,6 @@ def _last_moment(session: Session, stopped: int | None) -> int:
 class Bar(Inked, Widget):
     """One row of parts, some at the right end; what doesn't fit is cut at the end of the left."""
 
-    COMPONENT_CLASSES = Inked.COMPONENT_CLASSES
     DEFAULT_CSS = "Bar { height: 1; width: 1fr; }"
 
     @dataclass

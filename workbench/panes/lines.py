@@ -47,10 +47,18 @@ def parts_text(parts: Sequence[Part]) -> str:
     return "".join(text for text, _ in parts)
 
 
-class Inked:
-    """Resolves inks to the theme's styles; app.tcss gives each `.ink--name` its colours."""
+class Inks(Widget):
+    """Never shown: its component styles are the theme's inks, to which app.tcss gives their colours.
+
+    One for all widgets, since Textual works out a widget's component styles whenever it styles the widget.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"ink--{name}" for name in INKS}
+    DEFAULT_CSS = "Inks { display: none; }"
+
+
+class Inked:
+    """Resolves inks to the theme's styles, which the application's `Inks` has."""
 
     _inks: dict[str, Style] | None = None
 
@@ -67,7 +75,7 @@ class Inked:
 
     def _blended(self, ink: str) -> Style:
         node = cast(Widget, self)
-        rules = node.get_component_styles(f"ink--{ink}")
+        rules = node.app.query_one(Inks).get_component_styles(f"ink--{ink}")
         ground = node.background_colors[1]
         front = ground + rules.color if rules.has_rule("color") else None
         back = ground + rules.background if rules.has_rule("background") else None
@@ -89,7 +97,6 @@ class Inked:
 class LineView(Inked, ScrollView, can_focus=True):
     """A scrolling view of lines that are drawn when they are visible."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = Inked.COMPONENT_CLASSES
     BINDINGS: ClassVar[list[BindingType]] = bindings("lines")
     where: ClassVar[str] = "lines"
     """Names the pane in the command registry: which keys it obeys."""

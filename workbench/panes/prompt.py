@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 class KeyLine(Inked, Widget):
     """Keys with their meaning, clickable; the pane's status at the right where panes have no titles."""
 
-    COMPONENT_CLASSES = Inked.COMPONENT_CLASSES
     DEFAULT_CSS = "KeyLine { height: 1; width: 1fr; }"
 
     @dataclass

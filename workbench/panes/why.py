@@ -120,7 +120,6 @@ def _wall(wall: Diagnosis, number: int, explanation: Explanation) -> Wall:
 class WhyPane(Inked, Widget):
     """Sentences, wrapped in full; a click on one goes where it comes from."""
 
-    COMPONENT_CLASSES = Inked.COMPONENT_CLASSES
     DEFAULT_CSS = "WhyPane { height: auto; width: 1fr; }"
 
     @dataclass
