@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from workbench.diagnosis.facts import Facts, gather
 from workbench.diagnosis.model import Certainty, Diagnosis, Evidence
 from workbench.diagnosis.rules import RULES
-from workbench.diagnosis.versions import unknown_runtimes
+from workbench.diagnosis.versions import unknown_ollama, unknown_runtimes
 from workbench.target.roles import FIRST_PASS, Role, role_of
 
 if TYPE_CHECKING:
@@ -58,15 +58,19 @@ def explain_facts(facts: Facts) -> Explanation:
     found = _merged(sorted(found, key=lambda diagnosis: (diagnosis.stage, diagnosis.certainty == "possible")))
     _fold(found)
     unknown = unknown_runtimes(facts)
+    ollama = unknown_ollama(facts)
     for diagnosis in found:
         note = unknown.get(diagnosis.process) or (
             next(iter(unknown.values()), "") if diagnosis.process < 0 else ""
         )
         if note and diagnosis.by_runtime:
             diagnosis.certainty, diagnosis.note = _LESS[diagnosis.certainty], note
+        if ollama and diagnosis.by_ollama:
+            diagnosis.certainty, diagnosis.note = _LESS[diagnosis.certainty], ollama
+    notes = [*dict.fromkeys(unknown.values()), *([ollama] if ollama else [])]
     left = [] if found else _leftovers(facts)
     doing = [] if found or left else _doing(facts)
-    return Explanation(facts.run, found, left, list(dict.fromkeys(unknown.values())), doing)
+    return Explanation(facts.run, found, left, notes, doing)
 
 
 def _merged(found: list[Diagnosis]) -> list[Diagnosis]:

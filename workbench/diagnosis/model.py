@@ -72,6 +72,7 @@ class Diagnosis:
     consequence_of: str | None = None  #: the rule of the diagnosis it follows from
     processes: int = 1  #: how many processes met it
     by_runtime: bool = False  #: it rests on what is known of certain versions of the CUDA runtime
+    by_ollama: bool = False  #: it rests on what is known of Ollama: its limits, what it takes and drops
     note: str = ""  #: why it is less sure than it looks
 
     @property

@@ -6,6 +6,7 @@ import re
 from pathlib import PurePosixPath
 
 from workbench.diagnosis.facts import Facts
+from workbench.target.installation import beyond_rules
 from workbench.views.runtimes import runtime_version
 
 OLDEST, NEWEST = (12, 4), (13, 5)
@@ -47,6 +48,14 @@ def unknown_runtimes(facts: Facts) -> dict[int, str]:
         elif version < OLDEST:
             notes[process] = f"{what} {shown} not known, rules checked from {OLDEST[0]}.{OLDEST[1]}"
     return notes
+
+
+def unknown_ollama(facts: Facts) -> str:
+    """A sentence about an Ollama that is newer than the rules know; "" when they know it, or none runs."""
+    told = [event.fields for event in facts.session.events if event.kind == "target"]
+    version = told[-1].get("version") if told else None
+    sentences = beyond_rules(version if isinstance(version, str) else None, [])
+    return sentences[0] if sentences else ""
 
 
 def _named(name: str) -> tuple[int, int] | None:

@@ -46,6 +46,7 @@ def _diagnosis(facts: Facts, capability: int, known: list[str], said: Said, what
         cause=f"the device says compute capability {capability_text}; the library is compiled for {shown}",
         fix="answer attributes 75 and 76 with a capability that is in that list",
         certainty="proved",
+        by_ollama=True,
         stage=Stage.DEVICES,
         evidence=[*evidence, facts.line_evidence(said)],
         process=asked[0].process if asked else said.process,

@@ -50,6 +50,7 @@ def _doubled(facts: Facts) -> Iterator[Diagnosis]:
                 + [facts.line_evidence(said) for said in told[:1]],
                 process=process,
                 stops=False,
+                by_ollama=True,
                 independent=True,
             )
 
@@ -72,6 +73,7 @@ def _missing(facts: Facts) -> Iterator[Diagnosis]:
             cause=f"cuDeviceGetPCIBusId {how}",
             fix="write an address such as 0000:01:00.0, the same that attributes 33, 34 and 50 say",
             certainty="proved" if told else "likely",
+            by_ollama=True,
             stage=Stage.DEVICES,
             evidence=[facts.call_evidence(call.row), *told],
             process=call.process,

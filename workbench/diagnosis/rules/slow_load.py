@@ -52,6 +52,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             evidence=[facts.call_evidence(rows[slowest]), *(facts.line_evidence(said) for said in late[:1])],
             process=process.index,
             stops=False,
+            by_ollama=True,
             independent=True,
         )
         return
@@ -67,4 +68,5 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             evidence=[facts.line_evidence(said)],
             process=said.process,
             stops=False,
+            by_ollama=True,
         )
