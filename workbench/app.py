@@ -388,6 +388,8 @@ class ShimbenchApp(App[None]):
         self._views_stale = True
         if event.kind == "problem":
             self.notify(event.text, severity="error")
+        elif event.kind == "target" and event.text.lstrip().startswith("warning: "):
+            self.notify(event.text.strip().removeprefix("warning: "), severity="warning", timeout=15)
         elif event.kind == "build-finished" and not event.fields.get("ok", True):
             self._views_due = 0.0
             self.notify("the build failed: the run before goes on (5 shows why)", severity="error")

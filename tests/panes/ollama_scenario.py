@@ -20,6 +20,13 @@ def write_ollama_run(path: Path) -> SessionBuilder:
         "run", time=0, run=3, shim="build/libvgpu.so", shim_id="77ab12", host="ok", libraries={},
         command=["/usr/bin/ollama", "serve"], reason="start",
     )  # fmt: skip
+    backend = {
+        "path": f"{LIB}/cuda_v13/libggml-cuda.so",
+        "runtime": [13, 0],
+        "architectures": [86, 89],
+        "ptx": [75, 80],
+    }
+    builder.event("target", time=0, version="0.33.0", backends=[backend], warnings=[])
     env = {"LD_LIBRARY_PATH": "/run/3/tap:/run/3/lib"}
     server = builder.process(["/usr/bin/ollama", "serve"], pid=4100, run=3, env=env, time=10_000_000)
     builder.line('time=t level=INFO source=runner.go:60 msg="discovering available GPUs..."', process=server)

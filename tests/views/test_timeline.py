@@ -288,6 +288,22 @@ def test_what_a_process_forks_before_it_becomes_something_else_has_no_role(ollam
     assert len(timeline.passes) == 1
 
 
+def test_what_was_known_before_the_start_stands_on_top(ollama: Ollama) -> None:
+    backend = {
+        "path": f"{LIB}/cuda_v13/libggml-cuda.so",
+        "runtime": [13, 6],
+        "architectures": [86],
+        "ptx": [],
+    }
+    ollama.builder.event("target", version="0.33.0", backends=[backend], warnings=["cudart 13.6 not known"])
+    shown = [row.text for row in rows(seen(ollama), 80)]
+    assert shown[1:4] == [
+        "  Ollama 0.33.0",
+        "  cuda_v13: cudart 13.6, machine code for 86, PTX none",
+        "warning cudart 13.6 not known",
+    ]
+
+
 def test_json_counts_from_one_and_from_the_runs_start(ollama: Ollama) -> None:
     ollama.looks(1, 0.5)
     told = as_json(seen(ollama))

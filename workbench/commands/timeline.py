@@ -3,9 +3,9 @@ a library folder, validation, refresh, model load) with how much of Ollama's lim
 
 --json prints {"session", "run", "era", "verdict", "passes": [{"kind", "folder", "start_s", "end_s", "used_s",
 "limit", "limit_s", "overrun", "share", "in_calls_s", "processes", "notes"}], "others": [processes of no
-pass], "wrong_libraries": [{"pid", "soname", "path", "expected", "how"}]}; a process is {"pid", "role",
-"name", "start_s", "end_s", "calls", "failed", "lost", "in_calls_s", "first_call", "opened_driver", "ending",
-"ending_kind", "limit_s", "result"}.
+pass], "installed": [text], "warnings": [text], "wrong_libraries": [{"pid", "soname", "path", "expected",
+"how"}]}; a process is {"pid", "role", "name", "start_s", "end_s", "calls", "failed", "lost", "in_calls_s",
+"first_call", "opened_driver", "ending", "ending_kind", "limit_s", "result"}.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -130,6 +131,8 @@ class Timeline:
     others: tuple[Bar, ...] = ()  #: the server, and what is of no pass, by their start
     verdict: Saying | None = None  #: what the server found: its newest `inference compute` line
     wrong: tuple[WrongLibrary, ...] = ()  #: libraries that are not those of the run
+    installed: tuple[str, ...] = ()  #: what was known of the program before it ran, a line each
+    warnings: tuple[str, ...] = ()  #: and what of that stands in the way
 
     @property
     def bars(self) -> list[Bar]:
@@ -353,6 +356,7 @@ class _Assembly:
                 groups.append(("load", library_folder(process.env, parent.env), parent, [bar]))
             else:
                 others.append(bar)
+        told = next((e.fields for e in reversed(self.session.events) if e.kind == "target"), {})
         opened = any(bar.opened_driver and bar.role is Role.SERVE for bar in bars.values())
         return Timeline(
             run=self.run,
@@ -363,6 +367,8 @@ class _Assembly:
             others=tuple(others),
             verdict=self.told.verdict,
             wrong=tuple(wrong_libraries(self.session, self.run)),
+            installed=tuple(_installed(told)),
+            warnings=tuple(str(warning) for warning in told.get("warnings") or ()),
         )
 
     def _parent(self, process: Process) -> Process | None:
@@ -483,6 +489,19 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def _installed(told: Mapping[str, Any]) -> Iterator[str]:
+    """The event about the program, written by target/installation.py, in a line a library folder."""
+    if told.get("version"):
+        yield f"Ollama {told['version']}"
+    for backend in told.get("backends") or ():
+        runtime = backend.get("runtime")
+        version = f"cudart {runtime[0]}.{runtime[1]}" if runtime else "cudart not found"
+        code = " ".join(map(str, backend.get("architectures") or ())) or "none"
+        ptx = " ".join(map(str, backend.get("ptx") or ())) or "none"
+        folder = str(backend.get("path", "")).split("/")[-2:][0]
+        yield f"{folder}: {version}, machine code for {code}, PTX {ptx}"
+
+
 def _verdict(text: bytes) -> str:
     """`inference compute` in a few words."""
     line = parse_bytes(text)
@@ -564,5 +583,7 @@ def as_json(timeline: Timeline) -> dict[str, Any]:
         ],
         "others": [bar(each) for each in timeline.others],
         "verdict": saying(timeline.verdict),
+        "installed": list(timeline.installed),
+        "warnings": list(timeline.warnings),
         "wrong_libraries": [each.as_json() for each in timeline.wrong],
     }

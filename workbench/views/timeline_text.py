@@ -40,6 +40,8 @@ def rows(timeline: Timeline, width: int) -> list[Row]:
     """The whole picture, `width` cells wide; texts longer than that are not cut."""
     width = max(width, LABEL + 12)
     drawn: list[Row] = [_head(timeline)]
+    drawn += [Row((("  ", "plain"), (line, "dim"))) for line in timeline.installed]
+    drawn += [Row((("warning ", "warn"), (line, "warn"))) for line in timeline.warnings]
     drawn += [Row((("WARNING ", "fatal"), (wrong.text, "error"))) for wrong in timeline.wrong]
     if timeline.bars:
         drawn.append(_axis(timeline, width))
