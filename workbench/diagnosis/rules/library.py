@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Stage
+from workbench.diagnosis.saying import Said
 from workbench.views.items import Pseudo, string_of
 
 
@@ -35,7 +36,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             yield Diagnosis(
                 rule="library-not-found",
                 what=f"{said.subject} is not found",
-                cause=said.text,
+                cause=f"the loader finds no {said.subject}: {_around(said)}",
                 fix="give the shim the soname libcuda.so.1 under [shim.libraries]"
                 if driver
                 else f"have {said.subject} where the loader looks (LD_LIBRARY_PATH of the target)",
@@ -73,3 +74,12 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             evidence=[facts.call_evidence(call.row)],
             process=process.index,
         )
+
+
+def _around(said: Said, room: int = 160) -> str:
+    """What stands before and behind the library's name; a server quotes whole outputs in one line."""
+    place = said.text.find(said.subject)
+    if len(said.text) <= room or place < 0:
+        return said.text
+    start = max(0, place - room // 2)
+    return "… " + said.text[start : start + room].strip() + " …"
