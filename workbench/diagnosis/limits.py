@@ -1,17 +1,19 @@
-"""How long Ollama lets its processes take (facts/ollama.md). `limit_of` is all that others need."""
+"""The limit of Ollama's that a process of a session stands under, and since when."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+
+from workbench.target import roles
+from workbench.target.roles import PassKind, Role
 
 if TYPE_CHECKING:
     from sessions import Process, Session
 
-DISCOVERY, VALIDATION, PROBE, REFRESH, LOAD = 30.0, 30.0, 15.0, 3.0, 300.0
 PER_PROCESS = 0.8
 """Seconds in which a process may load and start the shim, so that the three of a refresh keep to 3 s."""
+_NAMES = {"bootstrap": "discovery", "validation": "validation", "refresh": "refresh", "load": "model load"}
 
 
 @dataclass(frozen=True)
@@ -28,33 +30,20 @@ class Limit:
         return max(0, (now_ns if self.ended_ns is None else self.ended_ns) - self.began_ns) / 1e9
 
 
-def is_ollama(command: list[str]) -> bool:
-    """Whether these words run ollama itself."""
-    return bool(command) and PurePosixPath(command[0]).name == "ollama"
-
-
 def limit_of(session: Session, process: Process) -> Limit | None:
-    """The limit a process of Ollama stands under; None for any other program."""
-    words = process.argv
-    program = PurePosixPath(words[0]).name if words else ""
-    if program not in ("llama-server", "ollama") or not _under_ollama(session, process):
+    """None for what Ollama did not start, and where it waits for ever."""
+    parent = _parent(session, process)
+    if parent is None or roles.role_of(parent.argv) is not Role.SERVE:
         return None
-    if "--model" in words:
-        name, seconds = "model load", LOAD
-    elif "gpu-discover" in words:
-        name, seconds = "gpu-discover", PROBE
-    elif program == "ollama" and "runner" not in words:
+    role = roles.role_of(process.argv, parent.argv)
+    if role is Role.GPU_DISCOVER:
+        return _limit("gpu-discover", roles.NATIVE_PROBE, process.started_ns, process)
+    if not role.discovers and role is not Role.RUNNER:
         return None
-    elif process.env.get("GGML_CUDA_INIT"):
-        name, seconds = "validation", VALIDATION
-    elif _serves(session, process):
-        name, seconds = "refresh", REFRESH
-    else:
-        name, seconds = "discovery", DISCOVERY
-    began = process.started_ns
-    if name in ("validation", "refresh", "discovery"):
-        began = min(each.started_ns for each in _pass(session, process))
-    return Limit(name, seconds, began, process.ended_ns)
+    kind: PassKind = "load" if role is Role.RUNNER else roles.pass_kind(process.env, parent.env)
+    allowed = roles.limit_of(kind, parent.env)
+    began = process.started_ns if kind == "load" else _began(session, process, role)
+    return _limit(_NAMES[kind], allowed, began, process)
 
 
 def newest_limit(session: Session, run: int) -> Limit | None:
@@ -64,29 +53,33 @@ def newest_limit(session: Session, run: int) -> Limit | None:
     return min(limits, key=lambda limit: limit.began_ns + limit.seconds * 1e9, default=None)
 
 
-def _under_ollama(session: Session, process: Process) -> bool:
-    parent = process.parent_index
-    return 0 <= parent < len(session.processes) and is_ollama(session.processes[parent].argv)
+def _limit(name: str, allowed: roles.Limit, began_ns: int, process: Process) -> Limit | None:
+    if allowed.seconds is None:
+        return None
+    return Limit(name, allowed.seconds, began_ns, process.ended_ns)
 
 
-def _kind(process: Process) -> tuple[str, str]:
-    return process.env.get("GGML_CUDA_INIT", ""), process.env.get("CUDA_VISIBLE_DEVICES", "")
+def _parent(session: Session, process: Process) -> Process | None:
+    at = process.parent_index
+    return session.processes[at] if 0 <= at < len(session.processes) else None
 
 
-def _pass(session: Session, process: Process) -> list[Process]:
-    """The processes in series that belong to one pass, up to this one: same parent, same environment."""
-    found = [process]
+def _began(session: Session, process: Process, role: Role) -> int:
+    """When the pass began: its processes run in series, of one environment, each step once."""
+    parent = _parent(session, process)
+    parent_argv = parent.argv if parent is not None else []
+    steps, began = {role}, process.started_ns
     for other in reversed(session.processes[: process.index]):
-        if other.parent_index != process.parent_index:
+        if other.parent_index != process.parent_index or other.run != process.run:
             continue
-        if _kind(other) != _kind(process) or "--model" in other.argv or len(found) == 3:
+        step = roles.role_of(other.argv, parent_argv)
+        same = roles.library_folder(other.env, {}) == roles.library_folder(process.env, {})
+        same = same and all(
+            other.env.get(name) == process.env.get(name)
+            for name in ("GGML_CUDA_INIT", "CUDA_VISIBLE_DEVICES")
+        )
+        if not step.discovers or step in steps or not same:
             break
-        if other.argv[1:2] == process.argv[1:2]:
-            break  # the same step again: of the pass before
-        found.append(other)
-    return found
-
-
-def _serves(session: Session, process: Process) -> bool:
-    """Whether discovery is over: a pass with a device named and not for validation."""
-    return bool(process.env.get("CUDA_VISIBLE_DEVICES"))
+        steps.add(step)
+        began = other.started_ns
+    return began
