@@ -6,10 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.panes.call_lines import SHORTEST_FOLD, CallLines
+from workbench.panes import call_lines
+from workbench.panes.call_lines import SHORTEST_FOLD, CallLine, CallLines
 
 
 class Recorded:
@@ -135,3 +137,23 @@ def test_without_folding_each_call_is_a_line() -> None:
     lines.extend()
     assert len(lines) == 10
     assert lines.line(9).row == 9
+
+
+def test_rows_far_ahead_of_the_look_are_there_at_once_and_folded_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(call_lines, "FAR", 20)
+    functions = [7] * 10 + [1, 2] * 20
+    recorded = Recorded(functions)
+    recorded.length = len(functions)
+    lines = CallLines(recorded)  # type: ignore[arg-type]
+    lines.extend(5)
+    assert len(lines) == 1 + 45
+    assert lines.line(len(lines) - 1) == CallLine(49, 1, 49)
+    index = lines.index_of_row(30)
+    assert index is not None and lines.line(index).row == 30
+    lines.extend(40)
+    assert len(lines) == 1 + 30 + 10
+    lines.extend()
+    assert len(lines) == 1 + 40 and lines.line(len(lines) - 1).row == 49
+    assert lines.index_of_row(50) is None

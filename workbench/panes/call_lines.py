@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sessions import Session
 
 SHORTEST_FOLD = 3
+FAR = 1 << 18
+"""Rows that are not looked at yet are lines of their own when there are more of them than these: the end
+of a large session is there at once, and is folded as the look gets to it."""
 _COLUMNS = ("process", "thread", "function")
 
 Rows = NDArray[np.int64]
@@ -79,6 +82,7 @@ class CallLines:
         self.filter = call_filter
         self.fold = fold
         self.scanned = 0  # rows looked at so far
+        self._known = 0  # rows up to here are lines, looked at or not
         self._passing = GrowingArray() if call_filter is not None else None
         self._starts = GrowingArray()  # closed lines: position of the first row
         self._open = 0  # position where the run that still grows starts
@@ -93,6 +97,8 @@ class CallLines:
     def extend(self, stop: int | None = None) -> bool:
         """Take in rows recorded since, up to row `stop`; True if there were any."""
         start, stop = self.scanned, len(self.session.calls) if stop is None else stop
+        if self.filter is None and len(self.session.calls) - start > FAR:
+            self._known = len(self.session.calls)
         if start >= stop:
             return False
         base = self.passing
@@ -137,8 +143,13 @@ class CallLines:
         """Lines when no fold is expanded."""
         return len(self._starts) + self._open_lines() if self.fold else self.passing
 
-    def __len__(self) -> int:
+    @property
+    def indexed(self) -> int:
+        """How many lines stand for rows that were looked at; those after them are a row each."""
         return self._folds() + sum(self._size_at(position) for position in self._expanded)
+
+    def __len__(self) -> int:
+        return self.indexed + max(self._known - self.scanned, 0)
 
     def _fold_of(self, position: int) -> int:
         """Index of the line (nothing expanded) that holds a position."""
@@ -176,6 +187,9 @@ class CallLines:
 
     def line(self, index: int) -> CallLine:
         """The line with that index, expanded folds counted in."""
+        if self._known > self.scanned and index >= self.indexed:
+            row = self.scanned + index - self.indexed
+            return CallLine(row, 1, row)
         before = 0
         for position in self._expanded:
             fold = self._fold_of(position)
@@ -204,7 +218,9 @@ class CallLines:
 
     def index_of_row(self, row: int) -> int | None:
         """The line that shows a call, or the nearest following one when the filter hides it."""
-        if not self.passing or row >= self.scanned:
+        if row >= self.scanned:
+            return self.indexed + row - self.scanned if row < self._known else None
+        if not self.passing:
             return None
         position = row
         if self._passing is not None:

@@ -62,8 +62,16 @@ class CallsPane(LineView):
 
     def advance(self, stop: int) -> None:
         """Take in what was recorded since, up to row `stop`; show() shows it."""
-        if not self.paused and self.calls.scanned < stop:
-            self._grown |= self.calls.extend(stop)
+        if self.paused or self.calls.scanned >= stop:
+            return
+        ahead = not self.following and self.cursor >= self.calls.indexed
+        row, below = self.selected_row() if ahead else None, self.cursor - self.scroll_offset.y
+        self._grown |= self.calls.extend(stop)
+        index = None if row is None else self.calls.index_of_row(row)
+        if index is not None:  # the lines before the cursor were folded: it stays on its call, where it is
+            self.cursor = index
+            self.lines_changed()
+            self.scroll_to(y=max(index - below, 0), animate=False, force=True)
 
     def show(self, in_flight_too: bool) -> None:
         """Show what has been taken in; ages of calls in flight move only when asked."""
