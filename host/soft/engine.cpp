@@ -50,12 +50,21 @@ class LoadedModule {
     }
     LoadedModule(const LoadedModule &) = delete;
 
+    /// A kernel that was launched, and what running it has come to.
+    struct Launched {
+        std::shared_ptr<const ::soft::Program> program;
+        std::uint64_t interpreted = 0;                       // operations of warps
+        std::shared_ptr<const ::soft::Compiled> compiled[2]; // for any blocks; for rows of whole warps
+        bool tried[2] = {};
+    };
+
     /// Throws ptx::Error when the kernel cannot be executed.
-    const ::soft::Program &program(const std::string &name) {
-        auto &known = programs_[name];
-        if (!known)
-            known = ::soft::lower(text_, name, [this](const std::string &symbol) { return address(symbol); });
-        return *known;
+    Launched &launched(const std::string &name) {
+        Launched &known = launched_[name];
+        if (!known.program)
+            known.program =
+                ::soft::lower(text_, name, [this](const std::string &symbol) { return address(symbol); });
+        return known;
     }
 
   private:
@@ -104,7 +113,7 @@ class LoadedModule {
     std::uint8_t *memory_ = nullptr;
     std::uint64_t bytes_ = 0;
     std::unordered_map<std::string, std::uint64_t> addresses_;
-    std::unordered_map<std::string, std::shared_ptr<const ::soft::Program>> programs_;
+    std::unordered_map<std::string, Launched> launched_;
 };
 
 class Engine {
@@ -123,12 +132,12 @@ class Engine {
                  std::span<const std::byte> parameters) {
         if (sticky_ != CUDA_SUCCESS)
             return sticky_; // a context that had a fault stays unusable
-        const ::soft::Program *program = nullptr;
+        LoadedModule::Launched *launched = nullptr;
         try {
             auto &loaded = modules_[kernel.module];
             if (!loaded)
                 loaded = std::make_unique<LoadedModule>(module.code);
-            program = &loaded->program(kernel.facts.name);
+            launched = &loaded->launched(kernel.facts.name);
         } catch (const ptx::Error &error) {
             say(CUDA_ERROR_NOT_SUPPORTED, std::string(error.what()) + ", in " + kernel.facts.name +
                                               " at PTX line " + std::to_string(error.line));
@@ -137,7 +146,9 @@ class Engine {
             say(CUDA_ERROR_NOT_SUPPORTED, "no memory to prepare " + kernel.facts.name);
             return CUDA_ERROR_NOT_SUPPORTED;
         }
+        const ::soft::Program *program = launched->program.get();
         ::soft::Launch launch;
+        launch.compiled = compiled(*launched, wanted.block[0] % ::soft::lanes == 0);
         std::copy(wanted.grid, wanted.grid + 3, launch.grid);
         std::copy(wanted.block, wanted.block + 3, launch.block);
         launch.dynamic_shared = wanted.shared_bytes;
@@ -149,10 +160,13 @@ class Engine {
         launch.print = [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); };
         ::soft::LaunchStatistics statistics;
         const auto fault = executor_->run(*program, launch, &statistics);
+        if (!launch.compiled)
+            launched->interpreted += statistics.warp_operations;
         if (says_launches_)
-            std::fprintf(stderr, "shimbench-host: launch %s: %llu warp operations in %.9f s\n",
+            std::fprintf(stderr, "shimbench-host: launch %s: %llu warp operations in %.9f s, %s\n",
                          kernel.facts.name.c_str(),
-                         static_cast<unsigned long long>(statistics.warp_operations), statistics.seconds);
+                         static_cast<unsigned long long>(statistics.warp_operations), statistics.seconds,
+                         launch.compiled ? "compiled" : "interpreted");
         if (!fault)
             return CUDA_SUCCESS;
         sticky_ = result_of(fault->kind);
@@ -161,6 +175,36 @@ class Engine {
     }
 
   private:
+    /// Interpreting a kernel is worth it until that has taken as long as compiling it will: then what both
+    /// take together is at most twice what the better one would have.
+    std::shared_ptr<const ::soft::Compiled> compiled(LoadedModule::Launched &launched, bool whole_rows) {
+        auto &known = launched.compiled[whole_rows];
+        if (known || launched.tried[whole_rows] || compiling_ == Compiling::never)
+            return known;
+        constexpr std::uint64_t worth = 10000; // interpreted operations that compiling one takes as long as
+        if (compiling_ == Compiling::by_use && launched.interpreted < worth * launched.program->ops.size())
+            return nullptr;
+        launched.tried[whole_rows] = true;
+        std::string why;
+        known = ::soft::compile(*launched.program, whole_rows, why);
+        if (!known && ::soft::can_compile())
+            std::fprintf(stderr, "shimbench-host: %s stays interpreted: %s\n", launched.program->name.c_str(),
+                         why.c_str());
+        if (known && says_launches_)
+            std::fprintf(stderr, "shimbench-host: compiled %s: %zu operations, %u native, in %.6f s\n",
+                         launched.program->name.c_str(), launched.program->ops.size(), known->native,
+                         known->seconds);
+        return known;
+    }
+
+    enum class Compiling { never, by_use, always };
+    static Compiling compiling() {
+        const char *wanted = std::getenv("SHIMBENCH_SOFT_COMPILE"); // to compare, and to test either
+        const std::string word = wanted ? wanted : "";
+        return word == "never" ? Compiling::never : word == "always" ? Compiling::always : Compiling::by_use;
+    }
+
+    const Compiling compiling_ = compiling();
     EngineSettings settings_;
     const bool says_launches_ = std::getenv("SHIMBENCH_SOFT_LAUNCHES") != nullptr; // for benchmarks/soft.py
     std::unique_ptr<::soft::Executor> executor_;

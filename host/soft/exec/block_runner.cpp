@@ -6,7 +6,9 @@
 #include <bit>
 #include <csetjmp>
 #include <csignal>
+#include <optional>
 #include <sys/mman.h>
+#include <utility>
 
 namespace soft {
 
@@ -17,6 +19,7 @@ constexpr std::size_t page = 4096;
 /// Set while this thread runs a warp: where a bad access of its kernel goes on.
 thread_local sigjmp_buf *fault_exit = nullptr;
 thread_local std::uint64_t fault_address = 0;
+thread_local std::optional<Fault> fault_pending; // what a handler that compiled code called has thrown
 struct sigaction previous_segv, previous_bus;
 
 void on_fault(int number, siginfo_t *info, void *context) {
@@ -33,6 +36,44 @@ void on_fault(int number, siginfo_t *info, void *context) {
     signal(number, SIG_DFL);
     ::raise(number);
 }
+
+/// What compiled code has its operations performed by. Nothing unwinds through its frames: a fault leaves
+/// them by the way of a bad access.
+void perform(Warp *warp, const Op *op) {
+    warp->exec = warp->active;
+    warp->pc = static_cast<std::uint32_t>(op - warp->program->ops.data()) + 1;
+    try {
+        op->run(*warp, *op);
+        return;
+    } catch (Fault &fault) {
+        fault_pending = std::move(fault);
+    }
+    siglongjmp(*fault_exit, 2);
+}
+
+/// While it lives, subnormal floats count as zeros on this thread.
+class FlushedFloats {
+  public:
+    explicit FlushedFloats(bool wanted) : wanted_(wanted) {
+#if defined(__SSE2__)
+        if (wanted_) {
+            before_ = __builtin_ia32_stmxcsr();
+            __builtin_ia32_ldmxcsr(before_ | 0x8040); // flush to zero, denormals are zeros
+        }
+#endif
+    }
+    ~FlushedFloats() {
+#if defined(__SSE2__)
+        if (wanted_)
+            __builtin_ia32_ldmxcsr(before_);
+#endif
+    }
+    FlushedFloats(const FlushedFloats &) = delete;
+
+  private:
+    const bool wanted_;
+    unsigned before_ = 0;
+};
 
 template <class T> void broadcast(std::uint8_t *slot, std::uint64_t bits) {
     auto *d = reinterpret_cast<T *>(slot);
@@ -115,12 +156,17 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
         };
     }
     const std::size_t stride =
-        (program.register_bytes + 255) / 256 * 256 + 128; // odd in lines: warps spread over cache sets
+        (program.register_bytes + (launch.compiled ? launch.compiled->scalar_bytes : 0) + 255) / 256 * 256 +
+        128; // odd in lines: warps spread over cache sets
     std::uint8_t *registers = register_arena_.reserve(stride * warps_.size() + 64);
     predicates_.resize(static_cast<std::size_t>(program.predicates) * warps_.size());
     for (std::size_t i = 0; i < warps_.size(); ++i) {
         Warp &warp = warps_[i];
         warp.registers = registers + stride * i;
+        warp.scalars = warp.registers + program.register_bytes;
+        warp.perform = perform;
+        warp.shared = block.shared;
+        warp.shared_size = block.shared_size;
         std::memcpy(warp.registers, fixed.data(), fixed.size());
         warp.predicates = predicates_.data() + program.predicates * i;
         warp.index = static_cast<std::uint32_t>(i);
@@ -140,6 +186,7 @@ void BlockRunner::run(std::uint64_t number) {
     for (Warp &warp : warps_)
         start(warp);
     std::size_t done = 0;
+    const FlushedFloats flushed(launch_->compiled && launch_->compiled->flushes);
     while (done < warps_.size()) {
         for (Warp &warp : warps_)
             if (warp.state == WarpState::running) {
@@ -164,6 +211,7 @@ void BlockRunner::start(Warp &warp) {
     warp.pc = 0;
     warp.state = WarpState::running;
     warp.stack.assign(1, {no_join, 0, warp.live});
+    warp.join = no_join;
     std::fill(warp.predicates, warp.predicates + program_->predicates, 0);
     for (const SpecialSlot &slot : program_->specials) {
         if (slot.which == Special::ctaid_x || slot.which == Special::ctaid_y ||
@@ -235,8 +283,10 @@ std::uint32_t BlockRunner::special(Special which, std::uint32_t warp, unsigned l
 /// members: siglongjmp leaves registers' copies of locals behind.
 void BlockRunner::advance(Warp &warp) {
     sigjmp_buf exit;
-    if (sigsetjmp(exit, 0) != 0) {
+    if (const int from = sigsetjmp(exit, 0); from != 0) {
         fault_exit = nullptr;
+        if (from == 2)
+            throw *std::exchange(fault_pending, std::nullopt);
         raise_bad_access(warp);
     }
     fault_exit = &exit;
@@ -244,6 +294,11 @@ void BlockRunner::advance(Warp &warp) {
         ~Clear() { fault_exit = nullptr; }
     } clear;
     const Op *ops = program_->ops.data();
+    if (launch_->compiled) {
+        while (warp.state == WarpState::running)
+            launch_->compiled->run(&warp, ops);
+        return;
+    }
     while (warp.state == WarpState::running) {
         const Op &op = ops[warp.pc++];
         ++warp.executed;

@@ -46,6 +46,7 @@ void resume_next(Warp &w) {
         top.mask &= w.live;
         if (top.mask != 0) {
             set_active(w, top.mask);
+            w.join = top.join;
             w.pc = top.pc;
             return;
         }

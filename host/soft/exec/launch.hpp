@@ -1,6 +1,7 @@
 // Runs a lowered kernel over its grid.
 #pragma once
 
+#include "compile/compile.hpp"
 #include "warp.hpp"
 
 #include <functional>
@@ -14,6 +15,7 @@ struct Launch {
     std::uint32_t dynamic_shared = 0;            // bytes
     std::vector<std::uint8_t> parameters;        // laid out as Program::parameters says
     std::uint64_t id = 0;                        // %gridid
+    std::shared_ptr<const Compiled> compiled;    // null: interpreted
     double seconds = 300;                        // after which it ends with FaultKind::timeout
     std::function<bool()> abandoned;             // asked now and then from any thread; true ends it too
     std::function<void(std::string_view)> print; // what vprintf writes; called from any thread

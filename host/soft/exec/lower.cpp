@@ -218,6 +218,11 @@ Draft Lowerer::begin(const Instruction &in, Handler run) {
     Draft draft;
     draft.op.run = run;
     draft.op.line = in.line;
+    if (last_instruction_ != &in) {
+        last_instruction_ = &in;
+        source_->instructions.push_back(in);
+    }
+    draft.instruction = static_cast<int>(source_->instructions.size()) - 1;
     return draft;
 }
 
@@ -491,7 +496,8 @@ std::shared_ptr<const Program> Lowerer::run(const std::string &kernel) {
     end.op.line = function.line;
     end.ends = true;
     drafts_.push_back(std::move(end));
-    place(drafts_, values_, labels_, *program_);
+    place(drafts_, values_, labels_, *program_, *source_);
+    program_->source = source_;
     return program_;
 }
 

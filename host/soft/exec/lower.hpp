@@ -27,6 +27,7 @@ struct Draft {
     bool ends = false;                         // nothing falls through it
     bool partial = false;                      // guarded: what it defines keeps its old lanes
     bool raw_c = false, raw_predicate = false; // op.c, op.predicate are no values: left as they are
+    int instruction = -1;                      // in Source::instructions; -1 for copies put in between
 };
 
 struct Value {
@@ -39,7 +40,15 @@ struct Value {
     std::uint32_t place = 0;
 };
 
+/// What a program's operations were made from, for who makes something else of them: of each operation
+/// its draft (Program::ops and `drafts` run in parallel), whose operands are numbers of values.
+struct Source {
+    std::vector<Draft> drafts;
+    std::vector<Value> values;
+    std::vector<ptx::Instruction> instructions;
+};
+
 /// Finds where divergent lanes meet again, gives values their slots, and writes the operations out.
-void place(std::vector<Draft> &drafts, std::vector<Value> &values, int labels, Program &into);
+void place(std::vector<Draft> &drafts, std::vector<Value> &values, int labels, Program &into, Source &source);
 
 } // namespace soft

@@ -79,6 +79,8 @@ class Lowerer {
     const ptx::Module &module_;
     const SymbolAddress &address_;
     std::shared_ptr<Program> program_ = std::make_shared<Program>();
+    std::shared_ptr<Source> source_ = std::make_shared<Source>();
+    const ptx::Instruction *last_instruction_ = nullptr;
     std::vector<Value> values_;
     std::vector<Draft> drafts_;
     std::map<std::pair<std::uint64_t, bool>, std::uint32_t> constants_;

@@ -225,7 +225,8 @@ std::uint32_t assign_slots(const std::vector<Interval> &intervals, std::vector<V
 
 } // namespace
 
-void place(std::vector<Draft> &drafts, std::vector<Value> &values, int labels, Program &into) {
+void place(std::vector<Draft> &drafts, std::vector<Value> &values, int labels, Program &into,
+           Source &source) {
     Graph graph = find_blocks(drafts, labels);
     find_post_dominators(graph);
     const auto exit = static_cast<std::uint32_t>(graph.blocks.size());
@@ -272,6 +273,7 @@ void place(std::vector<Draft> &drafts, std::vector<Value> &values, int labels, P
             op.immediate = start[b];
             op.line = drafts[block.first].op.line;
             into.ops.push_back(op);
+            source.drafts.emplace_back().op = op;
         }
         for (std::size_t i = block.first; i < block.last; ++i) {
             Draft &draft = drafts[i];
@@ -295,8 +297,10 @@ void place(std::vector<Draft> &drafts, std::vector<Value> &values, int labels, P
             if (op.run == branch_if)
                 op.join = start[block.post_dominator];
             into.ops.push_back(op);
+            source.drafts.push_back(std::move(draft));
         }
     }
+    source.values = values;
 }
 
 } // namespace soft

@@ -74,6 +74,8 @@ struct Parameter {
     std::uint32_t offset, size, align;
 };
 
+struct Source; // what its operations were made from: see lower.hpp
+
 /// A lowered kernel. Immutable once built, shared by all threads that run it.
 struct Program {
     std::string name;
@@ -92,6 +94,7 @@ struct Program {
     std::uint32_t max_threads = 1024; // of a block
     std::uint32_t virtual_registers = 0;
     int line = 0;
+    std::shared_ptr<const Source> source;
 };
 
 } // namespace soft

@@ -52,13 +52,24 @@ struct EndCheck {
 
 struct Block;
 
-struct Warp {
+/// What compiled code knows of a warp, by the offsets of these members.
+struct WarpCore {
     std::uint8_t *registers = nullptr;
+    std::uint8_t *scalars = nullptr; // 8 bytes for each value that all lanes have alike, of compiled code
     std::uint32_t *predicates = nullptr;
+    void (*perform)(Warp *, const Op *) = nullptr; // has a handler perform one operation
+    std::uint64_t executed = 0;                    // operations
+    std::uint64_t budget = 0;                      // backward branches until the watchdog is asked
+    const std::uint8_t *shared = nullptr;
+    std::uint64_t shared_size = 0;
     std::uint32_t exec = 0;   // lanes this operation is for: those active, and the guard's
     std::uint32_t active = 0; // lanes on this way
     std::uint32_t live = 0;   // lanes that have not returned
     std::uint32_t pc = 0;
+    std::uint32_t join = no_join; // of the stack's top
+};
+
+struct Warp : WarpCore {
     WarpState state = WarpState::running;
     std::uint8_t barrier = 0;            // number, while at_barrier
     std::uint32_t barrier_predicate = 0; // lanes' votes for bar.red
@@ -66,8 +77,6 @@ struct Warp {
     std::uint32_t barrier_threads = 0;   // how many threads it waits for; 0 all of the block
     const Op *waiting = nullptr;         // the operation it waits in
     std::uint32_t index = 0;             // in the block
-    std::uint64_t executed = 0;          // operations
-    std::uint64_t budget = 0;            // operations until the watchdog is asked
     std::vector<Reconvergence> stack;
     Block *block = nullptr;
     const Program *program = nullptr;

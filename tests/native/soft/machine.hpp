@@ -1,6 +1,7 @@
 // A kernel of PTX text, run over this process's own memory.
 #pragma once
 
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -50,6 +51,14 @@ inline Outcome run_text(const std::string &text, Shape shape, const void *first 
         const void *parameters[] = {first, second, third};
         launch.parameters.resize(sizeof parameters);
         std::memcpy(launch.parameters.data(), parameters, sizeof parameters);
+        if (std::getenv("SHIMBENCH_SOFT_COMPILED")) {
+            std::string why;
+            launch.compiled = soft::compile(*program, shape.block % 32 == 0, why);
+            if (!launch.compiled) {
+                std::fprintf(stderr, "not compiled: %s\n%s", why.c_str(), text.c_str());
+                std::exit(1);
+            }
+        }
         soft::Executor executor(threads);
         outcome.fault = executor.run(*program, launch);
     } catch (const ptx::Error &error) {

@@ -30,7 +30,7 @@ void beyond_shared_memory() {
 void unmapped_and_misaligned_global_memory() {
     auto *page = static_cast<std::uint8_t *>(
         mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    munmap(page + 4096, 4096);
+    mprotect(page + 4096, 4096, PROT_NONE); // not unmapped: something else could come to lie there
     auto reach = [](const char *scale) {
         return kernel_text(std::string("mul.wide.u32 %rd4, %r1, ") + scale +
                            "; add.s64 %rd4, %rd4, %rd1;\nld.global.u32 %r3, [%rd4];");
@@ -41,7 +41,7 @@ void unmapped_and_misaligned_global_memory() {
     expect_fault(reach("6"), {1, 32}, page, FaultKind::misaligned_address, 1, body_line + 1, "4 bytes");
     // The next launch is none the worse for it.
     EXPECT(!run("ld.global.u32 %r3, [%rd1];", {1, 32}, page).fault);
-    munmap(page, 4096);
+    munmap(page, 8192);
 }
 
 void traps() {

@@ -1,0 +1,30 @@
+// Kernels as machine code of this host, made by LLVM from what the interpreter would run.
+#pragma once
+
+#include "../program.hpp"
+
+#include <memory>
+#include <string>
+
+namespace soft {
+
+/// A compiled kernel. Runs a warp from its pc until its lanes part or meet, it waits or is done; where
+/// compiled code ends, its state is what the interpreter's would be, except for values that all lanes
+/// have alike, which live in `scalar_bytes` of their own.
+struct Compiled {
+    void (*run)(Warp *, const Op *operations) = nullptr;
+    std::uint32_t scalar_bytes = 0; // of one warp
+    bool flushes = false;           // wants the processor to treat subnormal floats as zeros
+    double seconds = 0;             // that compiling took
+    std::uint32_t native = 0;       // operations that need no handler
+    std::shared_ptr<void> code;     // keeps it in memory
+};
+
+/// Whether this build can compile at all.
+bool can_compile();
+
+/// Compiles for blocks whose rows are whole warps (x a multiple of 32: y and z are alike in all lanes of
+/// a warp), or for any. Null, with the reason in `why`, when it cannot: the interpreter can.
+std::shared_ptr<const Compiled> compile(const Program &program, bool whole_rows, std::string &why);
+
+} // namespace soft
