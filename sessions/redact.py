@@ -28,6 +28,7 @@ _NOT_SECRET = re.compile(
 )
 _TEXT_NAME = re.compile(r"(?i)^(?:prompt|content|messages?|response|completion|generated|answer)$")
 _MAX_TEXT = 1 << 20
+_EXAMPLES = 200
 
 _SHAPES = (
     (
@@ -65,12 +66,16 @@ _COMMON_NAMES = frozenset({"root", "user", "ollama", "nobody", "daemon", "runner
 
 
 class Redactor:
-    """An Edit (sessions.copy) that takes secrets out. `found` counts what, as it goes."""
+    """An Edit (sessions.copy) that takes secrets out.
+
+    `found` counts what, as it goes; `examples` are the first texts that were changed, before and after.
+    """
 
     def __init__(self, *, keep_text: bool = False) -> None:
         """`keep_text`: leave prompts and generated text in."""
         self.keep_text = keep_text
         self.found: Counter[str] = Counter()
+        self.examples: list[tuple[bytes, bytes]] = []
         self._known: dict[bytes, tuple[str, bytes]] = {}
         self._pattern: re.Pattern[bytes] | None = None
         self._addresses: dict[bytes, bytes] = {}
@@ -124,15 +129,21 @@ class Redactor:
 
     def text(self, text: bytes) -> bytes:
         """Any text."""
+        edited = self._text(text)
+        if edited != text and len(self.examples) < _EXAMPLES:
+            self.examples.append((text, edited))
+        return edited
+
+    def _text(self, text: bytes) -> bytes:
         if len(text) > _MAX_TEXT:
             self.found["line too long to look through"] += 1
             return b"<a line of %d bytes, too long to look through>" % len(text)
+        text = self._replace_known(text)
         text = _ASSIGNED.sub(self._assigned, text)
         for kind, shape in _SHAPES:
             text = shape.sub(self._counted(kind), text)
         if not self.keep_text:
             text = _LOG_TEXT.sub(self._log_text, text)
-        text = self._replace_known(text)
         text = _HOME.sub(self._home, text)
         text = _MAC.sub(self._counted("address"), text)
         text = _IPV4.sub(self._address, text)

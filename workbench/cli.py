@@ -23,6 +23,7 @@ COMMANDS = {
     "device": "print the state of the device, from the recorded calls",
     "diff": "compare two runs call by call, the first divergence first",
     "export": "write a span of a session for another tool: Perfetto, SQLite, Parquet, CSV, text",
+    "report": "one zip for a bug report: the redacted session, a page, a status text",
     "init": "write a shimbench.toml from what a directory holds",
     "build": "run the build command and keep what it made",
     "doctor": "check what shimbench needs here",

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterable
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import ShimbenchError, UsageError
@@ -19,8 +20,14 @@ if TYPE_CHECKING:
 
 def add_session_words(parser: argparse.ArgumentParser, rest: str, help_text: str) -> None:
     """[SESSION] [REST ...]: the first word is the session if there is one of that name or path."""
+    tail = f" [{rest}]" if rest else ""
+    # Given in full: argparse can't wrap a usage whose names hold brackets.
+    parser.usage = f"%(prog)s [options] [SESSION]{tail}"
     parser.add_argument(
-        "words", nargs="*", metavar=f"[SESSION] [{rest}]", help=f"path, name, @ or @-1; then {help_text}"
+        "words",
+        nargs="*",
+        metavar=f"SESSION{tail}",
+        help=f"path, name, @ or @-1, or a report's zip; then {help_text}",
     )
     add_json(parser)
 
@@ -34,7 +41,6 @@ def take_session(words: list[str]) -> tuple[Session, str]:
 
     UsageError when there is no such session, ShimbenchError when it can't be read.
     """
-    from sessions import SessionError, open_session
     from workbench.sessions_store import resolve
 
     rest = list(words)
@@ -48,8 +54,27 @@ def take_session(words: list[str]) -> tuple[Session, str]:
                 raise
     if path is None:
         path = resolve(None)
+    return opened(path), " ".join(rest)
+
+
+def opened(path: Path) -> Session:
+    """The session at `path`, or the one in the report's zip that lies there. ShimbenchError when it is none.
+
+    What a zip holds is unpacked into a folder that goes with this process.
+    """
+    import atexit
+    import shutil
+    import tempfile
+
+    from sessions import SessionError, open_session
+    from sessions.archive import is_archive, unpack
+
     try:
-        return open_session(path), " ".join(rest)
+        if is_archive(path):
+            scratch = Path(tempfile.mkdtemp(prefix="shimbench-open-"))
+            atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+            path = unpack(path, scratch / path.stem)
+        return open_session(path)
     except SessionError as error:
         raise ShimbenchError(str(error)) from error
 

@@ -82,15 +82,12 @@ def _run(words: list[str], options: argparse.Namespace) -> int:
 
 
 def _side(text: str) -> tuple[Session, int | None]:
-    from sessions import SessionError, open_session
+    from workbench.commands.common import opened
     from workbench.sessions_store import resolve
 
     match = re.fullmatch(r"(.*?):(\d+)", text)
     name, number = (match[1], int(match[2])) if match else (text, None)
-    try:
-        return open_session(resolve(name)), number
-    except SessionError as error:
-        raise ShimbenchError(str(error)) from error
+    return opened(resolve(name)), number
 
 
 def _diagnoses_only(found: Comparison) -> tuple[list[str], list[str]]:

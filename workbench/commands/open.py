@@ -7,7 +7,9 @@ import gc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("session", nargs="?", metavar="SESSION", help="path, name, @ (newest) or @-1")
+    parser.add_argument(
+        "session", nargs="?", metavar="SESSION", help="path, name, @ (newest), @-1, or a report's zip"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -15,9 +17,9 @@ def run(options: argparse.Namespace) -> int:
 
     gc.disable()  # until the first frame is out: nothing of what is loaded till then is garbage
     path = resolve(options.session)
-    from sessions import open_session
+    from workbench.commands.common import opened
 
-    session = open_session(path)
+    session = opened(path)
     from workbench.app import ShimbenchApp
 
     ShimbenchApp(loop=None, session=session).run()

@@ -44,7 +44,7 @@ def _unseen(facts: Facts) -> Iterator[Diagnosis]:
 
 
 def _dropped(facts: Facts) -> Iterator[Diagnosis]:
-    folder = f"{facts.session.path}/runs/{facts.run}/"
+    folder = f"/runs/{facts.run}/"  # wherever the session lies now
     for process in facts.processes:
         parent = facts.process(process.parent_index)
         if parent is None or parent.run != facts.run or process.registered:

@@ -15,7 +15,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
     libraries = facts.run_event.get("libraries")
     given = {str(path) for path in libraries.values()} if isinstance(libraries, dict) else set()
     sonames = [name for name in libraries if name.startswith(_NAMES)] if isinstance(libraries, dict) else []
-    ours = [str(facts.session.path / "runs"), str(facts.session.path.resolve() / "runs")]
+    ours = f"/runs/{facts.run}/"  # of the session where it was recorded; it may have been moved since
     for process in facts.processes:
         mapped = {m.path for m in process.maps if (m.soname or PurePosixPath(m.path).name).startswith(_NAMES)}
         mapped |= {m.path for m in process.modules if PurePosixPath(m.path).name.startswith(_NAMES)}
@@ -23,7 +23,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             name = next(
                 (s for s in sonames if PurePosixPath(path).name.startswith(s.partition(".so")[0])), None
             )
-            if name is None or path in given or _inside(path, ours) or _behind(facts, process.index, path):
+            if name is None or path in given or ours in path or _behind(facts, process.index, path):
                 continue
             where = _way(path, process.cwd, process.env.get("LD_LIBRARY_PATH", ""))
             yield Diagnosis(
@@ -39,10 +39,6 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
                 independent=True,
             )
             return
-
-
-def _inside(path: str, folders: list[str]) -> bool:
-    return any(path.startswith(folder + "/") for folder in folders)
 
 
 def _behind(facts: Facts, process: int, path: str) -> bool:

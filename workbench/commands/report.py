@@ -1,0 +1,125 @@
+"""Make a session ready for a bug report: one zip with the session, a page, and a status text.
+
+What is secret or private is taken out first: secrets by name and by shape, user and host names, homes,
+addresses, prompts and generated text (kept with --keep-text). --preview shows what would be taken out, and
+writes nothing. The zip holds report.html (needs no network), status.md, the session for `shimbench open`,
+the diagnosis, versions, and the edits between runs.
+
+--markdown prints the status, short, to be pasted into a thread, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.commands.common import add_session_words, print_json, size, take_session, told_as_errors
+from workbench.errors import ShimbenchError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sessions import Session
+    from sessions.copy import Window
+    from sessions.redact import Redactor
+    from workbench.report.facts import ReportFacts
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("-o", "--output", metavar="FILE", help="the zip to write (SESSION's name.zip)")
+    parser.add_argument("--since", type=float, metavar="S", help="calls and lines from this second on")
+    parser.add_argument("--until", type=float, metavar="S", help="up to this second")
+    parser.add_argument("--keep-text", action="store_true", help="leave prompts and generated text in")
+    parser.add_argument("--preview", action="store_true", help="show what would be taken out; write nothing")
+    parser.add_argument("--markdown", action="store_true", help="print the short status; write nothing")
+    parser.add_argument("--no-pictures", action="store_true", help="without screenshots of the panes")
+    parser.add_argument("--force", action="store_true", help="write over a file that exists")
+    add_session_words(parser, "", "nothing else")
+
+
+def run(options: argparse.Namespace) -> int:
+    from sessions.copy import Window
+    from sessions.redact import Redactor
+
+    session, rest = take_session(options.words)
+    if rest:
+        raise UsageError(f"no such session: {rest}")
+    path = Path(options.output or f"{session.path.name}.zip")
+    writes = not (options.preview or options.markdown)
+    if writes and path.exists() and not options.force:
+        raise UsageError(f"{path} exists; --force writes over it")
+    redactor = Redactor(keep_text=options.keep_text)
+    redactor.learn(session, os.environ)
+    window = Window(
+        *(int(1e9 * value) if value is not None else default for value, default in (
+            (options.since, -(1 << 62)), (options.until, 1 << 62)
+        ))
+    )  # fmt: skip
+    try:
+        with told_as_errors(), _copied(session, redactor, window) as (copy, facts):
+            if options.preview:
+                _print_preview(redactor)
+            elif options.markdown:
+                from workbench.report.status import status_text
+
+                sys.stdout.write(status_text(facts, brief=True))
+            else:
+                _write(facts, copy, redactor, path, pictures=not options.no_pictures)
+    except OSError as error:
+        raise ShimbenchError(f"{error.filename or path}: {error.strerror or error}") from error
+    if writes:
+        if options.json:
+            print_json({"path": str(path), "bytes": path.stat().st_size, "taken_out": dict(redactor.found)})
+        else:
+            print(f"{path}: {size(path.stat().st_size)}; taken out: {redactor.summary()}", file=sys.stderr)
+            print("look at report.html in it before you hand it over", file=sys.stderr)
+    return 0
+
+
+@contextlib.contextmanager
+def _copied(session: Session, redactor: Redactor, window: Window) -> Iterator[tuple[Session, ReportFacts]]:
+    """The redacted copy, for as long as it is needed, and what the report says of it."""
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    from workbench.loop.store import BuildStore
+    from workbench.report.bundle import facts_of, redacted
+    from workbench.sessions_store import place_of
+
+    store = session.path.parent.parent / "store"
+    if not store.is_dir():
+        store = place_of().store
+    with tempfile.TemporaryDirectory(prefix="shimbench-report-") as scratch:
+        with tqdm(total=100, unit="%", desc="copying", disable=not sys.stderr.isatty(), leave=False) as bar:
+            copy = redacted(
+                session, Path(scratch) / "session", redactor, window,
+                lambda share: bar.update(100 * share - bar.n),
+            )  # fmt: skip
+        yield copy, facts_of(session, copy, redactor, BuildStore(store) if store.is_dir() else None)
+
+
+def _write(facts: ReportFacts, copy: Session, redactor: Redactor, path: Path, pictures: bool) -> None:
+    from workbench.report.bundle import write
+
+    taken: Sequence[tuple[str, str]] = ()
+    if pictures:
+        from workbench.report.screenshots import take
+
+        taken = take(copy)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        write(facts, redactor, part, taken)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _print_preview(redactor: Redactor) -> None:
+    for before, after in redactor.examples:
+        print(f"- {before.decode('utf-8', 'replace')}\n+ {after.decode('utf-8', 'replace')}")
+    print(f"taken out: {redactor.summary()}")
