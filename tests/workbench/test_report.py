@@ -197,7 +197,9 @@ def test_a_strangers_zip_is_refused_in_a_sentence(report: Path, tmp_path: Path, 
         hostile(report, path, {"session/session.json": None})
     else:
         data = report.read_bytes()
-        path.write_bytes(data[: len(data) // 2] if case == "cut" else data[:40] + b"\xff" * 400 + data[440:])
+        at = data.index(b"session/calls.dat") + 60
+        garbled = data[:at] + b"\xff" * 40 + data[at + 40 :]
+        path.write_bytes(data[: len(data) // 2] if case == "cut" else garbled)
     with pytest.raises(SessionError):
         Session(unpack(path, tmp_path / "s"))
 
