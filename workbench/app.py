@@ -64,7 +64,7 @@ _ALWAYS = ("relaunch", "evidence.jump", "calls.next-error", "pane.zoom")
 _FIXED = ("app.command", "app.help", "app.quit")
 
 
-class ShimbenchApp(App[None]):
+class ShimbenchApp(App[bool]):
     """Panes over a session; `loop` is None when it was saved, or is watched from elsewhere."""
 
     TITLE = "shimbench"
@@ -386,7 +386,11 @@ class ShimbenchApp(App[None]):
 
     def _on_loop_event(self, event: LoopEvent) -> None:
         self._views_stale = True
-        if event.kind == "problem":
+        if event.kind == "session" and self.loop is not None:
+            self.loop.notice = event.text
+            self.loop.unsubscribe(self._on_loop_event)
+            self.exit(True)
+        elif event.kind == "problem":
             self.notify(event.text, severity="error")
         elif event.kind == "target" and event.text.lstrip().startswith("warning: "):
             self.notify(event.text.strip().removeprefix("warning: "), severity="warning", timeout=15)

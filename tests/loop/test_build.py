@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -53,8 +54,9 @@ async def test_a_build_given_up_leaves_no_process(tmp_path: Path) -> None:
         await task
     shell = int(seen[0])
     async with asyncio.timeout(10):
-        while psutil.pid_exists(shell) and psutil.Process(shell).status() != psutil.STATUS_ZOMBIE:
-            await asyncio.sleep(0.01)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while psutil.Process(shell).status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_program_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:

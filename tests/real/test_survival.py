@@ -237,3 +237,38 @@ def test_a_forwarder_does_not_outlive_the_last_target_of_a_killed_workbench(dire
     nothing_left(directory)
     session.refresh()
     assert session.finished
+
+
+@pytest.mark.real
+def test_after_its_collector_s_death_a_relaunch_begins_a_new_session(directory: Path) -> None:
+    terminal = Terminal(directory)
+    first = running_session(directory)
+    os.kill(collector_of(directory), signal.SIGKILL)
+    wait_until(lambda: (first.refresh(), not first.live)[1], "its session has no writer any more")
+
+    def relaunched() -> bool:
+        terminal.press("r")  # until it has heard of the death
+        time.sleep(0.5)
+        return len(sessions(directory)) == 2
+
+    wait_until(relaunched, "the next relaunch has a session of its own")
+    second = running_session(directory)
+    assert program(second, min(each.run for each in second.processes if each.role == "target")).pid
+    old = {each.pid for each in first.processes}
+    wait_until(lambda: not old & set(marked(directory)), "what the dead collector had started is ended")
+    terminal.press("q")
+    terminal.wait()
+    nothing_left(directory)
+    second.refresh()
+    assert second.finished
+
+
+@pytest.mark.real
+def test_nothing_is_left_behind_when_the_collector_was_killed(directory: Path) -> None:
+    terminal = Terminal(directory)
+    session = running_session(directory)
+    os.kill(collector_of(directory), signal.SIGKILL)
+    wait_until(lambda: (session.refresh(), not session.live)[1], "its session has no writer any more")
+    terminal.press("q")
+    terminal.wait()
+    nothing_left(directory)

@@ -73,11 +73,13 @@ def run_workbench(loop: Loop) -> int:
     from workbench.loop.loop import running
 
     async def show() -> None:
-        app = ShimbenchApp(loop=loop, session=loop.session)
-        for number in (signal.SIGHUP, signal.SIGTERM):  # the terminal was closed, or we are to end
-            asyncio.get_running_loop().add_signal_handler(number, app.exit)
         async with running(loop):
-            await app.run_async()
+            again: bool | None = True
+            while again:  # when the loop's session is another one, with panes of its own
+                app = ShimbenchApp(loop=loop, session=loop.session)
+                for number in (signal.SIGHUP, signal.SIGTERM):  # the terminal was closed, or we are to end
+                    asyncio.get_running_loop().add_signal_handler(number, app.exit)
+                again = await app.run_async()
             print("shimbench: ending the target", file=sys.stderr, flush=True)
 
     loop.open()

@@ -58,6 +58,11 @@ class HostForwarder:
         return {SOCKET_VARIABLE: str(self.socket_path)}
 
     @property
+    def pid(self) -> int | None:
+        """Of its process, while it runs."""
+        return self._pid
+
+    @property
     def running(self) -> bool:
         return self._pid is not None
 

@@ -110,6 +110,21 @@ async def stop_target(
     return exit_
 
 
+async def end_group(pid: int, patience: float = 2.0) -> None:
+    """End a process group that nobody waits for: SIGTERM, and SIGKILL after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    number = signal.SIGTERM
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while True:
+            os.killpg(pid, number)
+            while time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+                os.killpg(pid, 0)
+            if number == signal.SIGKILL:
+                return
+            number, deadline = signal.SIGKILL, time.monotonic() + patience
+
+
 async def end_strays(mark: str, others: Collection[int] = ()) -> None:
     """Kill what is left of a run: what would not hear, what began late, what outlived its parent."""
     while left := marked_processes(mark, others):

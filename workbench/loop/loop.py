@@ -27,7 +27,7 @@ from workbench.loop.crashes import FAULTS, record_crashes
 from workbench.loop.drive import Driver, driver_event
 from workbench.loop.first_call import first_call_ns
 from workbench.loop.host import HostForwarder
-from workbench.loop.launch import Scouted, end_strays, scout, stop_target, target_environment
+from workbench.loop.launch import Scouted, end_group, end_strays, scout, stop_target, target_environment
 from workbench.loop.logs import LogFollower
 from workbench.loop.processes import CollectorSpawner, Exit
 from workbench.loop.status import HostStatus, LoopEvent, LoopStatus, TargetStatus
@@ -79,6 +79,8 @@ class Loop:
         self._attached = False
         self._claim: Claim | None = None
         self._builds_before = 0
+        self._orphans: list[int] | None = None
+        """what a collector that died has left: groups; None while there is one"""
         self._subscribers: list[Callable[[LoopEvent], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
@@ -101,6 +103,10 @@ class Loop:
     def subscribe(self, callback: Callable[[LoopEvent], None]) -> None:
         """`callback` is called on the asyncio loop with every event."""
         self._subscribers.append(callback)
+
+    def unsubscribe(self, callback: Callable[[LoopEvent], None]) -> None:
+        """Tell it no more."""
+        self._subscribers.remove(callback)
 
     def open(self) -> None:
         """Start the collector and open the session it writes. Raises ShimbenchError when it can't be.
@@ -223,6 +229,7 @@ class Loop:
         await self._end_run("the workbench ends")
         await self._host.stop()
         self._spawner.stop()
+        await self._end_orphans()
         with contextlib.suppress(CollectorError):
             await asyncio.to_thread(self.collector.close)
         self.session.refresh()
@@ -234,6 +241,10 @@ class Loop:
     async def relaunch(self, reason: str) -> None:
         """Stop the run and start the next on the newest good build."""
         self.driver.interrupt()
+        # A task of ours: who asked may be gone before it is done (panes that give way to others').
+        await asyncio.shield(self._spawn_task(self._relaunch(reason)))
+
+    async def _relaunch(self, reason: str) -> None:
         async with self._turn:
             await self._guarded(self._launch(reason))
 
@@ -285,6 +296,7 @@ class Loop:
 
     async def _build_and_launch(self, reason: str, climb: bool) -> None:
         saved = self._saved
+        await self._renew_collector()
         if self.config.shim.build is not None:
             report = await self._build(self.config.shim.build, reason)
             if report is None or not report.ok:
@@ -404,6 +416,7 @@ class Loop:
     async def _launch(self, reason: str, saved: Saved | None = None, climb: bool = False) -> None:
         if self.current is None:
             raise ShimbenchError("there is no good build yet to launch the target on")
+        await self._renew_collector()
         build, run = self.current, self.status.run + 1
         preparing = asyncio.create_task(asyncio.to_thread(self._environment, build, run))
         await self._end_run(reason)
@@ -573,7 +586,39 @@ class Loop:
 
     def _collector_gone(self, text: str) -> None:
         """Targets go on without it, unrecorded; what it wrote is the session."""
-        self._emit("problem", f"{text}: nothing is recorded any more. Start shimbench again")
+        self._orphans = [pid for pid in (self._pid, self._host.pid) if pid is not None]
+        self._emit(
+            "problem", f"{text}: nothing is recorded any more; the next relaunch begins a new session (r)"
+        )
+
+    async def _renew_collector(self) -> None:
+        """After a collector's death: end what it left, and go on in a new session."""
+        if self._orphans is None:
+            return
+        await self._end_orphans()
+        if self._claim is not None:
+            self._claim.release()
+        self.session_dir, earlier = self._next_session_dir(), self.session_dir
+        self._attach, top = False, self.driver.top
+        await self.driver.cease()
+        self.open()
+        self.driver.top = top
+        self._spawner.start()
+        self._emit("session", f"{earlier.name} has lost its collector: recorded in {self.session_dir.name}")
+
+    def _next_session_dir(self) -> Path:
+        if self.session_dir.parent == self.place.sessions:
+            return self.place.new_session()
+        number = 2
+        while (path := self.session_dir.with_name(f"{self.session_dir.name}.{number}")).exists():
+            number += 1
+        return path
+
+    async def _end_orphans(self) -> None:
+        orphans, self._orphans = self._orphans or [], None
+        for pid in orphans:
+            await end_group(pid)
+        await end_strays(self._mark(self.status.run))
 
     def _record(self, kind: str, /, **fields: Any) -> None:
         """Append an event to the session; when its collector is gone there is nobody to tell."""
@@ -623,10 +668,11 @@ class Loop:
                 self._set(target=TargetStatus("none", exit=str(error), title=self.target.title))
                 self._run_ended.set()
 
-    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
+        return task
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

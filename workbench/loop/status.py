@@ -62,6 +62,7 @@ class LoopEvent:
 
     kind: str
     """status, build-started, build-output, build-finished, run-started, run-ended, host, first-call,
-    rung, exercise, since, target (a line about the program, before its first run), problem"""
+    rung, exercise, since, target (a line about the program, before its first run), problem,
+    session (the loop's is another one from now on)"""
     text: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
