@@ -47,6 +47,24 @@ def record(
     return of_version
 
 
+def test_a_backend_built_for_another_architecture_loses_the_gpu_as_ollama_loses_it(
+    llama_12: Consumer, tiny_model: Path, tmp_path: Path
+) -> None:
+    """This build for CUDA 12 knows 7.5 alone, our device says 8.0: PTX would do, but Ollama drops it."""
+    ollama = install(tmp_path / "installed", llama_12.libraries, llama_12.cudart, "0.33.0", "cuda_v12")
+    session = open_session(_record(tmp_path, ollama, tiny_model))
+    timeline = timeline_of(session)
+    first, load = timeline.passes
+    assert (first.kind, first.folder, load.kind, load.folder) == ("bootstrap", "cuda_v12", "load", "")
+    assert [note.text for note in first.notes] == ["compute capability not in compiled architectures"]
+    assert [bar.opened_driver for bar in timeline.bars] == [False, True, True, True, False]
+    assert "cuda_v12: cudart 12.9, machine code for 75, PTX 75" in timeline.installed
+    # Its RPATH is searched before any LD_LIBRARY_PATH.
+    assert any("RPATH" in warning for warning in timeline.warnings)
+    assert wrong_libraries(session) == [] and session.lost == 0
+    assert gpu_mode(session).mode == "cpu"
+
+
 def test_a_driver_in_ollamas_own_folder_does_not_come_before_the_tap(
     llama_13: Consumer, tiny_model: Path, tmp_path: Path, native_paths: NativePaths
 ) -> None:

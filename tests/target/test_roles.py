@@ -67,6 +67,7 @@ def test_the_library_folder_is_what_was_put_before_the_users_path() -> None:
     given = {"OLLAMA_LIBRARY_PATH": "/usr/lib/ollama:/usr/lib/ollama/cuda_v11"}
     assert library_folder({**given, "LD_LIBRARY_PATH": path}, parent) == "cuda_v11"
     assert library_folder({}, {}) == ""
+    assert library_folder({"LD_LIBRARY_PATH": "/usr/lib/ollama:/run/tap:/run/lib"}, parent) == ""
 
 
 def test_the_tree_of_processes_tells_the_generation() -> None:

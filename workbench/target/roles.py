@@ -111,7 +111,8 @@ def library_folder(env: Mapping[str, str], parent_env: Mapping[str, str]) -> str
         path, inherited = env.get("LD_LIBRARY_PATH", ""), parent_env.get("LD_LIBRARY_PATH", "")
         given = path.removesuffix(inherited).rstrip(":") if inherited else path
     folders = [folder for folder in given.split(":") if folder]
-    return PurePosixPath(folders[-1]).name if folders else ""
+    # The first is lib/ollama itself: alone, no CUDA folder was chosen.
+    return PurePosixPath(folders[-1]).name if len(folders) > 1 else ""
 
 
 def era_of(roles: Sequence[Role], server_opened_driver: bool = False) -> Era | None:
