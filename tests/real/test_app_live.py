@@ -114,7 +114,7 @@ async def test_an_edit_shows_in_header_and_log_and_a_syntax_error_in_the_build_p
 async def test_a_call_that_hangs_is_named_with_its_age(project: Project, command: list[str]) -> None:
     async with workbench(project(FAULT="INIT_HANG"), command) as pilot:
         await reached(
-            pilot, lambda app: "cuInit under way for" in screen(app), "the call under way in the WHY pane"
+            pilot, lambda app: "cuInit is under way for" in screen(app), "the call under way in the WHY pane"
         )
         await reached(pilot, lambda app: "in flight" in pane_text(app, "calls"), "the call in the calls pane")
 

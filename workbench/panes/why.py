@@ -159,7 +159,8 @@ class WhyPane(Inked, Widget):
     def show(self, walls: list[Wall]) -> None:
         """Replace what it says; it goes back to the first wall when that is another one."""
         if walls != self.walls:
-            self._change(walls, self.at if walls[0].title and walls[0] == self.walls[0] else 0)
+            same = [wall.targets for wall in walls] == [wall.targets for wall in self.walls]
+            self._change(walls, self.at if same else 0)  # of one that hangs, the age alone changes
 
     def _change(self, walls: list[Wall], at: int) -> None:
         before = len(self._rows(self.size.width))

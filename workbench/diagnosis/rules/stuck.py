@@ -78,14 +78,15 @@ def _diagnosis(
     seconds = f"{age_ns / 1e9:.1f} s"
     place, stack = where(facts, process)
     known = facts.process(process)
+    verb = "is" if facts.session.live and known is not None and known.ended_ns is None else "was"
     limit = limit_of(facts.session, known) if known is not None else None
     left = f"; {limit.name} ends at {limit.seconds:g} s" if limit is not None else ""
     return Diagnosis(
         rule="constructor-hangs" if loading else "call-hangs",
         what=("loading the shim never ends" if loading else f"{name} does not return") + left,
-        cause=f"a constructor of the shim, or of a library it needs, was running for {seconds}{place}"
+        cause=f"a constructor of the shim, or of a library it needs, {verb} running for {seconds}{place}"
         if loading
-        else f"{name} was under way for {seconds} in the shim when it was last seen{place}",
+        else f"{name} {verb} under way for {seconds} in the shim{place}",
         fix="see what it waits for in the stack"
         if stack
         else "see where it waits: b shows the stacks (gdb -p PID -ex 'thread apply all bt')",
