@@ -137,7 +137,7 @@ static void connect_in_child(const char *path) {
 }
 
 static void obey(const char *word, const char *argument) {
-    static char path[256];
+    static char path[400];
     unsigned long long number = strtoull(argument, NULL, 0);
     CUresult result = CUDA_SUCCESS;
     if (!strcmp(word, "connect")) {
