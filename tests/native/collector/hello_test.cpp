@@ -1,4 +1,5 @@
 // A whole collector against clients that send anything to its two sockets. For the sanitizers.
+#include "../fuzz_rounds.hpp"
 #include "check.hpp"
 #include "collector.hpp"
 
@@ -29,8 +30,8 @@ Descriptor connected(const std::string &path, int type) {
     return fd;
 }
 
-void say_anything_to_the_target_s_socket(const std::string &directory, std::mt19937 &random) {
-    for (int round = 0; round < 300; round++) {
+void say_anything_to_the_target_s_socket(const std::string &directory, std::mt19937_64 &random) {
+    for (int round = 0; round < fuzz::rounds(300); round++) {
         Descriptor fd = connected(directory + "/collector.sock", SOCK_SEQPACKET);
         tap_hello hello{TAP_HELLO, TAP_ABI_VERSION, 1, 1, 1, static_cast<uint32_t>(random() % 8),
                         4096,      "test"};
@@ -54,9 +55,9 @@ void say_anything_to_the_target_s_socket(const std::string &directory, std::mt19
     }
 }
 
-void say_anything_to_the_workbench_s_socket(const std::string &directory, std::mt19937 &random) {
+void say_anything_to_the_workbench_s_socket(const std::string &directory, std::mt19937_64 &random) {
     const char *verbs[] = {"signal", "event", "line", "watch", "nonsense", "", "spawn"};
-    for (int round = 0; round < 300; round++) {
+    for (int round = 0; round < fuzz::rounds(300); round++) {
         Descriptor fd = connected(directory + "/control.sock", SOCK_STREAM);
         std::string text = verbs[random() % 7];
         for (size_t i = random() % 40; i > 0; i--)
@@ -86,7 +87,7 @@ int main() {
     }
     while (access((folder + "/s/control.sock").c_str(), F_OK) != 0)
         usleep(1000);
-    std::mt19937 random(3);
+    auto random = fuzz::random(3);
     say_anything_to_the_target_s_socket(folder + "/s", random);
     say_anything_to_the_workbench_s_socket(folder + "/s", random);
     kill(pid, SIGTERM);

@@ -1,4 +1,5 @@
 // Regions as a target may leave them: good ones, and ones full of anything. For the sanitizers.
+#include "../fuzz_rounds.hpp"
 #include "check.hpp"
 #include "region.hpp"
 
@@ -118,8 +119,8 @@ void regions_of_impossible_layout_are_refused() {
     check(!Region::adopt(small.get(), why), "an empty one");
     Descriptor pipe_like(dup(0));
     check(!Region::adopt(pipe_like.get(), why), "what is no memory");
-    std::mt19937_64 random(1);
-    for (int round = 0; round < 3000; round++) {
+    auto random = fuzz::random(1);
+    for (int round = 0; round < fuzz::rounds(3000); round++) {
         Made made;
         auto *words = reinterpret_cast<uint32_t *>(made.base);
         for (int change = 0; change < 2; change++)
@@ -133,8 +134,8 @@ void regions_of_impossible_layout_are_refused() {
 
 // Whatever a target writes into its region: nothing outside is touched, and every look ends.
 void a_region_full_of_anything_is_survived() {
-    std::mt19937_64 random(2);
-    for (int round = 0; round < 400; round++) {
+    auto random = fuzz::random(2);
+    for (int round = 0; round < fuzz::rounds(400); round++) {
         Made made;
         std::string why;
         auto region = Region::adopt(made.fd.get(), why);

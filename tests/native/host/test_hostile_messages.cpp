@@ -3,6 +3,7 @@
 #include <cstring>
 #include <random>
 
+#include "../fuzz_rounds.hpp"
 #include "device_fixture.hpp"
 #include "server/client.hpp"
 
@@ -10,7 +11,7 @@ using namespace shimbench;
 
 namespace {
 
-constexpr int rounds = 20000;
+const int rounds = fuzz::rounds(20000);
 
 struct Hostile {
     Hostile()
@@ -61,7 +62,7 @@ std::uint64_t any_value(std::mt19937_64 &random) {
 
 void random_messages_do_no_harm() {
     Hostile hostile;
-    std::mt19937_64 random(20261122);
+    auto random = fuzz::random(20261122);
     alignas(16) std::byte bytes[1024];
     for (int round = 0; round < rounds; round++) {
         const std::size_t words = random() % 16;
@@ -84,7 +85,7 @@ void random_messages_do_no_harm() {
 
 void random_rings_do_no_harm() {
     Hostile hostile;
-    std::mt19937_64 random(42);
+    auto random = fuzz::random(42);
     for (int round = 0; round < rounds / 20; round++) {
         auto *words = reinterpret_cast<std::uint64_t *>(hostile.region.ring());
         for (int n = 0; n < 64; n++)
@@ -97,7 +98,7 @@ void random_rings_do_no_harm() {
 
 void random_images_do_no_harm() {
     Hostile hostile;
-    std::mt19937_64 random(7);
+    auto random = fuzz::random(7);
     for (int round = 0; round < rounds / 20; round++) {
         std::vector<std::byte> image(64 + random() % 512);
         for (auto &byte : image)
