@@ -14,13 +14,16 @@ import socket
 import struct
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import ShimbenchError
+
+if TYPE_CHECKING:
+    from workbench.filter.breakpoint import BreakRow
 
 _LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes
 _TIMEOUT = 20.0  # seconds for an answer; sealing a large tail takes well under one
@@ -203,6 +206,15 @@ class Collector:
     def line(self, text: str | bytes, *, stream: str, role: str, pid: int = 0) -> None:
         """Append a line to the log that no process wrote to its output; with its newline, or it is torn."""
         self._ask("line", stream, role, str(pid), text)
+
+    def set_breakpoints(self, rows: Iterable[BreakRow]) -> None:
+        """Have exactly these breakpoints, in all processes there are and will be."""
+        words = [str(word) for row in rows for word in (row.function, int(row.kind), row.value, row.nth)]
+        self._ask("breakpoints", *words)
+
+    def release(self, identity: tuple[int, int, int] | None = None) -> None:
+        """Let a call that a breakpoint stopped go on (process index, thread, sequence); None: all."""
+        self._ask("release", *(str(word) for word in identity or ()))
 
     def poll(self) -> list[Exit]:
         """Exits of what was spawned, since the last time; does not wait."""

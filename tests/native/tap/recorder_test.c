@@ -2,12 +2,15 @@
  * full, signal handlers that call in the middle of a record. The parent registers the child, which then
  * plays both the target and the collector in one address space, so that the sanitizers see both ends. */
 #define _GNU_SOURCE
+#include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -229,6 +232,108 @@ static void signals(void) {
     CHECK(handlers + dropped == (uint64_t)interrupted);
 }
 
+/* --- breakpoints --------------------------------------------------------------------------------- */
+
+enum { BREAK_ROUNDS = 2000, STOPPED_FUNCTION = 3, FAILING_FUNCTION = 4 };
+
+static struct tap_break *break_at(uint32_t function) {
+    struct tap_region *region = shimbench_process.region;
+    return (struct tap_break *)((char *)region + region->breaks_offset) + function;
+}
+
+static void set_break(uint32_t function, uint32_t kind, uint32_t nth) {
+    struct tap_break *row = break_at(function);
+    __atomic_store_n(&row->kind, TAP_BREAK_NONE, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&row->nth, nth, __ATOMIC_RELAXED);
+    __atomic_store_n(&row->hits, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&row->kind, kind, __ATOMIC_RELEASE);
+    __atomic_fetch_or(&shimbench_process.region->attention, TAP_ATTENTION_BREAKS, __ATOMIC_RELEASE);
+}
+
+static bool let_go(struct tap_thread *thread) {
+    uint32_t held = __atomic_load_n(&thread->held, __ATOMIC_SEQ_CST);
+    if (!held ||
+        !__atomic_compare_exchange_n(&thread->held, &held, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return false;
+    syscall(SYS_futex, &thread->held, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+    return true;
+}
+
+static uint64_t releases;
+
+/* The collector's side: sets and clears the breakpoint over and over, and releases what it stops. */
+static void *release_some(void *unused) {
+    for (unsigned round = 0; !__atomic_load_n(&stop, __ATOMIC_ACQUIRE); round++) {
+        if (round % 64 == 0)
+            set_break(STOPPED_FUNCTION, TAP_BREAK_CALL, 0);
+        if (round % 64 == 32 && releases)
+            __atomic_store_n(&break_at(STOPPED_FUNCTION)->kind, TAP_BREAK_NONE, __ATOMIC_SEQ_CST);
+        for (uint32_t i = 0; i < THREADS + 2; i++)
+            releases += let_go(thread_at(i));
+    }
+    return unused;
+}
+
+static void *call_and_stop(void *unused) {
+    struct tap_call call;
+    for (uint64_t i = 0; i < BREAK_ROUNDS; i++) {
+        CHECK(tap_enter(&call, STOPPED_FUNCTION, CALLER, i, 0, 0, 0));
+        tap_leave(&call, 0);
+    }
+    return unused;
+}
+
+/* Threads run into a breakpoint that comes and goes: each goes on, and none loses a call. */
+static void breaks(void) {
+    pthread_t releaser, drainer, threads[THREADS];
+    set_break(STOPPED_FUNCTION, TAP_BREAK_CALL, 0);
+    pthread_create(&drainer, NULL, drain, NULL);
+    pthread_create(&releaser, NULL, release_some, NULL);
+    for (int i = 0; i < THREADS; i++)
+        pthread_create(&threads[i], NULL, call_and_stop, NULL);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+    pthread_join(releaser, NULL);
+    pthread_join(drainer, NULL);
+    CHECK(releases > 0 && total(records_of) == THREADS * BREAK_ROUNDS);
+}
+
+static void *fail_some(void *unused) {
+    struct tap_call call;
+    for (int i = 0; i < 6; i++) {
+        CHECK(tap_enter(&call, FAILING_FUNCTION, CALLER, (uint64_t)i, 0, 0, 0));
+        tap_leave(&call, i % 2 ? 2 : 0);
+    }
+    return unused;
+}
+
+/* One that wants the second error: that call is held with its result, and no other is. */
+static void results(void) {
+    pthread_t thread;
+    set_break(FAILING_FUNCTION, TAP_BREAK_ERROR, 2);
+    pthread_create(&thread, NULL, fail_some, NULL);
+    while (!__atomic_load_n(&thread_at(0)->held, __ATOMIC_ACQUIRE))
+        sched_yield();
+    CHECK(thread_at(0)->held_after == 1 && thread_at(0)->held_result == 2);
+    CHECK(thread_at(0)->held_function == FAILING_FUNCTION && thread_at(0)->slots[0].args[0] == 3);
+    CHECK(let_go(thread_at(0)));
+    pthread_join(thread, NULL);
+    drain_thread(0);
+    CHECK(total(records_of) == 6);
+}
+
+/* The collector's end of the socket is closed: what is held goes on, and nothing stops any more. */
+static void orphaned(void) {
+    struct tap_call call;
+    set_break(STOPPED_FUNCTION, TAP_BREAK_CALL, 0);
+    CHECK(tap_enter(&call, STOPPED_FUNCTION, CALLER, 0, 0, 0, 0)); /* held until the parent hangs up */
+    tap_leave(&call, 0);
+    CHECK(!tap_enter(&call, STOPPED_FUNCTION, CALLER, 0, 0, 0, 0));
+    CHECK(shimbench_process.region->collector_gone && thread_at(0)->held == 0);
+    CHECK(__atomic_load_n(&shimbench_process.region->attention, __ATOMIC_RELAXED) == TAP_ATTENTION_PAUSED);
+}
+
 /* --- the parent: registers the child ------------------------------------------------------------- */
 
 static int register_child(char *self, char *what) {
@@ -250,6 +355,8 @@ static int register_child(char *self, char *what) {
     CHECK(hello.kind == TAP_HELLO && hello.pid == (uint32_t)child);
     struct tap_welcome welcome = {.kind = TAP_WELCOME, .accepted = 1};
     CHECK(send(connection, &welcome, sizeof welcome, 0) == sizeof welcome);
+    if (strcmp(what, "orphaned") == 0)
+        close(connection); /* as a kill -9 of the collector does */
     int status = -1;
     waitpid(child, &status, 0);
     unlink(address.sun_path);
@@ -265,6 +372,12 @@ int main(int argc, char **argv) {
         concurrent();
     else if (strcmp(argv[1], "exhausted") == 0)
         exhausted();
+    else if (strcmp(argv[1], "breaks") == 0)
+        breaks();
+    else if (strcmp(argv[1], "results") == 0)
+        results();
+    else if (strcmp(argv[1], "orphaned") == 0)
+        orphaned();
     else
         signals();
     return 0;

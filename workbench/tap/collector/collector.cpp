@@ -141,6 +141,10 @@ std::string Collector::answer(std::string_view verb, Fields fields) {
         return send_signal(fields);
     if (verb == "line")
         return log_line(fields);
+    if (verb == "breakpoints")
+        return set_breakpoints(fields);
+    if (verb == "release")
+        return release_calls(fields);
     if (verb == "event") {
         drain_regions();
         std::string_view kind = fields.next();
@@ -319,6 +323,7 @@ void Collector::run() {
     while (!stopping_) {
         loop_.wait(wait);
         bool busy = drain_regions();
+        look_for_held_calls();
         int64_t now = monotonic_ns();
         if (now >= next_tend_)
             tend(now);
@@ -337,8 +342,10 @@ void Collector::seal() {
     if (sealed_)
         return;
     sealed_ = true;
+    drop_breakpoints(); // targets go on
     reap_children();
     drain_regions();
+    look_for_held_calls();
     for (Image *image : active_)
         tell_losses(*image);
     write_in_flight();

@@ -53,6 +53,8 @@ struct Image {
     bool modules_stale = true;
     int64_t next_scan = 0;
     int64_t scan_pause = 0;
+    uint32_t holds = 0;         // as last looked at
+    std::vector<HeldCall> held; // as last told
 };
 
 class Collector {
@@ -88,6 +90,12 @@ class Collector {
     void write_in_flight();
     void tell_losses(Image &image);
 
+    // Breakpoints (breaks.cpp)
+    std::string set_breakpoints(Fields fields);
+    std::string release_calls(Fields fields);
+    void drop_breakpoints();
+    void look_for_held_calls();
+
     // The workbench's requests (collector.cpp)
     std::string answer(std::string_view verb, Fields fields);
     std::string start_program(Fields fields);
@@ -118,6 +126,7 @@ class Collector {
     std::vector<std::pair<int64_t, uint32_t>> order_; // of pending_: time of entry, place
     std::vector<FlyingCall> flying_;
     std::vector<session::InFlightRow> flying_rows_;
+    std::vector<Breakpoint> breakpoints_;
     int last_run_ = 0;
     int pause_ms_ = 1;
     int64_t next_tend_ = 0, next_calibration_ = 0;

@@ -149,6 +149,8 @@ void Collector::welcome(Descriptor socket, uint32_t pid, const tap_hello &hello,
     image.registered = true;
     image.clock.emplace(region->head(), calibration_);
     image.region = std::move(region);
+    image.region->set_breakpoints(breakpoints_); // before it is answered: its first call may be one
+    image.held.clear();
     image.socket = std::move(socket);
     if (!image.pidfd)
         watch_end(image);

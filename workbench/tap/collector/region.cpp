@@ -1,12 +1,13 @@
 #include "region.hpp"
 
+#include "shared.hpp"
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <type_traits>
 #include <unistd.h>
 
 namespace shimbench::collector {
@@ -15,15 +16,6 @@ namespace {
 
 constexpr uint64_t kMaxRegion = 16ull << 30;
 constexpr uint64_t kMaxLost = 1ull << 56; // more is no count
-
-// What the other side stored with release before is seen after a load_acquire; what we store before a
-// store_release is seen by whoever loads it with acquire.
-template <typename T> T load_acquire(T &place) {
-    return std::atomic_ref(place).load(std::memory_order_acquire);
-}
-template <typename T> void store_release(T &place, std::type_identity_t<T> value) {
-    std::atomic_ref(place).store(value, std::memory_order_release);
-}
 
 void copy_acquiring(tap_slot &from, tap_slot &to) {
     auto *words = reinterpret_cast<uint64_t *>(&from);
@@ -48,6 +40,12 @@ const char *layout_fault(const tap_region &head, uint64_t file_size) {
         head.chunks_offset < head.threads_offset + uint64_t{head.max_threads} * sizeof(tap_thread) ||
         uint64_t{head.max_chunks} * TAP_CHUNK_SIZE > head.size - head.chunks_offset)
         return "its chunks lie outside";
+    if (head.max_breaks == 0)
+        return nullptr; // it has none
+    if (head.breaks_offset % 64 != 0 || head.breaks_offset < sizeof(tap_region) ||
+        head.breaks_offset > head.size || head.max_breaks > 65536 ||
+        uint64_t{head.max_breaks} * sizeof(tap_break) > head.size - head.breaks_offset)
+        return "its breakpoints lie outside";
     return nullptr;
 }
 

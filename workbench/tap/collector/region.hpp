@@ -37,6 +37,25 @@ struct FlyingCall {
     uint8_t nesting = 0;
 };
 
+// A call that a breakpoint stopped.
+struct HeldCall {
+    uint32_t thread = 0; // tid
+    uint32_t sequence = 0;
+    uint16_t function = 0;
+    bool after = false; // it has returned from the shim, with `result`
+    int32_t result = 0;
+    bool operator==(const HeldCall &) const = default;
+};
+
+// A breakpoint on a function; `nth` 0 stops at each match.
+struct Breakpoint {
+    uint16_t function = 0;
+    tap_break_kind kind = TAP_BREAK_NONE;
+    int32_t value = 0;
+    uint32_t nth = 0;
+    bool operator==(const Breakpoint &) const = default;
+};
+
 // Items of a payload in their one form: padding zeroed, cut at the end or at the first impossible item.
 // Appends to `out`; false when something was cut.
 bool append_items(std::span<const std::byte> cells, std::vector<std::byte> &out);
@@ -55,6 +74,17 @@ class Region {
     void drain(Drained &out, size_t limit);
     // Calls under way, outermost first within a thread.
     void in_flight(std::vector<FlyingCall> &out);
+    // Calls stopped at a breakpoint.
+    void held(std::vector<HeldCall> &out);
+    // How often calls stopped so far: unchanged, and nothing has to be looked for.
+    uint32_t holds();
+    // Lets a stopped call go on; false when it is not stopped.
+    bool release(uint32_t tid, uint32_t sequence);
+    void release_all();
+    // These and no others. Those that stay as they were keep their count of matches.
+    void set_breakpoints(std::span<const Breakpoint> wanted);
+    // Says that there is still somebody who can release calls.
+    void beat();
     // Records dropped by the target so far.
     uint64_t lost();
     const std::string &damage() const { return damage_; }
@@ -72,6 +102,8 @@ class Region {
     Region(std::byte *base, size_t mapped, const tap_region &head);
     tap_region &shared() { return *reinterpret_cast<tap_region *>(base_); }
     tap_thread &thread(uint32_t index);
+    tap_break &breakpoint(uint16_t function);
+    bool let_go(tap_thread &thread, uint32_t sequence);
     std::byte *chunk(uint32_t number) {
         return base_ + head_.chunks_offset + size_t{number} * TAP_CHUNK_SIZE;
     }
@@ -88,6 +120,7 @@ class Region {
     tap_region head_;
     std::vector<Thread> threads_; // grows with what the target uses
     uint64_t lost_ended_ = 0;
+    std::vector<Breakpoint> breakpoints_;
     std::string damage_;
 };
 

@@ -14,6 +14,10 @@ enum registration { REGISTRATION_NONE = 0, REGISTRATION_DONE, REGISTRATION_REFUS
 int tap_register(const struct tap_region *region, int region_fd, const char *origin);
 /* True when the socket made by tap_register is certainly closed at the other end. */
 bool tap_collector_is_gone(void);
+/* False when the target closed that socket: then its end says nothing. */
+bool tap_hears_of_collector(void);
+/* Nobody drains any more: calls pass through unrecorded from here on, and stop nowhere. */
+void tap_do_without_collector(struct tap_region *region);
 /* In a fork's child: forgets the parent's socket, and closes it if it's still that. */
 void tap_forget_socket(void);
 bool tap_socket_is_configured(void);

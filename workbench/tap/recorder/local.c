@@ -94,6 +94,7 @@ static struct tap_thread *claim_block(uint32_t tid) {
             continue;
         table[i].lost = 0;
         table[i].depth = 0;
+        __atomic_store_n(&table[i].held, 0, __ATOMIC_RELAXED);
         table[i].tid = tid;
         prctl(PR_GET_NAME, table[i].name);
         return &table[i];

@@ -20,10 +20,8 @@ struct tap_record *tap_reserve(struct tap_local *local, uint32_t cells) {
     if (local->used + cells > TAP_CELLS_PER_CHUNK) {
         int saved = errno;
         struct tap_region *region = shimbench_process.region;
-        if (tap_collector_is_gone()) {
-            __atomic_store_n(&region->collector_gone, 1, __ATOMIC_RELAXED);
-            __atomic_store_n(&region->paused, 1, __ATOMIC_RELAXED);
-        }
+        if (tap_collector_is_gone())
+            tap_do_without_collector(region);
         bool more = tap_next_chunk(local);
         errno = saved;
         if (!more)
@@ -63,6 +61,8 @@ static bool begin(struct tap_payload *payload, const struct tap_call *call, int3
 
 bool shimbench_payload_begin(struct tap_payload *payload, const struct tap_call *call, int32_t result,
                              uint64_t end) {
+    if (TAP_UNLIKELY(call->watched))
+        shimbench_break_after(call, result);
     return begin(payload, call, result, end,
                  shimbench_capture_limit() <= USUAL_LIMIT ? USUAL_CELLS : TAP_MAX_CELLS);
 }

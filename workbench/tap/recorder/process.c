@@ -60,7 +60,8 @@ static struct tap_region *map_region(int *fd_out) {
 
 static void lay_out(struct tap_region *region) {
     const uint64_t page = 4096;
-    uint64_t threads_end = page + TAP_MAX_THREADS * sizeof(struct tap_thread);
+    uint64_t breaks = (TAP_FUNCTION_COUNT * sizeof(struct tap_break) + page - 1) / page * page;
+    uint64_t threads_end = page + breaks + TAP_MAX_THREADS * sizeof(struct tap_thread);
     region->abi_version = TAP_ABI_VERSION;
     region->pid = (uint32_t)getpid();
     region->size = TAP_REGION_SIZE;
@@ -69,11 +70,18 @@ static void lay_out(struct tap_region *region) {
     region->start_unix_ns = clock_ns(CLOCK_REALTIME);
     memcpy(region->model_hash, MODEL_HASH, sizeof MODEL_HASH);
     static_assert(sizeof MODEL_HASH <= sizeof region->model_hash, "the hash fits its field");
-    region->threads_offset = (uint32_t)page;
+    region->breaks_offset = (uint32_t)page;
+    region->max_breaks = TAP_FUNCTION_COUNT;
+    region->threads_offset = (uint32_t)(page + breaks);
     region->max_threads = TAP_MAX_THREADS;
     region->chunks_offset = (threads_end + TAP_CHUNK_SIZE - 1) / TAP_CHUNK_SIZE * TAP_CHUNK_SIZE;
     region->max_chunks = (uint32_t)((TAP_REGION_SIZE - region->chunks_offset) / TAP_CHUNK_SIZE);
     region->capture_limit = 256;
+}
+
+void tap_do_without_collector(struct tap_region *region) {
+    __atomic_store_n(&region->collector_gone, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&region->attention, TAP_ATTENTION_PAUSED, __ATOMIC_RELAXED);
 }
 
 static bool make_fork_page(void) {

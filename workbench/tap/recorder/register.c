@@ -191,6 +191,10 @@ static bool socket_is_still_ours(void) {
            status.st_ino == collector.inode;
 }
 
+bool tap_hears_of_collector(void) {
+    return socket_is_still_ours();
+}
+
 bool tap_collector_is_gone(void) {
     int saved = errno;
     struct pollfd end = {.fd = collector.fd};

@@ -64,6 +64,7 @@ struct tap_call {
     uint32_t depth;
     uint16_t function;
     uint8_t flags;
+    bool watched; /* a breakpoint wants to see its result */
 };
 
 /* Items being written behind a record's head. */
@@ -82,6 +83,10 @@ extern TAP_PUBLIC struct tap_process shimbench_process;
 TAP_PUBLIC bool shimbench_prepare(void);
 /* Sees to it that the module a caller lies in is on record, ahead of the call. */
 TAP_PUBLIC __attribute__((cold)) void shimbench_note_caller(uint64_t caller);
+/* What a call looks at that finds breakpoints in the region: stops it, or has its result watched. */
+TAP_PUBLIC __attribute__((cold)) void shimbench_break_before(struct tap_call *call);
+/* Stops a watched call that has returned, if its result is the one. */
+TAP_PUBLIC __attribute__((cold)) void shimbench_break_after(const struct tap_call *call, int32_t result);
 /* The slow end of tap_leave: a chunk change, or losses to report. */
 TAP_PUBLIC void shimbench_leave_slowly(const struct tap_call *call, int32_t result, uint64_t end);
 
@@ -100,13 +105,16 @@ static inline bool tap_enter(struct tap_call *call, uint16_t function, uint64_t 
                      local->busy) &&
         !shimbench_prepare())
         return false;
-    if (TAP_UNLIKELY(__atomic_load_n(&shimbench_process.region->paused, __ATOMIC_RELAXED)))
+    /* Relaxed: breakpoints are looked at with acquire where there are any. */
+    const uint32_t attention = __atomic_load_n(&shimbench_process.region->attention, __ATOMIC_RELAXED);
+    if (TAP_UNLIKELY(attention & TAP_ATTENTION_PAUSED))
         return false;
     if (TAP_UNLIKELY(caller - local->module_start >= local->module_size))
         shimbench_note_caller(caller);
     call->caller = caller;
     call->function = function;
     call->flags = 0;
+    call->watched = false;
     call->args[0] = arg0;
     call->args[1] = arg1;
     call->args[2] = arg2;
@@ -131,6 +139,8 @@ static inline bool tap_enter(struct tap_call *call, uint16_t function, uint64_t 
     } else {
         call->start = tap_ticks();
     }
+    if (TAP_UNLIKELY(attention))
+        shimbench_break_before(call);
     return true;
 }
 
@@ -167,6 +177,8 @@ static inline void tap_fill_record(struct tap_record *record, const struct tap_c
 /* The end of a call that needs no more than the head of a record. */
 static inline void tap_leave(const struct tap_call *call, int32_t result) {
     uint64_t end = tap_ticks();
+    if (TAP_UNLIKELY(call->watched))
+        shimbench_break_after(call, result);
     if (TAP_UNLIKELY(!tap_still_ours(call)))
         return;
     struct tap_local *local = &shimbench_local;

@@ -4,7 +4,8 @@
  * first record, so a SIGKILL can never come before the region is known. Everything is an offset
  * into the region; the collector treats all of it as written by somebody else: copy, check, use.
  *
- *   region header | thread table | chunk 0 | chunk 1 | ... (64 KiB each, touched only when used)
+ *   region header | breakpoints | thread table | chunk 0 | chunk 1 | ... (64 KiB each, touched only
+ *   when used)
  *
  * A thread writes completed calls into a chain of chunks of its own, and calls under way into the
  * slots of its thread block. No counter is shared between threads on the recording path.
@@ -16,7 +17,7 @@
 #include <stdint.h>
 
 #define TAP_MAGIC       0x3147455250415453ull /* "STAPREG1", little endian */
-#define TAP_ABI_VERSION 1u
+#define TAP_ABI_VERSION 2u
 
 #define TAP_CELL_SIZE       64u
 #define TAP_CHUNK_SIZE      65536u
@@ -118,6 +119,31 @@ struct tap_slot {
 };
 static_assert(sizeof(struct tap_slot) == TAP_CELL_SIZE, "a slot is one cache line");
 
+enum tap_break_kind {
+    TAP_BREAK_NONE = 0,
+    TAP_BREAK_CALL = 1,       /* before the shim is called */
+    TAP_BREAK_ERROR = 2,      /* after it, with a result other than 0 */
+    TAP_BREAK_OK = 3,         /* after it, with 0 */
+    TAP_BREAK_RESULT = 4,     /* after it, with `value` */
+    TAP_BREAK_NOT_RESULT = 5, /* after it, with anything else */
+};
+
+/* A breakpoint, one a function number. The collector writes `value`, `nth` and `hits` while `kind` is 0,
+ * then `kind` with release; a thread that loads `kind` with acquire sees what belongs to it. */
+struct tap_break {
+    uint32_t kind;
+    int32_t value;
+    uint32_t nth;  /* stops at that match only, counted in this process; 0: at each */
+    uint32_t hits; /* matches so far, counted by the threads */
+};
+static_assert(sizeof(struct tap_break) == 16, "a row of the table of breakpoints");
+
+/* Bits of tap_region.attention: what a call has to look at. All 0 in a process that is just recorded. */
+enum tap_attention {
+    TAP_ATTENTION_PAUSED = 1, /* pass calls through without recording them */
+    TAP_ATTENTION_BREAKS = 2, /* there are breakpoints */
+};
+
 enum tap_thread_state { TAP_THREAD_FREE = 0, TAP_THREAD_LIVE = 1, TAP_THREAD_ENDED = 2 };
 
 /* FREE -> LIVE by the thread (compare and swap), LIVE -> ENDED by its exit, ENDED -> FREE by the
@@ -131,7 +157,14 @@ struct tap_thread {
     uint32_t depth;       /* slots in use */
     uint64_t lost;        /* records dropped since the thread began */
     char name[16];        /* comm, as far as known */
-    uint64_t reserved[3];
+    /* A call stopped at a breakpoint, which is in its slot as well. The thread sets the rest first and
+     * `held` with release, then waits on it (a futex) until it is something else; the collector
+     * releases it by compare and swap to 0. Nobody else writes here while a thread is held. */
+    uint32_t held;          /* sequence of that call; 0: none */
+    uint16_t held_function; /* of that call */
+    uint16_t held_after;    /* 1: the shim has returned from it, with held_result */
+    int32_t held_result;
+    uint32_t reserved[3];
     struct tap_slot slots[TAP_MAX_IN_FLIGHT];
 };
 static_assert(sizeof(struct tap_thread) == 64 + 64 * TAP_MAX_IN_FLIGHT, "head and slots");
@@ -157,10 +190,14 @@ struct tap_region {
     uint64_t lookups;     /* reserved */
     /* Control block: written by the collector on behalf of the workbench, read by the tap. */
     uint32_t control_generation;
-    uint32_t paused;         /* 1: pass calls through without recording them */
+    uint32_t attention;      /* enum tap_attention */
     uint32_t collector_gone; /* set by the tap when the socket closed: nobody drains any more */
     uint32_t capture_limit;  /* bytes of one in or out value at the most (default 256) */
-    uint64_t reserved[16];
+    uint32_t breaks_offset;  /* of struct tap_break, by function number */
+    uint32_t max_breaks;
+    uint32_t holds;          /* times a call stopped, counted by the threads: a change is worth a look */
+    uint32_t collector_beat; /* counted on by the collector as long as there are breakpoints */
+    uint64_t reserved[14];
 };
 static_assert(sizeof(struct tap_region) <= 4096, "the header fits its page");
 
