@@ -16,6 +16,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widget import Widget
 
 from workbench.panes.actions import PANES, bindings, key_text, registry
+from workbench.panes.breaks import Breaks
 from workbench.panes.build import BuildPane, SourcePlace
 from workbench.panes.calls import CallsPane
 from workbench.panes.coverage import CoveragePane
@@ -53,6 +54,7 @@ _HINTS = {
     "search": "regular expression",
     "goto": "number of a call",
     "note": "what is worth knowing about this call",
+    "break": "cuMemAlloc*   cu* error   cuLaunchKernel result:CUDA_ERROR_INVALID_VALUE @3",
 }
 _KEYS = {
     "calls": ("calls.filter", "calls.follow", "calls.pause", "lines.search", "lines.choose", "calls.fold"),
@@ -79,6 +81,7 @@ class ShimbenchApp(App[bool]):
         self.session = session
         self.root = root or (loop.config.directory if loop is not None else Path.cwd())
         self.facts = SessionFacts(session)
+        self.breaks = Breaks(self)
         self.pane = "calls"
         self.tab = "coverage"
         self._tab_shown = ""
@@ -286,7 +289,7 @@ class ShimbenchApp(App[bool]):
         explained = self._explained is self.facts.diagnosis.report.explanation
         self._views_stale = self._views_stale or changed or finished or not explained
         behind = self._take_calls(now + SLICE)
-        due = now >= self._views_due
+        due = calls.stops.update() or now >= self._views_due  # a stopped call is shown at once
         if not behind or now >= self._shown_at + SLOWEST_FRAME:
             self._shown_at = now
             # Calls under way are asked for with the rest: one that has returned since must not stay.
@@ -379,7 +382,9 @@ class ShimbenchApp(App[bool]):
         self.query_one("#header", Bar).show(HeaderLine(facts).parts(width))
         right = f"{facts.run_ns / 1e9:.1f} s " if facts.run_ns is not None else ""
         right = self.facts.limit_text() or right
-        stages = stage_parts(self.facts.mode, self.facts.stages(), width - len(right) - 2)
+        stopped = self.breaks.header(width // 2 if width >= 160 else width)
+        room = width - len(right) - 2 - sum(len(text) for text, _ in stopped)
+        stages = [*stopped, *stage_parts(self.facts.mode, self.facts.stages(), room)]
         self.query_one("#stages", Bar).show(stages, [(right, "dim")] if right else None)
         notes = "w evidence  o source" if self.why.targets else ""
         self.query_one("#why-rule", Rule).show(info=self.why.title, notes=notes)
@@ -462,6 +467,8 @@ class ShimbenchApp(App[bool]):
             self.notify(f"nothing matches {text}", severity="warning")
         elif kind == "goto":
             self.jumps.to_call(text)
+        elif kind == "break":
+            return not text or self.breaks.toggle(text)
         elif kind == "note":
             self.mark(text)
         elif kind == "filter" and self.pane == "log":

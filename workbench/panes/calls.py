@@ -17,6 +17,7 @@ from workbench.panes.call_lines import CallFilter, CallLine, CallLines
 from workbench.panes.format import count_text, duration_text, elide, time_text
 from workbench.panes.lines import Ink, LineView, Part, column
 from workbench.panes.outcomes import Outcomes, short_result
+from workbench.views.stops import Stops
 
 if TYPE_CHECKING:
     from sessions import InFlight, Row, Session
@@ -52,6 +53,7 @@ class CallsPane(LineView):
         self._grown = False  # since the lines were last shown
         self._wanted: int | None = None  # row to select once it has been taken in
         self.marks: dict[int, str] = {}  # row -> note
+        self.stops = Stops(session)
 
     # Content
 
@@ -148,6 +150,11 @@ class CallsPane(LineView):
         """Index of the call under the cursor (the first of a fold)."""
         line = self.selected_line()
         return None if line is None else line.row
+
+    def selected_in_flight(self) -> InFlight | None:
+        """The call in flight under the cursor."""
+        index = self.cursor - len(self.calls)
+        return self.in_flight[index] if 0 <= index < len(self.in_flight) else None
 
     def show_row(self, row: int, *, by_user: bool = False) -> bool:
         """Put the cursor on a call, opening the fold that hides it; False if there is no such call."""
@@ -272,9 +279,18 @@ class CallsPane(LineView):
         caller = self.caller(call.process, call.caller)
         age = duration_text(int(call.age_ns))
         text = f"{name}(…) by {caller} in {process.pid}/{call.thread}"
-        parts: list[Part] = [(" ", "plain"), column("now", 7, "warn", right=True), ("  ", "plain")]
-        room = max(width - 10 - len(age) - 12, 8)
-        return [*parts, (elide(text, room), "name"), ("  in flight ", "warn"), (age, "warn")]
+        stop = self.stops.of((call.process, call.thread, call.sequence))
+        parts: list[Part] = [("■", "fatal") if stop else (" ", "plain"), column("now", 7, "warn", right=True),
+                             ("  ", "plain")]  # fmt: skip
+        state: Part = ("  in flight ", "warn")
+        if stop is not None and stop.result is None:
+            state = ("  STOPPED ", "fatal")
+        elif stop is not None and stop.result is not None:
+            function = self.session.schema.functions.get(call.function)
+            result = self.session.schema.enum_name(function.result if function else "CUresult", stop.result)
+            state = (f"  STOPPED -> {short_result(result or str(stop.result))} ", "fatal")
+        room = max(width - 10 - len(age) - len(state[0]), 8)
+        return [*parts, (elide(text, room), "name"), state, (age, "warn")]
 
     def caller(self, process: int, address: int) -> str:
         """The library a call came from."""

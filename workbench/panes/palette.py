@@ -48,6 +48,12 @@ class Commands(Provider):
         if number.isdigit():
             title = f"Go to call {number}"
             yield Hit(1.0, title, partial(self.workbench.jumps.to_call, number), help="by its number")
+        word, _, condition = query.strip().partition(" ")
+        if word in ("break", "b") and condition.strip() and self.workbench.loop is not None:
+            run = partial(self.workbench.breaks.toggle, condition)
+            yield Hit(
+                1.0, f"Breakpoint on {condition.strip()}", run, help="set it, or clear it when it is set"
+            )
         matcher = self.matcher(query)
         for action in self._rows():
             score = max(matcher.match(action.title), matcher.match(action.name))
