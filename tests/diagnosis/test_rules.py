@@ -94,6 +94,17 @@ def test_cuGetProcAddress_that_fails_for_all_names_is_the_only_thing_said(
     assert (found.rule, found.stage) == ("proc-address-fails", Stage.RESOLVE)
 
 
+def test_a_runtime_that_gave_up_before_asking_for_newer_names_tells_its_major_by_its_file(
+    builder: SessionBuilder,
+) -> None:
+    ask(builder, "cuInit", 2000, "cuInit")
+    number(builder, "cuDriverGetVersion", 12040)
+    builder.line("0.00.064 E ggml_cuda_init: CUDA driver version is insufficient for CUDA runtime version")
+    found = only(builder)
+    assert (found.rule, found.certainty) == ("driver-too-old", "proved")
+    assert "12.4" in found.cause and "CUDA 13" in found.cause
+
+
 def test_a_driver_older_than_the_runtime_is_told_with_both_versions(builder: SessionBuilder) -> None:
     ask(builder, "cuInit", 2000, "cuInit")
     ask(builder, "cuLogsCurrent", 13000, "cuLogsCurrent")
@@ -202,6 +213,14 @@ def test_a_device_of_no_memory_and_no_device_at_all(builder: SessionBuilder) -> 
     assert {found.rule for found in diagnose(builder.open())} == {"no-memory", "no-devices"}
 
 
+def test_a_device_that_is_used_is_not_said_to_be_dropped(builder: SessionBuilder) -> None:
+    number(builder, "cuDeviceTotalMem_v2", 0, size=8)
+    builder.line("offloaded 3/3 layers to GPU")
+    found = only(builder)
+    assert found.rule == "no-memory"
+    assert "drops" not in found.what and "used all the same" in found.what
+
+
 def test_a_call_under_way_for_long_hangs_and_one_just_begun_does_not(builder: SessionBuilder) -> None:
     call(builder, "cuDriverGetVersion", args=(1,))
     builder.in_flight("cuInit", age=SECOND // 10)
@@ -237,7 +256,22 @@ def test_launches_that_nobody_executes_are_told(builder: SessionBuilder) -> None
     bootstrap(builder)
     rest_of_bootstrap(builder)
     call(builder, "cuLaunchKernel", args=(1, 1, 1))
-    assert only(builder).rule == "launches-not-executed"
+    found = only(builder)
+    assert (found.rule, "only counts" in found.cause) == ("launches-not-executed", True)
+
+
+def test_a_shim_that_keeps_launches_to_itself_is_told_from_a_device_that_counts(
+    builder: SessionBuilder,
+) -> None:
+    builder.event("host", device={"name": "soft", "executes_kernels": True})
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    call(builder, "cuLaunchKernel", args=(1, 1, 1))
+    builder.event("host", event="left", pid=4121, text="4 calls, 0 launches", time=9 * SECOND)
+    builder.exit(0, time=9 * SECOND)
+    found = only(builder)
+    assert found.rule == "launches-not-executed"
+    assert "the forwarder sees none" in found.cause and "count" not in found.cause
 
 
 def test_cpu_mode_without_a_cause_is_only_possible_and_claims_none(builder: SessionBuilder) -> None:

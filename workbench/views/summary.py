@@ -33,6 +33,7 @@ Mode = Literal["gpu", "cpu", "not-executed", "load-failed", "unknown"]
 """gpu: it computes there; not-executed: it would, but no kernel is executed; load-failed: a GPU was found,
 and no model gets onto it."""
 
+DEVICE_COUNTS = "the forwarder's device counts launches and executes none"
 _PATIENCE_NS = 2_000_000_000
 """So long after a launch a forwarder that counts none has executed none."""
 
@@ -206,11 +207,7 @@ class GpuModeTracker:
                 counting = device == "count-only"
                 if isinstance(device, dict):
                     counting = device.get("executes_kernels") is False
-                self._not_executed = (
-                    ModeEvidence("not-executed", "the forwarder's device counts launches and executes none")
-                    if counting
-                    else None
-                )
+                self._not_executed = ModeEvidence("not-executed", DEVICE_COUNTS) if counting else None
         return before != self._events
 
     def _take_launches(self, event: Event) -> None:

@@ -98,9 +98,12 @@ def _no_memory(facts: Facts) -> Iterator[Diagnosis]:
         for call in facts.of(name):
             if call.result or facts.out(call.row, index) != 0:
                 continue
+            outcome = ": Ollama drops it, ggml puts nothing on it"
+            if facts.mode.mode == "gpu":  # the target went by the other of the two functions
+                outcome = ", and is used all the same"
             yield Diagnosis(
                 rule="no-memory",
-                what="a device has no memory: Ollama drops it, ggml puts nothing on it",
+                what=f"a device says that it has no memory{outcome}",
                 cause=f"{name} succeeded and said 0 bytes in total",
                 fix=f"have {name} say how many bytes the device has",
                 certainty="proved",

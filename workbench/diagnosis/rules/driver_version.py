@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Stage
 
 ERROR = 35
+_RUNTIME = re.compile(r"libcudart\.so\.(\d+)")
 
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
-    newest = _newest_major(facts)
+    asked_for = _newest_major(facts)
     for call in facts.of("cuDriverGetVersion"):
+        newest = max(asked_for, _runtime_major(facts, call.process))
         if facts.bootstrapped_after(call.process, call.row):
             continue
         evidence = [facts.call_evidence(call.row), *facts.error_evidence([ERROR], call.process)]
@@ -37,6 +41,14 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             process=call.process,
             by_runtime=True,
         )
+
+
+def _runtime_major(facts: Facts, process: int) -> int:
+    """By the file name of the runtime in that process: one that finds the driver too old asks for nothing
+    newer than the driver."""
+    known = facts.process(process)
+    names = [PurePosixPath(module.path).name for module in known.modules] if known is not None else []
+    return max((int(found[1]) for name in names if (found := _RUNTIME.match(name))), default=0)
 
 
 def _newest_major(facts: Facts) -> int:
