@@ -15,6 +15,9 @@ import pytest
 
 from workbench import native
 
+sys.path.insert(0, str(Path(__file__).parent / "ollama_standin"))
+from install import install
+
 if TYPE_CHECKING:
     from conftest import Consumer
 
@@ -127,3 +130,18 @@ def test_a_script_drives_the_target_and_its_output_is_in_the_log(tmp_path: Path)
     status, report, _ = run(directory)
     assert status == 3 and report["exercise"]["error"] == "the exercise ended with exit status 4"
     assert report["since"]["changes"] == ["the exercise fails: the exercise ended with exit status 4"]
+
+
+def test_an_ollama_climbs_by_itself_and_answers(tmp_path: Path, llama_13: Consumer, tiny_model: Path) -> None:
+    """The stand-in for Ollama's processes (tests/real/ollama_standin), with the real libggml-cuda.so."""
+    program = install(tmp_path / "installed", llama_13.libraries, llama_13.cudart, "0.33.0")
+    body = f'{{ model = "{tiny_model}", prompt = "hi" }}'
+    rest = f'exercise = {{ http = "/api/generate", json = {body} }}'
+    directory = configure(tmp_path / "project", [str(program), "serve"], rest)
+    status, report, stderr = run(directory, "--top", "tokens")
+    rungs = {rung["name"]: rung for rung in report["ladder"]}
+    assert status == 0, (stderr, rungs, report["exercise"])
+    assert rungs["probe"]["text"] == "cudart 13.0 finds 1 device"
+    assert rungs["list-devices"]["text"].startswith("CUDA0: ")
+    assert rungs["discovery"]["state"] == "ok" and rungs["tokens"]["state"] == "ok"
+    assert report["exercise"]["ok"] and report["gpu_mode"] == "gpu"

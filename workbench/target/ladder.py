@@ -15,11 +15,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.config import RUNGS, Config
 from workbench.target import ollama
+from workbench.target.installation import backend_paths, library_folder
 
 if TYPE_CHECKING:
     from sessions import Line
@@ -91,8 +93,8 @@ def _probe(target: Target, environ: Mapping[str, str], answer: Path) -> ShortRun
 def _list_devices(target: Target, environ: Mapping[str, str]) -> ShortRung | None:
     program = Path(target.argv[0])
     if ollama.is_server(target.argv):
-        server = next((root / "llama-server" for root in _ollama_roots(program)), None)
-        folder = _backend_folder(program, environ)
+        root, folder = library_folder(program, target.cwd), _backend_folder(target, environ)
+        server = root / "llama-server" if root is not None else None
         if server is None or not server.is_file() or folder is None:
             return None  # before 0.30 there was no such program
         backend = next(iter(sorted(folder.glob("libggml-cuda*.so*"))))
@@ -109,27 +111,18 @@ def _list_devices(target: Target, environ: Mapping[str, str]) -> ShortRung | Non
     return None
 
 
-def _ollama_roots(program: Path) -> list[Path]:
-    prefix = program.resolve().parent.parent
-    folders = (prefix / "lib" / "ollama", prefix.parent / "lib" / "ollama", prefix / "build/lib/ollama")
-    return [folder for folder in folders if folder.is_dir()]
-
-
-def _backend_folder(program: Path, environ: Mapping[str, str]) -> Path | None:
+def _backend_folder(target: Target, environ: Mapping[str, str]) -> Path | None:
     """Where the CUDA backend that Ollama will try first lies."""
-    wanted = environ.get("OLLAMA_LLM_LIBRARY", "cuda_v*")
-    for root in _ollama_roots(program):
-        folders = [folder for folder in sorted(root.glob(wanted), reverse=True) if folder.is_dir()]
-        for folder in (*folders, root):
-            if any(folder.glob("libggml-cuda*.so*")):
-                return folder
-    return None
+    wanted = environ.get("OLLAMA_LLM_LIBRARY", "*")
+    found = backend_paths(library_folder(Path(target.argv[0]), target.cwd))
+    folders = [path.parent for path in found if fnmatch(path.parent.name, wanted)]
+    return max(folders, default=None)
 
 
 def _libraries_of(target: Target, environ: Mapping[str, str]) -> dict[str, str]:
     if not ollama.is_server(target.argv):
         return {}
-    folder = _backend_folder(Path(target.argv[0]), environ)
+    folder = _backend_folder(target, environ)
     if folder is None:
         return {}
     return {"LD_LIBRARY_PATH": ":".join(map(str, dict.fromkeys((folder.parent, folder))))}
@@ -140,7 +133,7 @@ def find_runtime(target: Target, environ: Mapping[str, str]) -> Path | None:
     LD_LIBRARY_PATH, in a toolkit; else the one that came with shimbench. The newest of one place."""
     folders: list[Path] = []
     program = Path(target.argv[0])
-    if ollama.is_server(target.argv) and (backend := _backend_folder(program, environ)) is not None:
+    if ollama.is_server(target.argv) and (backend := _backend_folder(target, environ)) is not None:
         folders.append(backend)
     for number, word in enumerate(target.argv[:-1]):
         if word == "--libs":
