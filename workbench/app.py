@@ -35,6 +35,9 @@ from workbench.panes.timeline import TimelinePane
 from workbench.panes.why import WhyPane, walls_of
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from textual.screen import Screen
+
     from sessions import Process, Session
     from workbench.diagnosis import Explanation
     from workbench.filter.complete import Completion
@@ -44,6 +47,7 @@ FRAME, SLOWEST_FRAME = 1 / 15, 1 / 5  # seconds between looks at the session
 CORE_SHARE = 0.2  # of a core, which looking and painting should not exceed: else looks come more slowly
 SLICE = 0.008  # seconds of taking in calls before keys get their turn
 MOST_AT_ONCE, LEAST_AT_ONCE = 1 << 16, 1 << 8  # calls taken in between looks at the clock
+KEY_FIRST = 0.06  # seconds for which a key that is not painted yet puts off taking in calls
 VIEW_PERIOD = 0.25  # seconds between updates of the derived views, more when they are dear
 VIEW_SHARE = 8  # a view update that took t seconds of the processor is not repeated for this many t
 
@@ -96,6 +100,8 @@ class ShimbenchApp(App[bool]):
         self._at_once = MOST_AT_ONCE
         self._cpu_seconds = 0.0  # of this process, at the last look
         self._shown_at = 0.0
+        self._key_at = 0.0  # when a key came that is not painted yet
+        self._key_done = False
         self._parts: list[Widget] = []
         self._explained: Explanation | None = None
 
@@ -262,6 +268,17 @@ class ShimbenchApp(App[bool]):
 
     # The session
 
+    async def on_event(self, event: events.Event) -> None:
+        """Note when a key comes, before it goes its way."""
+        if isinstance(event, events.Key):
+            self._key_at, self._key_done = time.monotonic(), False
+        await super().on_event(event)
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        super()._display(screen, renderable)
+        if self._key_done:
+            self._key_at = 0.0
+
     def _tick(self) -> None:
         """One look, and the appointment for the next."""
         from sessions import SessionError
@@ -269,6 +286,9 @@ class ShimbenchApp(App[bool]):
         if not gc.isenabled():  # the commands put it off until the first frame was out
             gc.freeze()
             gc.enable()
+        if time.monotonic() < self._key_at + KEY_FIRST:
+            self.set_timer(0.005, self._tick)
+            return
         pause = SLOWEST_FRAME
         try:
             if self._whole:
@@ -423,6 +443,7 @@ class ShimbenchApp(App[bool]):
         if inspect.isawaitable(result):
             self.run_worker(result, exclusive=False)
         self._show_keys()
+        self._key_done = True
 
     def action_do(self, name: str) -> None:
         """What bindings call."""

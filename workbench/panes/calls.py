@@ -200,8 +200,11 @@ class CallsPane(LineView):
     def _error_from(self, row: int, step: int) -> int | None:
         total = self.calls.scanned
         start = row + 1 if step > 0 else row - 1
+        size = 4096  # mostly the next one is near
         while 0 <= start < total:
-            low, high = (start, min(start + 65536, total)) if step > 0 else (max(start - 65535, 0), start + 1)
+            low, high = (
+                (start, min(start + size, total)) if step > 0 else (max(start - size + 1, 0), start + 1)
+            )
             failed = np.flatnonzero(self.outcomes.failures(low, high)) + low
             failed = np.union1d(failed, self.outcomes.fatal_lookups(low, high)).astype(np.int64)
             if self.calls.filter is not None and len(failed):
@@ -209,6 +212,7 @@ class CallsPane(LineView):
             if len(failed):
                 return int(failed[0] if step > 0 else failed[-1])
             start = high if step > 0 else low - 1
+            size = min(2 * size, 65536)
         return None
 
     # Drawing
