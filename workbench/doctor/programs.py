@@ -154,41 +154,32 @@ def _ollama(environ: Mapping[str, str]) -> Iterator[Finding]:
             "install it (https://ollama.com/download) or name a [target] command; the demo needs none",
         )
         return
-    version = _first_line([program, "--version"])
-    if version is None:
+    from workbench.target.installation import inspect
+
+    found = inspect(Path(program), Path.cwd(), environ)
+    if found.version is None:
         yield problem(
-            "Ollama", f"{program} does not run", "install it again, or name another [target] command"
+            "Ollama",
+            f"{program} does not say its version",
+            "install it again, or name another [target] command",
         )
         return
-    yield ok("Ollama", f"{program}: {version}")
-    yield _ollama_libraries(Path(program))
-
-
-def _ollama_libraries(program: Path) -> Finding:
-    """Where this Ollama keeps its CUDA backends, and which there are."""
-    prefix = program.resolve().parent.parent
-    roots = [root for root in (prefix / "lib" / "ollama", Path("/usr/local/lib/ollama")) if root.is_dir()]
-    if not roots:
-        return problem(
-            "Ollama's libraries",
-            f"no {prefix}/lib/ollama",
-            "unpack Ollama's whole archive, with its lib folder",
+    era = f", of the generation {found.era}" if found.era else ""
+    yield ok("Ollama", f"{program}: {found.version}{era}")
+    what = "Ollama's libraries"
+    if found.folder is None or not found.backends:
+        advice = "unpack Ollama's whole archive, with its lib/ollama and its cuda_v12 or cuda_v13 folder"
+        yield problem(what, "; ".join(found.warnings) or f"no CUDA backend in {found.folder}", advice)
+        return
+    for backend in found.backends:
+        runtime = (
+            f"cudart {backend.runtime[0]}.{backend.runtime[1]}" if backend.runtime else "no libcudart found"
         )
-    backends = sorted(path for root in roots[:1] for path in root.rglob("libggml-cuda*.so*"))
-    if not backends:
-        return problem(
-            "Ollama's libraries",
-            f"{roots[0]} holds no libggml-cuda.so: it never asks for a GPU",
-            "install an Ollama with its cuda_v12 or cuda_v13 folder",
-        )
-    placed = sorted(str(path) for path in roots[0].rglob("libcuda.so*"))
-    if placed:
-        return warning(
-            "Ollama's libraries",
-            f"{', '.join(placed)} is found before any LD_LIBRARY_PATH of ours",
-            "`shimbench deploy --to` its folder `--undo`, or move it away",
-        )
-    return ok("Ollama's libraries", ", ".join(str(path) for path in backends))
+        code = ", ".join(f"{cc // 10}.{cc % 10}" for cc in backend.architectures) or "none"
+        ptx = ", ".join(f"{cc // 10}.{cc % 10}" for cc in backend.ptx) or "none"
+        yield ok(what, f"{backend.path}: {runtime}, machine code for {code}, PTX for {ptx}")
+    for text in found.warnings:
+        yield warning(what, text, "look at what lies there; `shimbench deploy --undo` takes back what we put")
 
 
 def _first_program(names: tuple[str | None, ...], environ: Mapping[str, str]) -> str | None:
@@ -202,7 +193,7 @@ def _first_line(command: list[str]) -> str | None:
     if done is None or done.returncode:
         return None
     lines = (done.stdout or done.stderr).strip().splitlines()
-    return lines[-1 if "ollama" in Path(command[0]).name else 0] if lines else "says nothing"
+    return lines[0] if lines else "says nothing"
 
 
 def _run(command: list[str], text: str = "") -> subprocess.CompletedProcess[str] | None:
