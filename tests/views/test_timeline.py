@@ -304,6 +304,18 @@ def test_what_was_known_before_the_start_stands_on_top(ollama: Ollama) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "piece", [" ", "inference compute ", "Device 0: ", "offloaded 1", "9", "starting ", "CUDA error: "]
+)
+def test_a_line_of_a_megabyte_is_looked_at_in_one_go(ollama: Ollama, piece: str) -> None:
+    """What grows with the square of the length would take hours."""
+    child = ollama.child([LLAMA, "--model", "m"], 1)
+    for start in ("", "offloaded "):
+        ollama.line(child, start + piece * ((1 << 20) // len(piece)), 2)
+    assert len(seen(ollama).passes) == 1
+    assert gpu_mode(ollama.builder.open()).mode == "unknown"
+
+
 def test_json_counts_from_one_and_from_the_runs_start(ollama: Ollama) -> None:
     ollama.looks(1, 0.5)
     told = as_json(seen(ollama))

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 
 BATCH = 8192
 
+HEAD_BYTES = 4096
+"""What tells something stands at a line's beginning: more of it is not searched, so that a line of megabytes
+costs no more than its length."""
+
 
 def numbered_lines(session: Session, start: int, stop: int) -> Iterator[tuple[int, Line]]:
     """Lines start..stop with their indices."""

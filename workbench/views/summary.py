@@ -13,7 +13,7 @@ from sessions import FIRST_PSEUDO_FUNCTION, Pseudo
 from workbench.target.roles import role_of
 from workbench.views.coverage import Coverage
 from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
-from workbench.views.log import numbered_lines, of_run
+from workbench.views.log import HEAD_BYTES, numbered_lines, of_run
 from workbench.views.mapped import wrong_libraries
 
 if TYPE_CHECKING:
@@ -168,14 +168,15 @@ class GpuModeTracker:
     def _take_lines(self, session: Session) -> bool:
         total, before = len(session.log), self._lines
         for number, line in numbered_lines(session, before, total):
-            if line.role not in ("target", "exercise") or not _ANY_SAYING.search(line.text):
+            head = line.text[:HEAD_BYTES]
+            if line.role not in ("target", "exercise") or not _ANY_SAYING.search(head):
                 continue
             if not of_run(session, line, self.run):
                 continue
-            if (step := _LOADING.search(line.text)) is not None:
+            if (step := _LOADING.search(head)) is not None:
                 self._take_load(step, number)
             for weight, pattern, mode in _SAYINGS:
-                found = pattern.search(line.text)
+                found = pattern.search(head)
                 if found is None:
                     continue
                 said: Mode = mode or ("gpu" if int(found[1]) else "cpu")

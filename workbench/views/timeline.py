@@ -32,7 +32,7 @@ from workbench.target.roles import (
     program_name,
     role_of,
 )
-from workbench.views.log import numbered_lines
+from workbench.views.log import HEAD_BYTES, numbered_lines
 from workbench.views.mapped import WrongLibrary, wrong_libraries
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ _READY = re.compile(rb"(?:llama-server|llama runner) started in ")
 _STOPPING = re.compile(rb"stopping (?:llama-server|runner)|shutting down runner|stopping llama server")
 _VERDICT = re.compile(rb"inference compute.* library=(\S+)")
 _DEVICES = re.compile(rb'^\{"devices":')
-_OWN = re.compile(b"|".join(pattern.pattern.lstrip(b"^") for _, pattern, _, _ in _RESULTS))
+_OWN = re.compile(b"|".join(pattern.pattern.removeprefix(rb"^\s+") for _, pattern, _, _ in _RESULTS))
 _SERVERS = re.compile(
     b"|".join([*map(re.escape, _NOTES), _READY.pattern, _STOPPING.pattern, _VERDICT.pattern])
 )
@@ -272,24 +272,25 @@ class TimelineTracker:
             if line.role not in ("target", "exercise"):
                 continue
             known = 0 <= line.process < len(session.processes)
-            if _SERVERS.search(line.text):
-                self._take_servers_line(session, number, line)
-            if known and (_OWN.search(line.text) or _DEVICES.match(line.text)):
-                self._take_own_line(number, line)
+            text = line.text[:HEAD_BYTES]
+            if _SERVERS.search(text):
+                self._take_servers_line(session, number, line, text)
+            if known and (_OWN.search(text) or _DEVICES.match(text)):
+                self._take_own_line(number, line, text)
         self._lines = total
 
-    def _take_own_line(self, number: int, line: Line) -> None:
+    def _take_own_line(self, number: int, line: Line, text: bytes) -> None:
         # A server quotes its children's output in fields of its own lines: that is no result of its own.
-        if line.text.startswith((b"time=", b"level=")):
+        if text.startswith((b"time=", b"level=")):
             return
         tally = self._tally(line.process)
-        if b"system_info:" in line.text:
+        if b"system_info:" in text:
             tally.told_system_info = True
-        if _DEVICES.match(line.text):
+        if _DEVICES.match(text):
             self._put(tally, 4, Saying(_devices_told(line.text), number, b'"devices":[]' in line.text))
             return
         for weight, pattern, words, bad in _RESULTS:
-            found = pattern.search(line.text)
+            found = pattern.search(text)
             if found is not None:
                 told = [(part or b"").decode("utf-8", "replace") for part in found.groups()]
                 self._put(tally, weight, Saying(words.format(*told), number, bad))
@@ -299,17 +300,17 @@ class TimelineTracker:
         if weight >= tally.weight:
             tally.weight, tally.result = weight, saying
 
-    def _take_servers_line(self, session: Session, number: int, line: Line) -> None:
+    def _take_servers_line(self, session: Session, number: int, line: Line, text: bytes) -> None:
         known = 0 <= line.process < len(session.processes)
         run = session.processes[line.process].run if known else session.newest_run
         told = self._told.setdefault(run, _Told())
-        if (found := _VERDICT.search(line.text)) is not None:
-            told.verdict = Saying(_verdict(line.text), number, found[1].lower() == b"cpu")
-        if _READY.search(line.text):
+        if (found := _VERDICT.search(text)) is not None:
+            told.verdict = Saying(_verdict(text), number, found[1].lower() == b"cpu")
+        if _READY.search(text):
             told.ready.append(line.time_ns)
-        if _STOPPING.search(line.text):
+        if _STOPPING.search(text):
             told.stopping.append(line.time_ns)
-        note = next((note for note in _NOTES if note in line.text), None)
+        note = next((note for note in _NOTES if note in text), None)
         if note is not None:
             told.notes.append((line.time_ns, line.process, Saying(note.decode(), number, True)))
 
