@@ -231,6 +231,26 @@ def test_ollamas_own_folder_that_comes_first_is_found_by_loading_its_backend(
     assert as_ollama.problem == f"the loader maps {root / 'libcuda.so.1'} instead"
 
 
+def test_the_library_of_another_major_version_is_not_taken_for_the_one_that_is_meant(
+    tmp_path: Path, make_library: Callable[..., Path]
+) -> None:
+    twelve = make_library("libcublas.so.12", "libcublas.so.12")
+    thirteen = make_library("libcublas.so.13", "libcublas.so.13")
+    folder = tmp_path / "cuda_v13"
+    folder.mkdir()
+    options = ("-Wl,--no-as-needed", str(thirteen))
+    backend = make_library("libggml-cuda.so", "libggml-cuda.so", 0, "", *options)
+    backend.rename(folder / backend.name)
+    libraries = {"libcublas.so.12": twelve, "libcublas.so.13": thirteen}
+    apply(make_plan(folder, libraries))
+    proofs = prove(folder, libraries, os.environ)
+    assert [(proof.soname, proof.problem) for proof in proofs] == [
+        ("libcublas.so.12", ""),
+        ("libcublas.so.13", ""),
+        ("libcublas.so.13", ""),  # what the backend needs
+    ]
+
+
 def test_the_command_shows_first_and_changes_nothing_unasked(
     tmp_path: Path, libraries: Mapping[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.deploy.elf import NotALibraryError, read_library
+
 PATIENCE_SECONDS = 60.0
 
 # Opens each name of its arguments and says what is mapped after it; stdout is one JSON object a line, so
@@ -126,14 +128,20 @@ def _opened(
 
 
 def _mapped_as(soname: str, expected: Path, maps: Mapping[str, list[object]]) -> Path | None:
-    """The mapped file that goes by `soname`: the one expected, else one of such a name."""
+    """The mapped file that goes by `soname`: the one expected, else one that calls itself so."""
     if str(expected) in maps:
         return expected
     stem = soname[: soname.index(".so") + 3]
-    named = [
-        Path(path) for path in maps if Path(path).name == soname or Path(path).name.startswith(f"{stem}.")
-    ]
-    return named[0] if named else None
+    for path in (Path(name) for name in maps):
+        if path.name == soname:
+            return path
+        if path.name.startswith(stem):  # a driver's file is libcuda.so.550.54, behind a link
+            try:
+                if read_library(path).soname == soname:
+                    return path
+            except (NotALibraryError, OSError):
+                continue
+    return None
 
 
 def _ending(asked: str, stuck: str | None, status: int | None) -> str:
