@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,29 @@ def test_a_build_is_kept_under_its_sonames_with_its_sources(tmp_path: Path, buil
     assert build.host is not None and os.access(build.host, os.X_OK)
     (built / "src" / "a.c").write_text("int b;\n")
     assert store.source(build, "src/a.c") == "int a;\n"
+
+
+def linked(path: Path, *words: str) -> Path:
+    """A shared library with nothing in it, linked with these further words."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command = ["cc", "-shared", "-o", str(path), "-x", "c", "/dev/null", "-x", "none", "-Wl,--no-as-needed"]
+    subprocess.run([*command, f"-Wl,-soname,{path.name}", *words], check=True)
+    return path
+
+
+def test_what_a_shim_finds_beside_itself_is_kept_with_it(tmp_path: Path) -> None:
+    deep = linked(tmp_path / "common" / "libdeep.so")
+    helper = linked(tmp_path / "common" / "libhelper.so", str(deep), "-Wl,-rpath,${ORIGIN}")
+    nvml = linked(tmp_path / "build" / "libnvidia-ml.so.1")
+    other = linked(tmp_path / "absolute" / "libother.so")
+    shim = linked(
+        tmp_path / "build" / "libvgpu.so",
+        *(str(helper), str(nvml), str(other)),
+        f"-Wl,-rpath,$ORIGIN/../common:$ORIGIN:{other.parent}",
+    )
+    build = BuildStore(tmp_path / "store").keep({"libcuda.so.1": shim})
+    assert set(build.libraries) == {"libcuda.so.1", "libhelper.so", "libdeep.so"}
+    assert build.libraries["libdeep.so"].read_bytes() == deep.read_bytes()
 
 
 def test_rewriting_the_built_file_in_place_leaves_the_kept_one_alone(tmp_path: Path, built: Path) -> None:

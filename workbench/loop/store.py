@@ -23,6 +23,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.loop.companions import with_companions
+
 ID_LENGTH = 12
 
 
@@ -57,8 +59,12 @@ class BuildStore:
         sources: Iterable[Path] = (),
         directory: Path | None = None,
     ) -> StoredBuild:
-        """Copy a build in. `sources` lie below `directory`. Raises OSError when a file is missing."""
-        kept = {soname: self._object(path) for soname, path in sorted(libraries.items())}
+        """Copy a build in, with what its libraries bring along. `sources` lie below `directory`.
+
+        Raises OSError when a file is missing.
+        """
+        everything = with_companions(libraries)
+        kept = {soname: self._object(path) for soname, path in sorted(everything.items())}
         kept_host = (host.name, self._object(host)) if host else None
         base = directory or Path("/")
         kept_sources = self.digests(sources, base)
