@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -242,3 +243,12 @@ async def test_hostile_text_never_reaches_the_terminal(finished: Open) -> None:
 def test_every_row_of_the_registry_has_its_help() -> None:
     for action in registry().all():
         assert action.title and action.help.endswith("."), action.name
+
+
+async def test_s_makes_a_report_of_the_session(broken: ShimbenchApp, tmp_path: Path) -> None:
+    broken.root = tmp_path
+    async with broken.run_test(size=(120, 40)) as pilot:
+        await pilot.press("S")
+        await until(pilot, lambda: (tmp_path / "broken.zip").exists(), "the report")
+    with zipfile.ZipFile(tmp_path / "broken.zip") as report:
+        assert "report.html" in report.namelist()

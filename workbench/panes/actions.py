@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from textual.binding import Binding, BindingType
 
 from workbench.actions import Action, Registry, loop_actions
+from workbench.panes.handover import hand_over
 
 if TYPE_CHECKING:
     from workbench.app import ShimbenchApp
@@ -122,6 +123,14 @@ def pane_actions() -> tuple[Action, ...]:
             "Open $EDITOR where the diagnostic points, or at the shim's definition of the selected call.",
             lambda app: app.open_source(),
             lambda app: app.no_source(),
+        ),
+        _row(
+            "report",
+            "S",
+            "global",
+            "Report",
+            "Make one zip of the session for a bug report: redacted, with a page and a status text.",
+            hand_over,
         ),
         _row(
             "stacks",
