@@ -51,6 +51,20 @@ void perform(Warp *warp, const Op *op) {
     siglongjmp(*fault_exit, 2);
 }
 
+/// The same for a load or store by Warp::where.
+void move(Warp *warp, const Op *op) {
+    warp->pc = static_cast<std::uint32_t>(op - warp->program->ops.data()) + 1;
+    warp->touching = 1;
+    try {
+        op->moved(*warp, *op);
+        warp->touching = 0;
+        return;
+    } catch (Fault &fault) {
+        fault_pending = std::move(fault);
+    }
+    siglongjmp(*fault_exit, 2);
+}
+
 /// While it lives, subnormal floats count as zeros on this thread.
 class FlushedFloats {
   public:
@@ -165,6 +179,8 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
         warp.registers = registers + stride * i;
         warp.scalars = warp.registers + program.register_bytes;
         warp.perform = perform;
+        warp.move = move;
+        warp.touching = 0;
         warp.shared = block.shared;
         warp.shared_size = block.shared_size;
         std::memcpy(warp.registers, fixed.data(), fixed.size());
@@ -309,12 +325,12 @@ void BlockRunner::advance(Warp &warp) {
 void BlockRunner::raise_bad_access(Warp &warp) {
     const Op &op = program_->ops[warp.pc - 1];
     unsigned lane = static_cast<unsigned>(std::countr_zero(warp.exec | 1u << 31));
-    if (op.flags & wide_address) {
-        const auto *addresses = warp.slot<std::uint64_t>(op.a);
+    if (warp.touching != 0 || op.flags & wide_address) {
+        const auto *addresses = warp.touching != 0 ? warp.where : warp.slot<std::uint64_t>(op.a);
+        const std::uint64_t offset = warp.touching != 0 ? 0 : static_cast<std::uint64_t>(op.immediate);
         std::uint64_t nearest = 32; // no access reaches further than that from its address
         for (unsigned i = 0; i < lanes; ++i) {
-            const std::uint64_t distance =
-                fault_address - (addresses[i] + static_cast<std::uint64_t>(op.immediate));
+            const std::uint64_t distance = fault_address - (addresses[i] + offset);
             if ((warp.exec >> i) & 1 && distance < nearest) {
                 nearest = distance;
                 lane = i;

@@ -128,6 +128,7 @@ void Lowerer::load(Frame &frame, const Instruction &in) {
         not_implemented(in);
     unsigned count = to.kind == Kind::vector ? static_cast<unsigned>(to.elements.size()) : 1;
     Draft draft = begin(in, choose_load(in, space, count));
+    draft.op.moved = choose_moved(in, space, count, false);
     set_address(frame, in, from, space, draft);
     bool wide = is_wide(in.type());
     if (to.kind == Kind::vector) {
@@ -164,6 +165,7 @@ void Lowerer::store(Frame &frame, const Instruction &in) {
     }
     unsigned count = from.kind == Kind::vector ? static_cast<unsigned>(from.elements.size()) : 1;
     Draft draft = begin(in, choose_store(in, space, count));
+    draft.op.moved = choose_moved(in, space, count, true);
     set_address(frame, in, to, space, draft);
     if (from.kind == Kind::vector) {
         for (const Operand &element : from.elements) {

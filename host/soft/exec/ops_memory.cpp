@@ -29,20 +29,9 @@ std::string access_text(const char *what, u64 address, unsigned bytes) {
     return text;
 }
 
-/// The host's address of each lane's access, checked for its space. `bytes` is that of the whole access.
+/// Checks each lane's address for its space, and makes it the host's. `bytes` is that of the whole access.
 template <Space S>
-inline void addresses(Warp &w, const Op &op, unsigned bytes, u64 (&where)[lanes], const char *what) {
-    if (op.flags & wide_address) {
-        const u64 *a = w.slot<u64>(op.a);
-#pragma GCC ivdep
-        for (unsigned i = 0; i < lanes; ++i)
-            where[i] = a[i] + static_cast<u64>(op.immediate);
-    } else {
-        const u32 *a = w.slot<u32>(op.a);
-#pragma GCC ivdep
-        for (unsigned i = 0; i < lanes; ++i)
-            where[i] = static_cast<u32>(a[i] + static_cast<u32>(op.immediate));
-    }
+inline void check(Warp &w, const Op &op, unsigned bytes, u64 (&where)[lanes], const char *what) {
     const u32 exec = w.exec;
     u64 odd = 0;
 #pragma GCC ivdep
@@ -87,6 +76,23 @@ inline void addresses(Warp &w, const Op &op, unsigned bytes, u64 (&where)[lanes]
     }
 }
 
+/// The host's address of each lane's access, from its register.
+template <Space S>
+inline void addresses(Warp &w, const Op &op, unsigned bytes, u64 (&where)[lanes], const char *what) {
+    if (op.flags & wide_address) {
+        const u64 *a = w.slot<u64>(op.a);
+#pragma GCC ivdep
+        for (unsigned i = 0; i < lanes; ++i)
+            where[i] = a[i] + static_cast<u64>(op.immediate);
+    } else {
+        const u32 *a = w.slot<u32>(op.a);
+#pragma GCC ivdep
+        for (unsigned i = 0; i < lanes; ++i)
+            where[i] = static_cast<u32>(a[i] + static_cast<u32>(op.immediate));
+    }
+    check<S>(w, op, bytes, where, what);
+}
+
 /// True when lane i's address is lane 0's plus i * bytes: one copy serves all.
 inline bool consecutive(const u64 (&where)[lanes], unsigned bytes) {
     u64 differs = 0;
@@ -104,22 +110,15 @@ inline bool uniform(const u64 (&where)[lanes]) {
 }
 
 /// Memory type M, register word R (sign- or zero-extended), N elements.
-template <class M, class R, unsigned N, Space S> void load(Warp &w, const Op &op) {
+template <class M, class R, unsigned N>
+inline void load_lanes(const Warp &w, const u64 (&where)[lanes], word_t<R> *(&d)[N]) {
     using Word = word_t<R>;
-    u64 where[lanes];
-    addresses<S>(w, op, sizeof(M) * N, where, "load");
     auto extend = [](M value) -> Word {
         if constexpr (std::is_signed_v<M>)
             return static_cast<Word>(static_cast<std::make_unsigned_t<R>>(static_cast<R>(value)));
         else
             return static_cast<Word>(value);
     };
-    Word *d[N];
-    if constexpr (N == 1)
-        d[0] = w.slot<Word>(op.dst);
-    else
-        for (unsigned k = 0; k < N; ++k)
-            d[k] = w.slot<Word>(w.list(op)[k]);
     if (w.exec == all_lanes) {
         if constexpr (N == 1 && sizeof(M) == sizeof(Word)) {
             if (consecutive(where, sizeof(M))) {
@@ -151,16 +150,32 @@ template <class M, class R, unsigned N, Space S> void load(Warp &w, const Op &op
     });
 }
 
-template <class M, unsigned N, Space S> void store(Warp &w, const Op &op) {
-    using Word = word_t<M>;
+template <class M, class R, unsigned N, Space S> void load(Warp &w, const Op &op) {
+    using Word = word_t<R>;
     u64 where[lanes];
-    addresses<S>(w, op, sizeof(M) * N, where, "store");
-    const Word *s[N];
+    addresses<S>(w, op, sizeof(M) * N, where, "load");
+    Word *d[N];
     if constexpr (N == 1)
-        s[0] = w.slot<Word>(op.dst);
+        d[0] = w.slot<Word>(op.dst);
     else
         for (unsigned k = 0; k < N; ++k)
-            s[k] = w.slot<Word>(w.list(op)[k]);
+            d[k] = w.slot<Word>(w.list(op)[k]);
+    load_lanes<M, R, N>(w, where, d);
+}
+
+/// What compiled code calls: addresses are in `where` already, the result goes to `moved`.
+template <class M, class R, unsigned N, Space S> void load_moved(Warp &w, const Op &op) {
+    using Word = word_t<R>;
+    check<S>(w, op, sizeof(M) * N, w.where, "load");
+    Word *d[N];
+    for (unsigned k = 0; k < N; ++k)
+        d[k] = reinterpret_cast<Word *>(w.moved) + k * lanes;
+    load_lanes<M, R, N>(w, w.where, d);
+}
+
+template <class M, unsigned N>
+inline void store_lanes(const Warp &w, const u64 (&where)[lanes], const word_t<M> *(&s)[N]) {
+    using Word = word_t<M>;
     if constexpr (N == 1 && sizeof(M) == sizeof(Word)) {
         if (w.exec == all_lanes && consecutive(where, sizeof(M))) {
             std::memcpy(reinterpret_cast<void *>(where[0]), s[0], sizeof(M) * lanes);
@@ -173,6 +188,60 @@ template <class M, unsigned N, Space S> void store(Warp &w, const Op &op) {
             value[k] = static_cast<M>(s[k][i]);
         std::memcpy(reinterpret_cast<void *>(where[i]), value, sizeof value);
     });
+}
+
+template <class M, unsigned N, Space S> void store(Warp &w, const Op &op) {
+    using Word = word_t<M>;
+    u64 where[lanes];
+    addresses<S>(w, op, sizeof(M) * N, where, "store");
+    const Word *s[N];
+    if constexpr (N == 1)
+        s[0] = w.slot<Word>(op.dst);
+    else
+        for (unsigned k = 0; k < N; ++k)
+            s[k] = w.slot<Word>(w.list(op)[k]);
+    store_lanes<M, N>(w, where, s);
+}
+
+template <class M, unsigned N, Space S> void store_moved(Warp &w, const Op &op) {
+    using Word = word_t<M>;
+    check<S>(w, op, sizeof(M) * N, w.where, "store");
+    const Word *s[N];
+    for (unsigned k = 0; k < N; ++k)
+        s[k] = reinterpret_cast<const Word *>(w.moved) + k * lanes;
+    store_lanes<M, N>(w, w.where, s);
+}
+
+template <class M, class R, Space S> Handler moved_of(unsigned elements, bool stores) {
+    switch (elements) {
+    case 1:
+        return stores ? store_moved<M, 1, S> : load_moved<M, R, 1, S>;
+    case 2:
+        return stores ? store_moved<M, 2, S> : load_moved<M, R, 2, S>;
+    case 4:
+        return stores ? store_moved<M, 4, S> : load_moved<M, R, 4, S>;
+    default:
+        return nullptr;
+    }
+}
+
+template <Space S> Handler moved_in(Type type, unsigned elements, bool stores) {
+    if (!stores && type == Type::s8)
+        return moved_of<std::int8_t, std::int32_t, S>(elements, false);
+    if (!stores && type == Type::s16)
+        return moved_of<std::int16_t, std::int32_t, S>(elements, false);
+    switch (ptx::size_of(type)) {
+    case 1:
+        return moved_of<u8, u32, S>(elements, stores);
+    case 2:
+        return moved_of<u16, u32, S>(elements, stores);
+    case 4:
+        return moved_of<u32, u32, S>(elements, stores);
+    case 8:
+        return moved_of<u64, u64, S>(elements, stores);
+    default:
+        return nullptr;
+    }
 }
 
 template <class M, class R, Space S> Handler load_of(const Instruction &in, unsigned elements) {
@@ -416,6 +485,18 @@ Handler choose_store(const Instruction &in, Space space, unsigned elements) {
         return store_in<Space::local>(in, elements);
     default:
         return store_in<Space::global>(in, elements);
+    }
+}
+
+Handler choose_moved(const Instruction &in, Space space, unsigned elements, bool stores) {
+    switch (space) {
+    case Space::shared:
+        return moved_in<Space::shared>(in.type(), elements, stores);
+    case Space::local:
+    case Space::param:
+        return nullptr;
+    default:
+        return moved_in<Space::global>(in.type(), elements, stores);
     }
 }
 

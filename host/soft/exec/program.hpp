@@ -28,6 +28,7 @@ struct Op {
     std::uint32_t predicate = 0; // a second result, or a predicate operand
     std::uint32_t join = 0;      // of a branch: where its two ways meet again
     Handler guarded = nullptr;   // what run_guarded runs under the guard
+    Handler moved = nullptr;     // of a load or store: the same by WarpCore's `where` and `moved`, or null
     std::uint32_t guard = 0;     // predicate index
     std::int32_t line = 0;       // in the module's text
 };

@@ -23,6 +23,8 @@ Choice choose_conversion(const ptx::Instruction &); // cvt
 Choice directed_choice(const ptx::Instruction &);   // arithmetic rounded towards zero, down or up
 Handler choose_load(const ptx::Instruction &, ptx::Space, unsigned elements);
 Handler choose_store(const ptx::Instruction &, ptx::Space, unsigned elements);
+/// The same access with addresses in Warp::where and values in Warp::moved; null when there is none.
+Handler choose_moved(const ptx::Instruction &, ptx::Space, unsigned elements, bool stores);
 Handler choose_atomic(const ptx::Instruction &, ptx::Space); // atom and red
 Handler choose_async_copy(const ptx::Instruction &);
 Handler choose_address(ptx::Space, bool to_generic); // cvta of shared and local

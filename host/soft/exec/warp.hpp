@@ -66,7 +66,12 @@ struct WarpCore {
     std::uint32_t active = 0; // lanes on this way
     std::uint32_t live = 0;   // lanes that have not returned
     std::uint32_t pc = 0;
-    std::uint32_t join = no_join; // of the stack's top
+    std::uint32_t join = no_join;                // of the stack's top
+    std::uint32_t touching = 0;                  // an access by `where` goes on
+    void (*move)(Warp *, const Op *) = nullptr;  // performs a load or store by these:
+    alignas(64) std::uint64_t where[lanes] = {}; // addresses, or offsets in shared memory
+    alignas(
+        64) std::uint32_t moved[8 * lanes] = {}; // what was loaded, or is to be stored: element after element
 };
 
 struct Warp : WarpCore {

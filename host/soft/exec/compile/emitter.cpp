@@ -296,10 +296,12 @@ void Emitter::operation(std::uint32_t i) {
     case Native::unpack:
         return unpack(i);
     case Native::load:
-        if (!get(draft.op.a).vector)
+        // What is read under a guard, or weakly ordered, goes through memory in any case.
+        if (!get(draft.op.a).vector && reads_once(source_, i))
             return load(i);
-        --native_;
-        return perform(i);
+        return load_lanes(i);
+    case Native::store:
+        return store_lanes(i);
     case Native::call:
         return perform(i);
     }

@@ -34,9 +34,13 @@ enum class Native : std::uint8_t {
     pack,
     unpack,
     load,
+    store,
 };
 
 Native native_form(const Source &source, std::uint32_t operation);
+
+/// Whether a load from one address may be made once for all lanes.
+bool reads_once(const Source &source, std::uint32_t operation);
 
 /// Whether that form gives one result for all lanes of operands that are alike.
 bool scalar_form(const Source &source, std::uint32_t operation);
@@ -111,6 +115,10 @@ class Emitter {
     void pack(std::uint32_t i);
     void unpack(std::uint32_t i);
     void load(std::uint32_t i);
+    Lanes address(std::uint32_t i);
+    void move(std::uint32_t i, const Lanes &where);
+    void load_lanes(std::uint32_t i);
+    void store_lanes(std::uint32_t i);
     Lanes flushed(Lanes x, bool wanted);
     Ref half_to_float(Lanes half);
     Ref float_to_half(Lanes x);

@@ -510,6 +510,62 @@ void Emitter::unpack(std::uint32_t i) {
     }
 }
 
+/// Where a load or store goes: register and offset, as 64 bits.
+Lanes Emitter::address(std::uint32_t i) {
+    const Op &op = source_.drafts[i].op;
+    Lanes base = get(op.a);
+    const auto offset = static_cast<std::uint64_t>(op.immediate);
+    TypeRef type = LLVMTypeOf(base.value);
+    const bool wide = values_[op.a].wide;
+    base.value = LLVMBuildAdd(builder_, base.value, number(type, wide ? offset : offset & 0xffffffff), "");
+    if (!wide)
+        base.value = LLVMBuildZExt(builder_, base.value, shaped(i64_, base.vector), "");
+    return base;
+}
+
+/// Has WarpCore::move perform a load or store of the lanes the guard leaves.
+void Emitter::move(std::uint32_t i, const Lanes &where) {
+    store_at(warp_, offsetof(WarpCore, where), whole(where), 64);
+    const bool guarded = source_.drafts[i].op.run == run_guarded;
+    if (guarded) {
+        Lanes wanted = guard(i);
+        Ref bits =
+            wanted.vector ? bits_of(wanted.value, i32_) : LLVMBuildSExt(builder_, wanted.value, i32_, "");
+        set_field(offsetof(WarpCore, exec), LLVMBuildAnd(builder_, bits, active_, ""));
+    }
+    TypeRef arguments[] = {pointer_, pointer_};
+    TypeRef type = LLVMFunctionType(void_, arguments, 2, 0);
+    Ref callee = field(offsetof(WarpCore, move), LLVMPointerType(type, 0));
+    Ref given[] = {warp_, at(operations_, static_cast<std::uint64_t>(i) * sizeof(Op), i8_)};
+    LLVMBuildCall2(builder_, type, callee, given, 2, "");
+    if (guarded)
+        set_field(offsetof(WarpCore, exec), active_);
+}
+
+void Emitter::load_lanes(std::uint32_t i) {
+    const Draft &draft = source_.drafts[i];
+    move(i, address(i));
+    const std::size_t count = std::max<std::size_t>(1, draft.list.size());
+    for (std::size_t k = 0; k < count; ++k) {
+        const std::uint32_t to = draft.list.empty() ? draft.op.dst : draft.list[k];
+        const bool wide = values_[to].wide;
+        Ref value = load_at(warp_, offsetof(WarpCore, moved) + k * lanes * (wide ? 8 : 4),
+                            shaped(wide ? i64_ : i32_, true), 64);
+        define(i, to, {value, true});
+    }
+}
+
+void Emitter::store_lanes(std::uint32_t i) {
+    const Draft &draft = source_.drafts[i];
+    const std::size_t count = std::max<std::size_t>(1, draft.list.size());
+    for (std::size_t k = 0; k < count; ++k) {
+        const std::uint32_t from = draft.list.empty() ? draft.op.dst : draft.list[k];
+        store_at(warp_, offsetof(WarpCore, moved) + k * lanes * (values_[from].wide ? 8 : 4),
+                 whole(get(from)), 64);
+    }
+    move(i, address(i));
+}
+
 /// A load from one address for all lanes. What is wrong with the address the handler says.
 void Emitter::load(std::uint32_t i) {
     const Instruction &in = instruction(i);
@@ -520,15 +576,8 @@ void Emitter::load(std::uint32_t i) {
                    count = std::max<unsigned>(1, static_cast<unsigned>(draft.list.size()));
     const bool shared = std::any_of(in.modifiers.begin(), in.modifiers.end(),
                                     [](const std::string &m) { return m.starts_with("shared"); });
-    Lanes base = get(draft.op.a);
-    Ref where = base.value;
-    const auto offset = static_cast<std::uint64_t>(draft.op.immediate);
-    if (values_[draft.op.a].wide) {
-        where = LLVMBuildAdd(b, where, number(i64_, offset), "");
-    } else {
-        where = LLVMBuildAdd(b, where, number(i32_, offset & 0xffffffff), "");
-        where = LLVMBuildZExt(b, where, i64_, "");
-    }
+    const Lanes base = get(draft.op.a);
+    Ref where = address(i).value;
     Ref wrong = number(i1_, 0);
     if (size * count > 1)
         wrong = LLVMBuildICmp(b, LLVMIntNE, LLVMBuildAnd(b, where, number(i64_, size * count - 1), ""),

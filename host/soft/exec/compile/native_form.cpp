@@ -68,15 +68,6 @@ bool is_constant(const Source &source, std::uint32_t value) {
     return source.values[value].kind == Value::Kind::constant;
 }
 
-Native load_form(const Instruction &in, const Draft &draft) {
-    if (in.opcode != "ld" || draft.op.run == run_guarded)
-        return Native::call;
-    for (std::string_view other : {"local", "param", "volatile", "relaxed", "acquire", "mmio"})
-        if (in.has(other) || in.modifiers.front().starts_with("param"))
-            return Native::call;
-    return draft.list.size() <= 4 ? Native::load : Native::call;
-}
-
 } // namespace
 
 Native native_form(const Source &source, std::uint32_t operation) {
@@ -125,15 +116,23 @@ Native native_form(const Source &source, std::uint32_t operation) {
     if (in.opcode == "shfl")
         return is_constant(source, draft.op.b) && is_constant(source, draft.op.c) ? Native::shuffle
                                                                                   : Native::call;
-    if (in.opcode == "ld")
-        return load_form(in, draft);
+    if (in.opcode == "ld" || in.opcode == "st")
+        return draft.op.moved == nullptr ? Native::call : in.opcode == "ld" ? Native::load : Native::store;
     if (ptx::is_float(type))
         return real_form(in);
     return integer_form(in);
 }
 
+bool reads_once(const Source &source, std::uint32_t operation) {
+    const Draft &draft = source.drafts[operation];
+    const Instruction &in = source.instructions[static_cast<std::size_t>(draft.instruction)];
+    return draft.op.run != run_guarded && !in.has("volatile") && !in.has("relaxed") && !in.has("acquire") &&
+           !in.has("mmio");
+}
+
 bool scalar_form(const Source &source, std::uint32_t operation) {
-    return native_form(source, operation) != Native::call;
+    const Native form = native_form(source, operation);
+    return form != Native::call && (form != Native::load || reads_once(source, operation));
 }
 
 } // namespace soft
