@@ -8,7 +8,8 @@ from steps import NOT_FOUND, SECOND, ask, bootstrap, call, number, only, rest_of
 from sessions.format import Pseudo
 from sessions.testing import SessionBuilder, out_item, string_item
 from workbench.diagnosis import diagnose
-from workbench.diagnosis.limits import limit_of
+from workbench.diagnosis.facts import gather
+from workbench.diagnosis.limits import limit_of, newest_limit
 
 # Lines of a real `ollama serve` (0.33, facts/ollama.md).
 SKIPPED = (
@@ -181,6 +182,17 @@ def test_limits_of_ollama_count_from_where_a_pass_began(builder: SessionBuilder)
         ("model load", 300, 12),
     ]
     assert limit_of(session, session.processes[0]) is None
+
+
+def test_the_limit_of_a_load_ends_when_the_model_is_loaded(builder: SessionBuilder) -> None:
+    ollama(builder, "--model", "x", time=12 * SECOND)
+    limit = newest_limit(builder.open(), 1, [11 * SECOND])
+    assert limit is not None and limit.name == "model load"
+    builder.line('msg="llama-server started in 2.02 seconds"', time=14 * SECOND)
+    session = builder.open()
+    loaded = [said.time_ns for said in gather(session).said if said.kind == "loaded"]
+    assert loaded == [14 * SECOND]
+    assert newest_limit(session, 1, loaded) is None
 
 
 def test_a_slow_constructor_is_held_against_the_limit_that_ran_out(builder: SessionBuilder) -> None:

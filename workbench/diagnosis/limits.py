@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,10 +47,16 @@ def limit_of(session: Session, process: Process) -> Limit | None:
     return _limit(_NAMES[kind], allowed, began, process)
 
 
-def newest_limit(session: Session, run: int) -> Limit | None:
-    """The limit that runs now, else None; of several the one that is nearest to its end."""
+def newest_limit(session: Session, run: int, loaded_ns: Sequence[int] = ()) -> Limit | None:
+    """The limit that runs now, else None; of several the one that is nearest to its end.
+
+    `loaded_ns`: when a server said that a model is loaded, which ends the limit of its load.
+    """
     alive = [p for p in session.processes if p.run == run and p.role == "target" and p.ended_ns is None]
     limits = [limit for process in alive if (limit := limit_of(session, process)) is not None]
+    limits = [
+        each for each in limits if each.name != _NAMES["load"] or max(loaded_ns, default=-1) < each.began_ns
+    ]
     return min(limits, key=lambda limit: limit.began_ns + limit.seconds * 1e9, default=None)
 
 

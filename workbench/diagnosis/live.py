@@ -102,6 +102,7 @@ class LiveDiagnosis:
 
         gatherer = Gatherer()
         explanation: Explanation | None = None
+        loaded: list[int] = []
         looks = runs = 0
         look_seconds = rule_seconds = 0.0
         was_live = True
@@ -121,7 +122,8 @@ class LiveDiagnosis:
                 explanation = explain_facts(facts)
                 self._rules_due = looked + RULES_PERIOD
                 runs += 1
-            limit = newest_limit(session, session.newest_run) if session.live else None
+                loaded = [said.time_ns for said in facts.said if said.kind == "loaded"]
+            limit = newest_limit(session, session.newest_run, loaded) if session.live else None
             ended = time.monotonic()
             looks, look_seconds, rule_seconds = (
                 looks + 1,

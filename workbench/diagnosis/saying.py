@@ -88,13 +88,16 @@ ERROR_NAMES = {
 Kind = Literal[
     "error", "abort", "not-loaded", "symbol", "shim", "port",
     "archs", "device-archs", "built-archs", "driver-old", "driver-unverified", "duplicate",
-    "slow-refresh", "slow-discovery", "cublas", "terminated",
+    "slow-refresh", "slow-discovery", "cublas", "terminated", "loaded",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Said:
-    """A line of the log (by index) that tells of a failure. `code`: the cudaError its text stands for."""
+    """A line of the log (by index) that tells of a failure, or that a model is loaded.
+
+    `code`: the cudaError its text stands for.
+    """
 
     kind: Kind
     log: int
@@ -140,6 +143,7 @@ _PATTERNS: dict[Kind, tuple[bytes, ...]] = {
         rb"(cublasCreate[\w: ]*fail\w*)",
         rb"(the library was not initialized)",
     ),
+    "loaded": (rb"llama-server (started) in [\d.]+ s", rb"llama runner (started) in [\d.]+ s"),
     "terminated": (rb"llama-server (terminated)", rb"llama runner (terminated)"),
 }
 _PLAIN = [(kind, re.compile(b"|".join(patterns))) for kind, patterns in _PATTERNS.items()]
