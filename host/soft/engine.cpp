@@ -50,12 +50,13 @@ class LoadedModule {
     }
     LoadedModule(const LoadedModule &) = delete;
 
+    enum class Tried : std::uint8_t { nothing, asking, making };
     /// A kernel that was launched, and what running it has come to.
     struct Launched {
         std::shared_ptr<const ::soft::Program> program;
         std::uint64_t interpreted = 0;                       // operations of warps
         std::shared_ptr<const ::soft::Compiled> compiled[2]; // for any blocks; for rows of whole warps
-        bool tried[2] = {};
+        Tried tried[2] = {};
     };
 
     /// Throws ptx::Error when the kernel cannot be executed.
@@ -176,18 +177,24 @@ class Engine {
 
   private:
     /// Interpreting a kernel is worth it until that has taken as long as compiling it will: then what both
-    /// take together is at most twice what the better one would have.
+    /// take together is at most twice what the better one would have. Whether it was compiled before is
+    /// asked much sooner.
     std::shared_ptr<const ::soft::Compiled> compiled(LoadedModule::Launched &launched, bool whole_rows) {
         auto &known = launched.compiled[whole_rows];
-        if (known || launched.tried[whole_rows] || compiling_ == Compiling::never)
+        if (known || compiling_ == Compiling::never)
             return known;
-        constexpr std::uint64_t worth = 10000; // interpreted operations that compiling one takes as long as
-        if (compiling_ == Compiling::by_use && launched.interpreted < worth * launched.program->ops.size())
+        constexpr std::uint64_t worth_making = 10000, worth_asking = 100; // interpreted operations for each
+        const std::uint64_t operations = launched.program->ops.size();
+        auto &tried = launched.tried[whole_rows];
+        const bool make =
+            compiling_ == Compiling::always || launched.interpreted >= worth_making * operations;
+        if (make ? tried == LoadedModule::Tried::making
+                 : tried != LoadedModule::Tried::nothing || launched.interpreted < worth_asking * operations)
             return nullptr;
-        launched.tried[whole_rows] = true;
+        tried = make ? LoadedModule::Tried::making : LoadedModule::Tried::asking;
         std::string why;
-        known = ::soft::compile(*launched.program, whole_rows, why);
-        if (!known && ::soft::can_compile())
+        known = ::soft::compile(*launched.program, whole_rows, why, !make);
+        if (!known && make && ::soft::can_compile())
             std::fprintf(stderr, "shimbench-host: %s stays interpreted: %s\n", launched.program->name.c_str(),
                          why.c_str());
         if (known && says_launches_)

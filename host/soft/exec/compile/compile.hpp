@@ -25,6 +25,11 @@ bool can_compile();
 
 /// Compiles for blocks whose rows are whole warps (x a multiple of 32: y and z are alike in all lanes of
 /// a warp), or for any. Null, with the reason in `why`, when it cannot: the interpreter can.
-std::shared_ptr<const Compiled> compile(const Program &program, bool whole_rows, std::string &why);
+///
+/// What was made is kept in files under the user's cache directory (shimbench/kernels), by the hash of
+/// everything it depends on: compiling takes about a millisecond an operation, reading it back next to
+/// nothing. `only_kept` asks for no more than that, and leaves `why` empty when there is none.
+std::shared_ptr<const Compiled> compile(const Program &program, bool whole_rows, std::string &why,
+                                        bool only_kept = false);
 
 } // namespace soft

@@ -3,15 +3,20 @@
 
 #include "emitter.hpp"
 
+#include "kept.hpp"
+
 #include <llvm-c/Analysis.h>
+#include <llvm-c/BitWriter.h>
 #include <llvm-c/LLJIT.h>
 #include <llvm-c/Orc.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
+#include <llvm/Config/llvm-config.h>
 
 #include <chrono>
-#include <mutex>
+#include <cstdlib>
+#include <memory>
 #include <stdexcept>
 
 namespace soft {
@@ -97,58 +102,102 @@ bool can_compile() {
     return true;
 }
 
-std::shared_ptr<const Compiled> compile(const Program &program, bool whole_rows, std::string &why) {
+namespace {
+
+using Buffer = std::unique_ptr<LLVMOpaqueMemoryBuffer, decltype(&LLVMDisposeMemoryBuffer)>;
+
+std::string_view bytes_of(const Buffer &buffer) {
+    return {LLVMGetBufferStart(buffer.get()), LLVMGetBufferSize(buffer.get())};
+}
+
+/// Everything of LLVM's that making one kernel takes.
+struct Making {
+    LLVMContextRef context = LLVMContextCreate();
+    LLVMModuleRef module = LLVMModuleCreateWithNameInContext("kernel", context);
+    LLVMTargetMachineRef target = machine().make();
+    Making() { LLVMSetTarget(module, machine().triple.c_str()); }
+    ~Making() {
+        LLVMDisposeTargetMachine(target);
+        LLVMDisposeModule(module);
+        LLVMContextDispose(context);
+    }
+    Making(const Making &) = delete;
+
+    void verify() {
+        char *message = nullptr;
+        const bool bad = LLVMVerifyModule(module, LLVMReturnStatusAction, &message);
+        const std::string text = message;
+        LLVMDisposeMessage(message);
+        if (bad)
+            throw std::logic_error(text);
+    }
+
+    /// An object file.
+    Buffer emit() {
+        verify();
+        LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+        LLVMErrorRef failed = LLVMRunPasses(module, "function(early-cse)", target, options);
+        LLVMDisposePassBuilderOptions(options);
+        check(failed);
+        LLVMMemoryBufferRef object = nullptr;
+        char *message = nullptr;
+        if (LLVMTargetMachineEmitToMemoryBuffer(target, module, LLVMObjectFile, &message, &object)) {
+            const std::string text = message;
+            LLVMDisposeMessage(message);
+            throw std::runtime_error(text);
+        }
+        return {object, LLVMDisposeMemoryBuffer};
+    }
+};
+
+/// Brings an object file into this process; the shared pointer keeps it there.
+std::shared_ptr<void> load(std::string_view object, Compiled &into) {
+    LLVMOrcLLJITRef jit = nullptr;
+    check(LLVMOrcCreateLLJIT(&jit, LLVMOrcCreateLLJITBuilder()));
+    std::shared_ptr<void> code(
+        jit, [](void *held) { text_of(LLVMOrcDisposeLLJIT(static_cast<LLVMOrcLLJITRef>(held))); });
+    LLVMMemoryBufferRef copy =
+        LLVMCreateMemoryBufferWithMemoryRangeCopy(object.data(), object.size(), "kernel");
+    check(LLVMOrcLLJITAddObjectFile(jit, LLVMOrcLLJITGetMainJITDylib(jit), copy));
+    LLVMOrcExecutorAddress address = 0;
+    check(LLVMOrcLLJITLookup(jit, &address, "run"));
+    into.run = reinterpret_cast<void (*)(Warp *, const Op *)>(address);
+    return code;
+}
+
+} // namespace
+
+std::shared_ptr<const Compiled> compile(const Program &program, bool whole_rows, std::string &why,
+                                        bool only_kept) {
     const auto begin = std::chrono::steady_clock::now();
     try {
-        const Machine &here = machine();
         const Source &source = *program.source;
         const Analysis analysis =
             analyse(program, whole_rows, [&](std::uint32_t i) { return scalar_form(source, i); });
         auto compiled = std::make_shared<Compiled>();
         compiled->flushes = flushes_everything(source);
-
-        LLVMOrcThreadSafeContextRef safe = LLVMOrcCreateNewThreadSafeContext();
-        LLVMContextRef context = LLVMOrcThreadSafeContextGetContext(safe);
-        LLVMModuleRef module = LLVMModuleCreateWithNameInContext("kernel", context);
-        LLVMSetTarget(module, here.triple.c_str());
-        LLVMTargetMachineRef target = here.make();
-        try {
-            Emitter emitter(context, module, program, analysis, compiled->flushes, here.avx2);
+        Making making;
+        {
+            Emitter emitter(making.context, making.module, program, analysis, compiled->flushes,
+                            machine().avx2);
             emitter.write();
             compiled->scalar_bytes = emitter.scalar_bytes();
             compiled->native = emitter.native();
-            char *message = nullptr;
-            if (std::getenv("SHIMBENCH_SOFT_IR"))
-                LLVMPrintModuleToFile(module, std::getenv("SHIMBENCH_SOFT_IR"), nullptr);
-            if (LLVMVerifyModule(module, LLVMReturnStatusAction, &message)) {
-                std::string text = message;
-                LLVMDisposeMessage(message);
-                throw std::logic_error(text);
-            }
-            LLVMDisposeMessage(message);
-            LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-            LLVMErrorRef failed = LLVMRunPasses(module, "function(early-cse)", target, options);
-            LLVMDisposePassBuilderOptions(options);
-            check(failed);
-        } catch (...) {
-            LLVMDisposeTargetMachine(target);
-            LLVMDisposeModule(module);
-            LLVMOrcDisposeThreadSafeContext(safe);
-            throw;
         }
-        LLVMOrcLLJITBuilderRef builder = LLVMOrcCreateLLJITBuilder();
-        LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(
-            builder, LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(target));
-        LLVMOrcLLJITRef jit = nullptr;
-        check(LLVMOrcCreateLLJIT(&jit, builder));
-        compiled->code = std::shared_ptr<void>(
-            jit, [](void *held) { text_of(LLVMOrcDisposeLLJIT(static_cast<LLVMOrcLLJITRef>(held))); });
-        LLVMOrcThreadSafeModuleRef owned = LLVMOrcCreateNewThreadSafeModule(module, safe);
-        LLVMOrcDisposeThreadSafeContext(safe);
-        check(LLVMOrcLLJITAddLLVMIRModule(jit, LLVMOrcLLJITGetMainJITDylib(jit), owned));
-        LLVMOrcExecutorAddress address = 0;
-        check(LLVMOrcLLJITLookup(jit, &address, "run"));
-        compiled->run = reinterpret_cast<void (*)(Warp *, const Op *)>(address);
+        // The code depends on nothing but the module, LLVM and the processor: it holds no addresses of
+        // this process but those the PTX's own constants are.
+        std::string everything = machine().cpu + '\n' + machine().features + "\n" LLVM_VERSION_STRING "\n";
+        everything += bytes_of({LLVMWriteBitcodeToMemoryBuffer(making.module), LLVMDisposeMemoryBuffer});
+        const KeptCode kept(everything);
+        if (const std::string object = kept.read(); !object.empty()) {
+            compiled->code = load(object, *compiled);
+        } else if (only_kept) {
+            return nullptr;
+        } else {
+            const Buffer made = making.emit();
+            compiled->code = load(bytes_of(made), *compiled);
+            kept.write(bytes_of(made));
+        }
         compiled->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
         return compiled;
     } catch (const std::exception &error) {
