@@ -33,10 +33,19 @@ std::string access_text(const char *what, u64 address, unsigned bytes) {
 template <Space S>
 inline void check(Warp &w, const Op &op, unsigned bytes, u64 (&where)[lanes], const char *what) {
     const u32 exec = w.exec;
-    u64 odd = 0;
+    // First what all lanes' addresses have together: no less than any one of them, and as aligned as the
+    // least. Only what that does not settle is looked at lane by lane.
+    u64 together = 0;
 #pragma GCC ivdep
     for (unsigned i = 0; i < lanes; ++i)
-        odd |= (exec >> i) & 1 ? where[i] & (bytes - 1) : 0;
+        together |= where[i];
+    u64 odd = together & (bytes - 1);
+    if (odd != 0 && exec != all_lanes) {
+        odd = 0;
+#pragma GCC ivdep
+        for (unsigned i = 0; i < lanes; ++i)
+            odd |= (exec >> i) & 1 ? where[i] & (bytes - 1) : 0;
+    }
     if (odd != 0)
         each_lane(exec, [&](unsigned i) {
             if (where[i] & (bytes - 1))
@@ -48,9 +57,11 @@ inline void check(Warp &w, const Op &op, unsigned bytes, u64 (&where)[lanes], co
                                              : w.block->parameter_bytes;
         const u64 last = size < bytes ? 0 : size - bytes + 1;
         u64 beyond = 0;
+        if (together >= last) {
 #pragma GCC ivdep
-        for (unsigned i = 0; i < lanes; ++i)
-            beyond |= (exec >> i) & 1 ? static_cast<u64>(where[i] >= last) : 0;
+            for (unsigned i = 0; i < lanes; ++i)
+                beyond |= (exec >> i) & 1 ? static_cast<u64>(where[i] >= last) : 0;
+        }
         if (beyond != 0)
             each_lane(exec, [&](unsigned i) {
                 if (where[i] >= last)
@@ -110,7 +121,7 @@ inline bool uniform(const u64 (&where)[lanes]) {
 }
 
 /// Memory type M, register word R (sign- or zero-extended), N elements.
-template <class M, class R, unsigned N>
+template <class M, class R, unsigned N, bool MaybeAlike>
 inline void load_lanes(const Warp &w, const u64 (&where)[lanes], word_t<R> *(&d)[N]) {
     using Word = word_t<R>;
     auto extend = [](M value) -> Word {
@@ -126,7 +137,7 @@ inline void load_lanes(const Warp &w, const u64 (&where)[lanes], word_t<R> *(&d)
                 return;
             }
         }
-        if (uniform(where)) {
+        if (MaybeAlike && uniform(where)) {
             M value[N];
             std::memcpy(value, reinterpret_cast<const void *>(where[0]), sizeof value);
             for (unsigned k = 0; k < N; ++k)
@@ -134,6 +145,19 @@ inline void load_lanes(const Warp &w, const u64 (&where)[lanes], word_t<R> *(&d)
                     d[k][i] = extend(value[k]);
             return;
         }
+#if defined(__AVX2__)
+        if constexpr (N == 4 && sizeof(M) == 4 && sizeof(Word) == 4) { // four lanes of four words: transposed
+            for (unsigned i = 0; i < lanes; i += 4) {
+                __m128 rows[4];
+                for (unsigned k = 0; k < 4; ++k)
+                    rows[k] = _mm_loadu_ps(reinterpret_cast<const float *>(where[i + k]));
+                _MM_TRANSPOSE4_PS(rows[0], rows[1], rows[2], rows[3]);
+                for (unsigned k = 0; k < 4; ++k)
+                    _mm_storeu_ps(reinterpret_cast<float *>(d[k] + i), rows[k]);
+            }
+            return;
+        }
+#endif
         for (unsigned i = 0; i < lanes; ++i) {
             M value[N];
             std::memcpy(value, reinterpret_cast<const void *>(where[i]), sizeof value);
@@ -160,7 +184,7 @@ template <class M, class R, unsigned N, Space S> void load(Warp &w, const Op &op
     else
         for (unsigned k = 0; k < N; ++k)
             d[k] = w.slot<Word>(w.list(op)[k]);
-    load_lanes<M, R, N>(w, where, d);
+    load_lanes<M, R, N, true>(w, where, d);
 }
 
 /// What compiled code calls: addresses are in `where` already, the result goes to `moved`.
@@ -170,7 +194,7 @@ template <class M, class R, unsigned N, Space S> void load_moved(Warp &w, const 
     Word *d[N];
     for (unsigned k = 0; k < N; ++k)
         d[k] = reinterpret_cast<Word *>(w.moved) + k * lanes;
-    load_lanes<M, R, N>(w, w.where, d);
+    load_lanes<M, R, N, false>(w, w.where, d); // what is known to be alike does not come here
 }
 
 template <class M, unsigned N>
