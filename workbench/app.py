@@ -1,4 +1,8 @@
-"""The workbench: one screen over a session that is still being written, or that was saved."""
+"""The workbench: one screen over a session that is still being written, or that was saved.
+
+The first frame is painted by what this module imports: numpy, the session's reader and the views, which
+take longer to load than the frame to draw, come with `workbench.panes.content` behind it.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +19,13 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widget import Widget
 
+from workbench.errors import ShimbenchError
 from workbench.panes.actions import PANES, bindings, key_text, registry
-from workbench.panes.breaks import Breaks
-from workbench.panes.build import BuildPane, SourcePlace
-from workbench.panes.calls import CallsPane
-from workbench.panes.coverage import CoveragePane
-from workbench.panes.device import DevicePane
-from workbench.panes.facts import SessionFacts
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.header import Bar, HeaderLine, header_facts, stage_parts
-from workbench.panes.inspector import InspectorPane
-from workbench.panes.jumps import Jumps
-from workbench.panes.lines import Inks, LineView, TextLine
-from workbench.panes.log import LogPane
+from workbench.panes.lines import Inks, LineView, TextLine, Waiting
 from workbench.panes.palette import Commands
-from workbench.panes.processes import ProcessesPane
 from workbench.panes.prompt import KeyLine, Prompt
-from workbench.panes.timeline import TimelinePane
-from workbench.panes.why import WhyPane, walls_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,6 +35,14 @@ if TYPE_CHECKING:
     from workbench.diagnosis import Explanation
     from workbench.filter.complete import Completion
     from workbench.loop import Loop, LoopEvent
+    from workbench.panes.breaks import Breaks
+    from workbench.panes.build import SourcePlace
+    from workbench.panes.calls import CallsPane
+    from workbench.panes.content import Content
+    from workbench.panes.facts import SessionFacts
+    from workbench.panes.jumps import Jumps
+    from workbench.panes.log import LogPane
+    from workbench.panes.why import WhyPane
 
 FRAME, SLOWEST_FRAME = 1 / 15, 1 / 5  # seconds between looks at the session
 CORE_SHARE = 0.2  # of a core, which looking and painting should not exceed: else looks come more slowly
@@ -71,7 +72,11 @@ _FIXED = ("app.command", "app.help", "app.quit")
 
 
 class ShimbenchApp(App[bool]):
-    """Panes over a session; `loop` is None when it was saved, or is watched from elsewhere."""
+    """Panes over a session; `loop` is None when it was saved, or is watched from elsewhere.
+
+    Instead of the session, what opens it can be given: then the frame is painted first, with `name` in its
+    header. A ShimbenchError of the opening ends the application and stands in `failure`.
+    """
 
     TITLE = "shimbench"
     CSS_PATH = Path(__file__).parent / "panes" / "app.tcss"
@@ -79,24 +84,36 @@ class ShimbenchApp(App[bool]):
     BINDINGS: ClassVar[list[BindingType]] = bindings("global")
     AUTO_FOCUS = "#calls"
 
-    def __init__(self, loop: Loop | None, session: Session, root: Path | None = None) -> None:
+    session: Session
+    facts: SessionFacts
+    breaks: Breaks
+    jumps: Jumps
+
+    def __init__(
+        self,
+        loop: Loop | None,
+        session: Session | Callable[[], Session],
+        root: Path | None = None,
+        name: str = "",
+    ) -> None:
         super().__init__()
         self.loop = loop
-        self.session = session
         self.root = root or (loop.config.directory if loop is not None else Path.cwd())
-        self.facts = SessionFacts(session)
-        self.breaks = Breaks(self)
+        self.failure: ShimbenchError | None = None
         self.pane = "calls"
         self.tab = "coverage"
         self._tab_shown = ""
         self.zoomed = False
-        self.jumps = Jumps(self)
+        self._name = name
+        self._content: Content | None = None  # None until the session is open
+        self._open = session if callable(session) else None
+        self._asked_early: list[str] = []  # commands given before there was a session
         self._views_due = 0.0
         self._header_due = 0.0
         self._events_read = 0
         self._damage_told: set[str] = set()
         self._views_stale = True
-        self._was_live = session.live
+        self._was_live = False
         self._at_once = MOST_AT_ONCE
         self._cpu_seconds = 0.0  # of this process, at the last look
         self._shown_at = 0.0
@@ -104,42 +121,93 @@ class ShimbenchApp(App[bool]):
         self._key_done = False
         self._parts: list[Widget] = []
         self._explained: Explanation | None = None
+        if not callable(session):
+            self._take_session(session)
+
+    def _take_session(self, session: Session) -> None:
+        """Load what reads a session, and make its panes."""
+        from workbench.panes.breaks import Breaks
+        from workbench.panes.content import Content
+        from workbench.panes.jumps import Jumps
+
+        self.session = session
+        self._was_live = session.live
+        self._content = Content(session, self.root)
+        self.facts = self._content.facts
+        self.breaks = Breaks(self)
+        self.jumps = Jumps(self)
+
+    @property
+    def content(self) -> Content:
+        """The panes; there are none before the session is open."""
+        assert self._content is not None
+        return self._content
 
     # Layout
 
     def compose(self) -> ComposeResult:
         """The first screen of the design, top to bottom."""
-        session, facts = self.session, self.facts
+        content = self._content
         yield Inks()
         yield Bar(id="header")
         yield Bar(id="stages")
         yield Rule([Tab("", "WHY", "why")], "┌", "┐", id="why-rule")
         with VerticalScroll(id="why-scroll", can_focus=False):
-            yield WhyPane()
+            if content is not None:
+                yield content.why
         yield Rule(list(_TITLES.values()), "", "", id="narrow-rule")
         with Horizontal(id="middle"):
             with Vertical(id="left"):
                 yield Rule([_TITLES["calls"]], "├", "─", id="calls-rule")
-                yield CallsPane(session, facts.decoder, facts.outcomes)
+                yield content.calls if content is not None else Waiting()
             with Vertical(id="right"):
                 yield Rule([_TITLES[pane] for pane in _TABS], "┬", "┤", id="tabs-rule")
-                yield CoveragePane(facts.coverage)
-                yield DevicePane(facts.device, session)
-                yield InspectorPane(session, facts.decoder)
-                yield BuildPane(session, self.root)
-                yield ProcessesPane(session)
-                yield TimelinePane(session)
+                yield from content.tabs if content is not None else [Waiting()]
         with Vertical(id="bottom"):
             yield Rule([_TITLES["log"]], "├", "┤", id="log-rule")
-            yield LogPane(session)
+            yield content.log if content is not None else Waiting()
         yield KeyLine()
         yield Bar(id="offers")
         yield Prompt()
 
     def on_mount(self) -> None:
-        """Start looking at the session."""
+        """Start looking at the session, or open it behind the first frame."""
         self._parts = list(self.query("LineView, Rule, Bar, WhyPane, KeyLine, Prompt"))
         self._arrange()
+        if self._content is not None:
+            self._start()
+            return
+        self.query_one("#header", Bar).show([("shimbench", "head"), (f"  opening {self._name}", "dim")])
+        self._show_keys()
+        self.call_after_refresh(self._fill)
+
+    async def _fill(self) -> None:
+        """Open the session and put its panes into the frame; then do what was asked for meanwhile."""
+        assert self._open is not None
+        try:
+            self._take_session(self._open())
+        except ShimbenchError as error:
+            self.failure = error
+            self.exit()
+            return
+        content = self.content
+        with self.batch_update():
+            await self.query(Waiting).remove()
+            await self.query_one("#why-scroll").mount(content.why)
+            await self.query_one("#left").mount(content.calls)
+            await self.query_one("#right").mount(*content.tabs)
+            await self.query_one("#bottom").mount(content.log)
+            self._parts = list(self.query("LineView, Rule, Bar, WhyPane, KeyLine, Prompt"))
+            self._arrange()
+        self.set_focus(content.calls)
+        self._start()
+        self.call_after_refresh(self._do_asked)
+
+    def _do_asked(self) -> None:
+        for name in self._asked_early:
+            self.do(name)
+
+    def _start(self) -> None:
         self.call_after_refresh(self._tick)
         if self.loop is not None:
             self.loop.subscribe(self._on_loop_event)
@@ -148,7 +216,8 @@ class ShimbenchApp(App[bool]):
 
     def on_unmount(self) -> None:
         """Let the thread that looks for causes end."""
-        self.facts.diagnosis.stop()
+        if self._content is not None:
+            self.facts.diagnosis.stop()
 
     def on_resize(self, event: events.Resize) -> None:
         """Between one pane at a time and all of them."""
@@ -157,6 +226,11 @@ class ShimbenchApp(App[bool]):
     @property
     def _whole(self) -> bool:
         """Whether all widgets are there: on the way out they go one by one while timers still tick."""
+        return self._content is not None and self._framed
+
+    @property
+    def _framed(self) -> bool:
+        """Whether all widgets there were at the last count are there, with a session or without."""
         return bool(self._parts) and all(part.is_attached for part in self._parts)
 
     @property
@@ -165,7 +239,7 @@ class ShimbenchApp(App[bool]):
         return self.zoomed or self.size.width < 110 or self.size.height < 30
 
     def _arrange(self) -> None:
-        if not self._whole:
+        if not self._framed:
             return
         single = self.single
         self.screen.set_class(single, "single")
@@ -178,6 +252,8 @@ class ShimbenchApp(App[bool]):
         for rule in ("calls-rule", "tabs-rule", "log-rule"):
             self.query_one(f"#{rule}").display = not single
         self.query_one("#narrow-rule").display = single
+        if not self._whole:
+            return
         for pane in _TABS:
             self.query_one(f"#{pane}").display = pane == tab
         if tab != self._tab_shown:
@@ -205,13 +281,16 @@ class ShimbenchApp(App[bool]):
 
     def _show_keys(self) -> None:
         names = (*_KEYS.get(self.pane, ("lines.search", "lines.choose", "lines.copy")), *_ALWAYS)
-        status = self._view(self.pane).status() if self.single else ""
+        status = self._view(self.pane).status() if self.single and self._whole else ""
         self.query_one(KeyLine).show(self._keys(names), self._keys(_FIXED), status)
 
     def _keys(self, names: tuple[str, ...]) -> list[tuple[str, str, str]]:
         rows = [registry().get(name) for name in names]
+        if self._content is None:
+            rows = [row for row in rows if row.name in (*_KEYS["calls"], *_FIXED)]  # what always can be done
         words = {row.name: row.title.split(" ")[0] if "." not in row.name else row.title for row in rows}
-        return [(key_text(row), words[row.name].lower(), row.name) for row in rows if not row.reason(self)]
+        can = [row for row in rows if self._content is None or not row.reason(self)]
+        return [(key_text(row), words[row.name].lower(), row.name) for row in can]
 
     # Panes
 
@@ -227,17 +306,17 @@ class ShimbenchApp(App[bool]):
     @property
     def calls(self) -> CallsPane:
         """The calls pane."""
-        return self.query_one(CallsPane)
+        return self.content.calls
 
     @property
     def log_pane(self) -> LogPane:
         """The log pane."""
-        return self.query_one(LogPane)
+        return self.content.log
 
     @property
     def why(self) -> WhyPane:
         """The WHY pane."""
-        return self.query_one(WhyPane)
+        return self.content.why
 
     def show_pane(self, pane: str) -> None:
         """Bring a pane to the front and give it the keys."""
@@ -354,6 +433,8 @@ class ShimbenchApp(App[bool]):
     @property
     def settled(self) -> bool:
         """Whether everything known of the session is on the screen."""
+        if self._content is None:
+            return False
         total = len(self.session.calls)
         scanned = self.calls.calls.scanned == total == self.facts.scanned
         explained = self.facts.diagnosed and self._explained is self.facts.diagnosis.report.explanation
@@ -372,6 +453,8 @@ class ShimbenchApp(App[bool]):
         self._events_read = len(events)
 
     def _update_views(self) -> None:
+        from workbench.panes.why import walls_of
+
         self.facts.judge()
         self._take_marks()
         self._show_tab()
@@ -383,16 +466,16 @@ class ShimbenchApp(App[bool]):
     def _show_tab(self) -> None:
         """What the pane of the chosen tab knows by now."""
         if self.tab == "coverage":
-            self.query_one(CoveragePane).show_rows()
+            self.content.coverage.show_rows()
         if self.tab == "device":
-            self.query_one(DevicePane).show_rows()
+            self.content.device.show_rows()
         if self.tab == "build":
             building = self.loop is not None and self.loop.status.shim.state == "building"
-            self.query_one(BuildPane).show_rows(building)
+            self.content.build.show_rows(building)
         if self.tab == "processes":
-            self.query_one(ProcessesPane).show_rows()
+            self.content.processes.show_rows()
         if self.tab == "timeline":
-            self.query_one(TimelinePane).show_rows()
+            self.content.timeline.show_rows()
 
     def _show_header(self) -> None:
         if not self._whole:
@@ -435,6 +518,9 @@ class ShimbenchApp(App[bool]):
     def do(self, name: str) -> None:
         """Run a row of the registry, or say why it can't be done."""
         row = registry().get(name)
+        if self._content is None and name != "app.quit":
+            self._asked_early.append(name)
+            return
         reason = row.reason(self)
         if reason:
             self.notify(f"{row.title}: {reason}", severity="warning")
@@ -533,34 +619,38 @@ class ShimbenchApp(App[bool]):
         view = self.view
         if view.pattern is not None:
             view.search("")
-        elif isinstance(view, CallsPane) and view.filter_text:
-            view.set_filter("", None)
-        elif isinstance(view, LogPane) and view.filter_text:
-            view.set_filter("")
-        elif isinstance(view, CallsPane | LogPane) and view.paused:
-            view.pause()
+        elif view is self.calls and self.calls.filter_text:
+            self.calls.set_filter("", None)
+        elif view is self.log_pane and self.log_pane.filter_text:
+            self.log_pane.set_filter("")
+        elif view is self.calls and self.calls.paused:
+            self.calls.pause()
+        elif view is self.log_pane and self.log_pane.paused:
+            self.log_pane.pause()
         elif self.zoomed:
             self.zoom()
         self._show_titles()
 
     def choose(self) -> None:
         """Enter: a fold opens, a call is inspected, a log line is shown whole, a row opens."""
-        view = self.view
-        if isinstance(view, CallsPane):
-            line = view.selected_line()
+        view, content = self.view, self.content
+        if view is content.calls:
+            line = content.calls.selected_line()
             if line is not None and line.folded:
-                view.toggle_fold()
+                content.calls.toggle_fold()
             elif line is not None:
-                self.query_one(InspectorPane).show_row(line.row)
+                self.content.inspector.show_row(line.row)
                 self.show_pane("inspect")
-        elif isinstance(view, LogPane):
-            self._show_whole_line(view)
-        elif isinstance(view, CoveragePane | ProcessesPane | DevicePane):
-            view.toggle()
-        elif isinstance(view, TimelinePane):
+        elif view is content.log:
+            self._show_whole_line(content.log)
+        elif view is content.timeline:
             self.jumps.from_timeline()
-        elif isinstance(view, BuildPane):
+        elif view is content.build:
             self.do("source.open")
+        else:
+            for folding in (content.coverage, content.processes, content.device):
+                if view is folding:
+                    folding.toggle()
 
     def on_line_view_chosen(self, message: LineView.Chosen) -> None:
         """A double click is Enter."""
@@ -616,10 +706,10 @@ class ShimbenchApp(App[bool]):
         """The selected call drives the inspector and the log; other panes' lines stay among themselves."""
         if not self._whole:
             return
-        if isinstance(message.view, CallsPane):
-            row = message.view.selected_row()
+        if message.view is self.calls:
+            row = self.calls.selected_row()
             if row is not None:
-                self.query_one(InspectorPane).show_row(row)
+                self.content.inspector.show_row(row)
                 if not self.log_pane.following:
                     self.log_pane.show_after_call(row + 1)
         self._show_titles()
@@ -631,7 +721,7 @@ class ShimbenchApp(App[bool]):
     def on_rule_tab_chosen(self, message: Rule.TabChosen) -> None:
         """A click on a title."""
         if message.pane in PANES:
-            self.show_pane(message.pane)
+            self.do(f"pane.{message.pane}")
 
     def on_key_line_pressed(self, message: KeyLine.Pressed) -> None:
         """A click on a key."""
@@ -659,7 +749,7 @@ class ShimbenchApp(App[bool]):
     def _process(self) -> Process | None:
         """The selected process if it lives, else that of the oldest call under way, else the newest."""
         alive = [each for each in self.session.processes if each.ended_ns is None and each.role == "target"]
-        selected = self.query_one(ProcessesPane).selected if self.pane == "processes" else None
+        selected = self.content.processes.selected if self.pane == "processes" else None
         hanging = sorted(self.session.in_flight(), key=lambda call: call.started_ns)
         for index in (selected, *(call.process for call in hanging)):
             for process in alive:
@@ -685,7 +775,7 @@ class ShimbenchApp(App[bool]):
 
     def _place(self) -> SourcePlace | None:
         if self.pane == "build":
-            return self.query_one(BuildPane).selected_place()
+            return self.content.build.selected_place()
         row = self.calls.selected_row()
         if self.loop is None or row is None:
             return None
@@ -697,7 +787,7 @@ class ShimbenchApp(App[bool]):
     def no_source(self) -> str | None:
         """Why `o` can't open anything."""
         if self.pane == "build":
-            return None if self.query_one(BuildPane).selected_place() else "no diagnostic to open"
+            return None if self.content.build.selected_place() else "no diagnostic to open"
         if self.loop is None:
             return "a saved session names no sources to open"
         return None if self.calls.selected_row() is not None else "select a call, or a diagnostic in 5 BUILD"

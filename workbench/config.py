@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import UsageError
-
-FILE_NAME = "shimbench.toml"
+from workbench.sessions_store import FILE_NAME
 
 DRIVER_SONAMES = ("libcuda.so.1", "libnvidia-ml.so.1")
 """What the tap stands in front of."""

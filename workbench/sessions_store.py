@@ -7,8 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.config import FILE_NAME
 from workbench.errors import UsageError
+
+FILE_NAME = "shimbench.toml"
+"""What makes a directory a project. Here, since finding a session must not read the whole of config."""
 
 
 @dataclass(frozen=True)

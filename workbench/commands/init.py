@@ -14,9 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from workbench.config import FILE_NAME
     from workbench.errors import UsageError
     from workbench.init.write import describe, look, render
+    from workbench.sessions_store import FILE_NAME
 
     directory = options.directory.resolve()
     if not directory.is_dir():

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import argparse
 import gc
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sessions import Session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,12 +21,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from workbench.sessions_store import resolve
 
-    gc.disable()  # until the first frame is out: nothing of what is loaded till then is garbage
+    gc.disable()  # until the session is on the screen: nothing of what is loaded till then is garbage
     path = resolve(options.session)
-    from workbench.commands.common import opened
-
-    session = opened(path)
+    if path.is_dir() and not (path / "session.json").exists():
+        open_at(path)  # says why it is none before the screen is taken
     from workbench.app import ShimbenchApp
 
-    ShimbenchApp(loop=None, session=session).run()
+    app = ShimbenchApp(loop=None, session=partial(open_at, path), name=path.stem)
+    app.run()
+    if app.failure is not None:
+        raise app.failure
     return 0
+
+
+def open_at(path: Path) -> Session:
+    """The session at a path. ShimbenchError when it is none."""
+    from workbench.commands.common import opened
+
+    return opened(path)

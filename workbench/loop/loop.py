@@ -18,7 +18,7 @@ from typing import Any
 
 from sessions import Session, open_session
 from workbench import native
-from workbench.config import FILE_NAME, RUNGS, Config
+from workbench.config import RUNGS, Config
 from workbench.errors import ShimbenchError
 from workbench.loop.attach import Attached, attach, remains_of
 from workbench.loop.build import BuildReport, progress_of, run_build
@@ -33,7 +33,7 @@ from workbench.loop.processes import CollectorSpawner, Exit
 from workbench.loop.status import HostStatus, LoopEvent, LoopStatus, TargetStatus
 from workbench.loop.store import BuildStore, StoredBuild
 from workbench.loop.watch import Saved, SourceFiles, SourceWatcher
-from workbench.sessions_store import Place, place_of
+from workbench.sessions_store import FILE_NAME, Place, place_of
 from workbench.tap.collector import Collector, CollectorError
 from workbench.tap.rundir import make_bare_directory, make_run_directory
 from workbench.target.command import Target, find_program

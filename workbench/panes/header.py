@@ -13,11 +13,11 @@ from textual.widget import Widget
 
 from workbench.panes.format import count_text, duration_text, elide
 from workbench.panes.lines import Ink, Inked, Part, parts_text
-from workbench.panes.stages import Stage
 
 if TYPE_CHECKING:
     from sessions import Session
     from workbench.loop import LoopStatus
+    from workbench.panes.stages import Stage
 
 _MODES: dict[str, tuple[str, Ink]] = {
     "gpu": ("GPU", "ok"),

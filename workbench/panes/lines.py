@@ -390,6 +390,10 @@ class LineView(Inked, ScrollView, can_focus=True):
         self.refresh()
 
 
+class Waiting(LineView, can_focus=False):
+    """Stands where a pane will be when the session is open."""
+
+
 @dataclass(frozen=True)
 class TextLine:
     """A line made beforehand, and what Enter on it is about."""
