@@ -101,8 +101,11 @@ enum class DeviceKind : std::uint8_t {
     CountOnly, // performs everything but kernels: those are counted
 };
 
+// What a device has to tell beyond results: an event and its further fields, as host/STATE.md has them.
+using Tell = std::function<void(std::string_view event, std::string_view fields)>;
+
 // `abandoned` tells a long kernel that its client is gone. The device's facts say whether it executes.
 std::unique_ptr<Device> make_device(DeviceKind kind, const wire_device &facts, const AddressRange &range,
-                                    MemoryShare share, std::function<bool()> abandoned);
+                                    MemoryShare share, std::function<bool()> abandoned, Tell tell = {});
 
 } // namespace shimbench

@@ -8,13 +8,14 @@
 namespace shimbench {
 
 std::unique_ptr<Device> make_device(DeviceKind kind, const wire_device &facts, const AddressRange &range,
-                                    MemoryShare share, std::function<bool()> abandoned) {
+                                    MemoryShare share, std::function<bool()> abandoned, Tell tell) {
     wire_device told = facts;
     told.executes_kernels = kind == DeviceKind::Soft;
     KernelEngine engine;
     if (kind == DeviceKind::Soft) {
         soft::EngineSettings settings;
         settings.abandoned = std::move(abandoned);
+        settings.tell = std::move(tell);
         engine = soft::make_engine(std::move(settings));
     }
     return std::make_unique<EmulatedDevice>(told, range, std::move(share), std::move(engine));

@@ -137,13 +137,13 @@ class Supervisor {
             close(ends[0]);
             close(listener_);
             close(signals_);
-            if (state_.descriptor() >= 0)
-                close(state_.descriptor());
+            WorkerSettings worker = settings_.worker;
+            worker.state = state_.descriptor();
             std::signal(SIGPIPE, SIG_DFL);
             sigprocmask(SIG_SETMASK, &unblocked_, nullptr);
             if (getppid() != supervisor)
                 _exit(static_cast<int>(WorkerEnd::Idle));
-            run_worker(ends[1], settings_.worker, *table_);
+            run_worker(ends[1], worker, *table_);
         }
         close(ends[1]);
         warm_ = pid;

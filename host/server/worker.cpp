@@ -22,6 +22,7 @@
 
 #include "server/client.hpp"
 #include "server/descriptors.hpp"
+#include "server/state.hpp"
 #include "wire/barrier.h"
 
 namespace shimbench {
@@ -260,7 +261,11 @@ const char *serve(Client &client, const Region &region, const Connection &connec
         pollfd client{connection.client, POLLIN, 0};
         return poll(&client, 1, 0) > 0;
     };
-    const auto device = make_device(settings.device, settings.facts, range, share, gone);
+    StateWriter state(settings.state < 0 ? "" : std::to_string(settings.state));
+    const auto tell = [&](std::string_view event, std::string_view fields) {
+        state.event(event, ",\"pid\":" + std::to_string(row.client.load()) + std::string(fields));
+    };
+    const auto device = make_device(settings.device, settings.facts, range, share, gone, tell);
     const auto client = std::make_unique<Client>(*device, region, row);
     row.state.store(RowState::Connected);
     const char *why = serve(*client, region, connection, *device, row);

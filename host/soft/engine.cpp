@@ -1,11 +1,15 @@
 #include "soft/engine.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <new>
 #include <sys/mman.h>
 #include <thread>
 
+#include "server/state.hpp"
 #include "soft/exec/launch.hpp"
 #include "soft/exec/lower.hpp"
 
@@ -163,6 +167,7 @@ class Engine {
         const auto fault = executor_->run(*program, launch, &statistics);
         if (!launch.compiled)
             launched->interpreted += statistics.warp_operations;
+        note(kernel.facts.name, statistics, launch.compiled != nullptr, fault.has_value());
         if (says_launches_)
             std::fprintf(stderr, "shimbench-host: launch %s: %llu warp operations in %.9f s, %s\n",
                          kernel.facts.name.c_str(),
@@ -172,10 +177,61 @@ class Engine {
             return CUDA_SUCCESS;
         sticky_ = result_of(fault->kind);
         say(sticky_, fault->message);
+        if (settings_.tell)
+            settings_.tell("kernel-fault", fault_fields(kernel.facts.name, *fault));
         return sticky_;
     }
 
   private:
+    struct Total {
+        std::uint64_t launches = 0, warp_operations = 0;
+        double seconds = 0;
+        bool compiled = false;
+    };
+
+    /// What kernels have taken, told once a second while any run, and at a fault.
+    void note(const std::string &name, const ::soft::LaunchStatistics &statistics, bool compiled,
+              bool at_once) {
+        if (!settings_.tell)
+            return;
+        Total &total = totals_[name];
+        ++total.launches;
+        total.warp_operations += statistics.warp_operations;
+        total.seconds += statistics.seconds;
+        total.compiled = compiled;
+        const auto now = std::chrono::steady_clock::now();
+        if (!at_once && now - told_ < std::chrono::seconds(1))
+            return;
+        told_ = now;
+        std::vector<const std::pair<const std::string, Total> *> order;
+        for (const auto &entry : totals_)
+            order.push_back(&entry);
+        std::sort(order.begin(), order.end(),
+                  [](const auto *a, const auto *b) { return a->second.seconds > b->second.seconds; });
+        order.resize(std::min<std::size_t>(order.size(), 12)); // a line stays what a pipe takes in one piece
+        std::string text;
+        for (const auto *entry : order) {
+            char figures[160];
+            std::snprintf(figures, sizeof figures,
+                          ",\"launches\":%llu,\"instructions\":%llu,\"seconds\":%.6f,\"compiled\":%s}",
+                          static_cast<unsigned long long>(entry->second.launches),
+                          static_cast<unsigned long long>(entry->second.warp_operations),
+                          entry->second.seconds, entry->second.compiled ? "true" : "false");
+            text += (text.empty() ? "" : ",") + ("{\"name\":" + json_string(entry->first.substr(0, 200))) +
+                    figures;
+        }
+        settings_.tell("kernels", ",\"kernels\":[" + text + "]");
+    }
+
+    static std::string fault_fields(const std::string &kernel, const ::soft::Fault &fault) {
+        auto triple = [](const std::uint32_t (&v)[3]) {
+            return "[" + std::to_string(v[0]) + "," + std::to_string(v[1]) + "," + std::to_string(v[2]) + "]";
+        };
+        return ",\"error\":" + std::to_string(result_of(fault.kind)) + ",\"kernel\":" + json_string(kernel) +
+               ",\"line\":" + std::to_string(fault.line) + ",\"block\":" + triple(fault.block) +
+               ",\"thread\":" + triple(fault.thread) + ",\"text\":" + json_string(fault.message);
+    }
+
     /// Interpreting a kernel is worth it until that has taken as long as compiling it will: then what both
     /// take together is at most twice what the better one would have. Whether it was compiled before is
     /// asked much sooner.
@@ -216,6 +272,8 @@ class Engine {
     const bool says_launches_ = std::getenv("SHIMBENCH_SOFT_LAUNCHES") != nullptr; // for benchmarks/soft.py
     std::unique_ptr<::soft::Executor> executor_;
     CUresult sticky_ = CUDA_SUCCESS;
+    std::map<std::string, Total> totals_;
+    std::chrono::steady_clock::time_point told_{};
     std::uint64_t launches_ = 0;
     std::unordered_map<std::uint64_t, std::unique_ptr<LoadedModule>> modules_; // by the device's handle
 };
