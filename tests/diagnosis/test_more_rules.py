@@ -231,6 +231,21 @@ def test_another_driver_than_the_one_that_was_built(builder: SessionBuilder, our
     assert rules(builder) == ([] if ours else ["other-driver-mapped"])
 
 
+@pytest.mark.parametrize("by_shim", [True, False])
+def test_a_driver_that_the_shim_itself_opens_behind_it_is_no_wall(
+    builder: SessionBuilder, by_shim: bool
+) -> None:
+    shim, driver = "/store/libcuda.so.1", "/usr/lib/libcuda.so.1"
+    builder.event("run", run=2, reason="start", command=["t"], libraries={"libcuda.so.1": shim}, ours=False)
+    modules = [(shim, 0x1000, 0x2000), ("/opt/ollama", 0x4000, 0x5000)]
+    maps = [{"path": path, "soname": "libcuda.so.1"} for path in (shim, driver)]
+    process = builder.process(["t"], run=2, maps=maps, modules=modules)
+    caller = 0x1010 if by_shim else 0x4010
+    opened = {"items": [string_item(0, driver)], "result": 1, "caller": caller}
+    builder.call(int(Pseudo.DLOPEN), process=process, **opened)
+    assert rules(builder) == ([] if by_shim else ["other-driver-mapped"])
+
+
 def test_a_shim_of_the_runtime_is_bypassed_by_cublas(builder: SessionBuilder) -> None:
     libraries = {"libcudart.so.13": "/store/libcudart.so.13"}
     builder.event("run", run=2, reason="start", command=["t"], libraries=libraries, ours=False)

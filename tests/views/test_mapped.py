@@ -33,6 +33,11 @@ def test_the_tap_and_the_kept_build_behind_it_are_right(builder: SessionBuilder)
     assert told(builder) == []
 
 
+def test_what_stands_behind_the_shim_beside_it_is_the_shims_own_affair(builder: SessionBuilder) -> None:
+    process(builder, f"{OURS}/libcuda.so.1", STORE, "/usr/lib/x86_64-linux-gnu/libcuda.so.1")
+    assert told(builder) == []
+
+
 def test_another_one_is_named_with_the_way_the_loader_came_to_it(builder: SessionBuilder) -> None:
     process(builder, "/ollama/libcuda.so.1")
     process(builder, "/ollama/cuda_v13/libcuda.so.1", search=OURS)

@@ -56,6 +56,8 @@ def wrong_libraries(session: Session, run: int | None = None) -> list[WrongLibra
             continue
         for soname, expected in given.items():
             paths = [m.path for m in process.maps if _is(m.soname, m.path, soname)]
+            if expected in paths or any(_is_ours(path, own, run) for path in paths):
+                continue  # any other beside it may be what the shim itself passes calls on to
             for path in dict.fromkeys(paths):
                 if path != expected and not _is_ours(path, own, run):
                     how = _how(process, path)

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Evidence, Stage
+from workbench.views.items import Pseudo, string_of
 
 _NAMES = ("libcuda.so", "libnvidia-ml.so")
 
@@ -24,6 +25,14 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
                 (s for s in sonames if PurePosixPath(path).name.startswith(s.partition(".so")[0])), None
             )
             if name is None or path in given or ours in path or _behind(facts, process.index, path):
+                continue
+            family = name.partition(".so")[0]
+            right = any(
+                (other in given or ours in other) and PurePosixPath(other).name.startswith(family)
+                for other in mapped
+            )
+            # Beside the right one it may stand behind the shim, which passes calls on to it.
+            if right and not _opened_past(facts, process.index, path, given, ours):
                 continue
             where = _way(path, process.cwd, process.env.get("LD_LIBRARY_PATH", ""))
             yield Diagnosis(
@@ -43,12 +52,20 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
 
 def _behind(facts: Facts, process: int, path: str) -> bool:
     """What a tap has loaded, it has loaded on purpose."""
-    from workbench.views.items import Pseudo, string_of
-
     return any(
         call.function == Pseudo.LOAD and call.process == process and string_of(facts.items(call), 0) == path
         for call in facts.calls
     )
+
+
+def _opened_past(facts: Facts, process: int, path: str, given: set[str], ours: str) -> bool:
+    """Did anything but the shim open that very file?"""
+    known = facts.process(process)
+    for call, name in facts.opened(PurePosixPath(path).name, process):
+        module = known.module_at(call.caller) if known is not None else None
+        if name == path and module is not None and module.path not in given and ours not in module.path:
+            return True
+    return False
 
 
 def _way(path: str, cwd: str, library_path: str) -> str:
