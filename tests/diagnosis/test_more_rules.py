@@ -8,8 +8,10 @@ from steps import NOT_FOUND, SECOND, ask, bootstrap, call, number, only, rest_of
 from sessions.format import Pseudo
 from sessions.testing import SessionBuilder, out_item, string_item
 from workbench.diagnosis import diagnose
+from workbench.diagnosis.engine import explain
 from workbench.diagnosis.facts import gather
 from workbench.diagnosis.limits import limit_of, newest_limit
+from workbench.views.decode import UNRETURNED
 
 # Lines of a real `ollama serve` (0.33, facts/ollama.md).
 SKIPPED = (
@@ -330,3 +332,43 @@ def test_a_forwarder_that_never_started(builder: SessionBuilder) -> None:
     call(builder, "cuInit", args=(0,), result=802)
     first, second = diagnose(builder.open())
     assert (first.rule, second.rule) == ("host-not-started", "init-fails")
+
+
+def test_one_device_for_two_ordinals_is_a_wall(builder: SessionBuilder) -> None:
+    number(builder, "cuDeviceGetCount", 2)
+    for ordinal in (0, 1):
+        items = [out_item(0, (0).to_bytes(4, "little"))]
+        call(builder, "cuDeviceGet", args=(1, ordinal), items=items)
+    builder.line("ggml_cuda_init: failed to initialize CUDA: invalid device ordinal")
+    found = only(builder)
+    assert (found.rule, found.certainty) == ("success-without-effect", "proved")
+    assert "for ordinal 0 and for ordinal 1" in found.cause
+
+
+def test_a_limit_that_ran_out_over_a_call_that_hangs_follows_from_it(builder: SessionBuilder) -> None:
+    server = builder.process(["ollama", "serve"])
+    child = builder.process(["llama-server", "--list-devices"], parent=server)
+    call(builder, "cuDeviceGetName", process=child, duration=30 * SECOND, flags=UNRETURNED)
+    builder.exit(child, signal=9)
+    builder.line(TIMED_OUT, process=server)
+    assert only(builder).rule == "call-hangs"
+    assert [found.rule for found in diagnose(builder.open())] == ["call-hangs", "slow-load"]
+
+
+def test_a_runtime_that_an_old_driver_holds_back_is_not_called_an_old_runtime(
+    builder: SessionBuilder,
+) -> None:
+    number(builder, "cuDriverGetVersion", 12020)
+    ask(builder, "cuInit", 12020, "cuInit")
+    table(builder, "6bd5fb6c-5bf4-e74a-8987-d93912fd9df9")
+    assert explain(builder.open()).notes == []
+
+
+def test_the_cpu_mode_behind_a_wall_does_not_say_that_nothing_is_known(builder: SessionBuilder) -> None:
+    started(builder)
+    call(builder, "cuMemGetInfo_v2", result=801)
+    builder.line("ggml_cuda_init: failed to initialize CUDA: operation not supported (CUDA)")
+    builder.line('msg="inference compute" id=cpu library=cpu compute="" name=cpu')
+    last = diagnose(builder.open())[-1]
+    assert (last.rule, last.consequence_of) == ("cpu-mode", "context-call-fails")
+    assert "does not show" not in last.cause

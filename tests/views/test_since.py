@@ -53,3 +53,8 @@ def test_a_slower_first_token_is_told_and_a_wobble_is_not() -> None:
 
     assert changes(run(0.2), run(0.21)) == []
     assert changes(run(0.2), run(0.5)) == ["first token after 0.50 s (before: 0.20 s)"]
+
+
+def test_a_gpu_whose_loads_fail_is_said_in_words() -> None:
+    before, after = RunFacts(1, {}, {}, "gpu"), RunFacts(2, {}, {}, "load-failed")
+    assert changes(before, after) == ["a GPU is found, and loading the model fails"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from workbench.diagnosis.facts import Facts, gather
 from workbench.diagnosis.model import Certainty, Diagnosis, Evidence
-from workbench.diagnosis.rules import RULES
+from workbench.diagnosis.rules import RULES, cpu_mode
 from workbench.diagnosis.versions import unknown_ollama, unknown_runtimes
 from workbench.target.roles import FIRST_PASS, Role, role_of
 
@@ -95,6 +95,8 @@ def _fold(found: list[Diagnosis]) -> None:
             same = wall.process == diagnosis.process or -1 in (wall.process, diagnosis.process)
             if same and wall.stops and wall.consequence_of is None:
                 diagnosis.consequence_of = wall.rule
+                if diagnosis.rule == cpu_mode.RULE:
+                    diagnosis.cause = cpu_mode.FOLLOWS
                 break
 
 

@@ -40,12 +40,17 @@ def runtimes(facts: Facts) -> dict[tuple[int, str], tuple[int, int]]:
 def unknown_runtimes(facts: Facts) -> dict[int, str]:
     """process -> a sentence about a runtime in it that is newer or older than those the rules know."""
     notes = {}
+    claimed = {
+        call.process: version
+        for call in facts.of("cuDriverGetVersion")
+        if not call.result and (version := facts.out_of(call, 0)) is not None
+    }
     for (process, name), version in runtimes(facts).items():
         shown = f"{version[0]}.{version[1]}"
         what = "cudart" if name.startswith("libcudart") else f"the runtime in {name}"
         if version > NEWEST:
             notes[process] = f"{what} {shown} not known, rules checked to {NEWEST[0]}.{NEWEST[1]}"
-        elif version < OLDEST:
+        elif version < OLDEST and not _held_back(name, version, claimed.get(process)):
             notes[process] = f"{what} {shown} not known, rules checked from {OLDEST[0]}.{OLDEST[1]}"
     return notes
 
@@ -56,6 +61,12 @@ def unknown_ollama(facts: Facts) -> str:
     version = told[-1].get("version") if told else None
     sentences = beyond_rules(version if isinstance(version, str) else None, [])
     return sentences[0] if sentences else ""
+
+
+def _held_back(name: str, version: tuple[int, int], driver: int | None) -> bool:
+    """Was the version read off requests that the driver's own version kept low? A runtime asks for nothing
+    newer than the driver says it is."""
+    return _named(name) is None and driver is not None and (driver // 1000, driver % 1000 // 10) <= version
 
 
 def _named(name: str) -> tuple[int, int] | None:

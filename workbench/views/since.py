@@ -22,6 +22,7 @@ _MODES = {
     "gpu": "GPU mode",
     "cpu": "CPU fallback",
     "not-executed": "GPU mode, kernels not executed",
+    "load-failed": "a GPU is found, and loading the model fails",
     "unknown": "GPU mode not known",
 }
 _RUNGS = ("probe", "list-devices", "discovery", "load")

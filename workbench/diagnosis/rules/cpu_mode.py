@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Evidence, Stage
 
+RULE = "cpu-mode"
+FOLLOWS = "that is what the wall above leads to"
+
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
     if facts.mode.mode != "cpu":
@@ -16,7 +19,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
         return
     evidence = [Evidence(piece.text, piece.call, piece.log) for piece in facts.mode.evidence[:2]]
     yield Diagnosis(
-        rule="cpu-mode",
+        rule=RULE,
         what="the target computes on the CPU although the driver counts a device",
         cause="the session does not show it; the target's own lines and the last calls are where to look",
         fix="",

@@ -26,12 +26,14 @@ _HANDLES = {
     "cuKernelGetFunction": 0,
     "cuGraphInstantiateWithFlags": 0,
 }
+INVALID_DEVICE = 101
 _NO_SIZE = ("cuMemAlloc_v2", "cuMemAllocAsync", "cuMemHostAlloc")
 
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
     yield from _nothing(facts)
     yield from _no_multiprocessors(facts)
+    yield from _one_for_two(facts)
 
 
 def _nothing(facts: Facts) -> Iterator[Diagnosis]:
@@ -51,6 +53,26 @@ def _no_multiprocessors(facts: Facts) -> Iterator[Diagnosis]:
         if value == 0:
             cause = f"cuDeviceGetAttribute succeeded and said that device {device} has 0 multiprocessors"
             yield _diagnosis(facts, call, cause, "cuDeviceGetAttribute")
+            return
+
+
+def _one_for_two(facts: Facts) -> Iterator[Diagnosis]:
+    """Two ordinals, one device: whatever is told of it is told twice."""
+    given: dict[tuple[int, int], tuple[int, Call]] = {}
+    for call in facts.of("cuDeviceGet"):
+        device, ordinal = facts.out_of(call, 0), facts.session.calls.row(call.row).args[1] & 0xFFFFFFFF
+        if call.result or device is None:
+            continue
+        first, earlier = given.setdefault((call.process, device), (ordinal, call))
+        if first != ordinal:
+            cause = f"cuDeviceGet gave device {device} for ordinal {first} and for ordinal {ordinal}"
+            found = _diagnosis(facts, call, cause, "cuDeviceGet")
+            found.what = "cuDeviceGet gives out one device for two ordinals"
+            found.fix = "give each ordinal a device of its own, or count fewer in cuDeviceGetCount"
+            told = facts.error_evidence([INVALID_DEVICE], call.process)
+            found.evidence = [facts.call_evidence(earlier.row), *found.evidence, *told]
+            found.stops = bool(told)
+            yield found
             return
 
 

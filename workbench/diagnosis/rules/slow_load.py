@@ -62,11 +62,11 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             rule="slow-load",
             what="Ollama gave up waiting: it goes on with old values, or without the GPU",
             cause=f"a limit of Ollama's ran out: {said.text}",
-            fix=f"see which process took long (6); below {PER_PROCESS:g} s a process every limit is kept",
+            fix="see in the timeline (8) which process took long; "
+            f"below {PER_PROCESS:g} s a process every limit is kept",
             certainty="likely",
             stage=Stage.OUTCOME,
             evidence=[facts.line_evidence(said)],
-            process=said.process,
-            stops=False,
+            stops=False,  # and of no process: whatever held one of Ollama's up made the limit run out
             by_ollama=True,
         )
