@@ -76,6 +76,15 @@ def test_a_missing_libcuda_and_a_missing_link_time_symbol_are_read_from_the_log(
     assert (found.rule, "cuMemCreate" in found.fix) == ("link-time-symbol-missing", True)
 
 
+@pytest.mark.parametrize(
+    "piece", ["x", "lib", "lib.so", ".so", "not in compiled architectures cc=", "Device 1: "]
+)
+def test_a_line_of_megabytes_is_looked_at_in_one_go(builder: SessionBuilder, piece: str) -> None:
+    """What grows with the square of the length would take hours."""
+    builder.line(piece * ((4 << 20) // len(piece)))
+    assert not diagnose(builder.open())
+
+
 def test_a_library_that_has_nothing_to_do_with_cuda_is_nobodys_business(builder: SessionBuilder) -> None:
     builder.line(
         "load_backend: failed to load libggml-hip.so: libamdhip64.so.6: cannot open shared object file: "

@@ -23,7 +23,7 @@ from workbench.diagnosis.saying import ANY, Said, parse
 from workbench.views.coverage import Coverage, CoverageRow
 from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
 from workbench.views.items import ItemKind, Pseudo, out_word, string_of, words_of
-from workbench.views.log import numbered_lines, of_run
+from workbench.views.log import HEAD_BYTES, numbered_lines, of_run
 from workbench.views.summary import GpuMode, GpuModeTracker
 from workbench.views.tally import distinct, last_of_each
 
@@ -571,7 +571,7 @@ class Gatherer:
         changed = False
         total = len(session.log)
         for number, line in numbered_lines(session, self._lines, total):
-            if line.role not in ("target", "exercise") or not ANY.search(line.text):
+            if line.role not in ("target", "exercise") or not ANY.search(line.text[:HEAD_BYTES]):
                 continue
             if not of_run(session, line, self.run):
                 continue

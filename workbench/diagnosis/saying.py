@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from workbench.views.log import HEAD_BYTES
+
 if TYPE_CHECKING:
     from sessions import Line
 
@@ -116,7 +118,7 @@ _LONGEST = sorted({**ERROR_TEXTS, **ERROR_NAMES}.items(), key=lambda row: -len(r
 _CODES = dict(_LONGEST)
 _TEXTS = re.compile(b"|".join(re.escape(text) for text, _ in _LONGEST))
 _ABORT = re.compile(rb"CUDA error\b|CUDA driver error|CU_CHECK|ggml-cuda\.cu:\d+: ")
-_NOT_LOADED = re.compile(rb"([\w.+-]*lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
+_NOT_LOADED = re.compile(rb"(?<![\w.+-])([\w.+-]++): cannot open shared object file")
 _SYMBOL = re.compile(rb"undefined symbol: (\w+)")
 _SHIM = re.compile(rb"shimbench: libcuda\.so\.1: cuInit: (.*)")
 #: Lines whose meaning does not hang on an error's text: kind, pattern, its first group is the subject.
@@ -157,8 +159,8 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def parse(line: Line, log: int) -> Iterator[Said]:
-    """What one line says; nothing for a line that is not about CUDA."""
-    text = line.text
+    """What one line's head says; nothing for a line that is not about CUDA."""
+    text = line.text[:HEAD_BYTES]
     shown = _COLOUR.sub("", text.decode("utf-8", "replace")).strip()
 
     def said(kind: Kind, code: int = 0, subject: bytes | None = b"") -> Said:
@@ -172,7 +174,7 @@ def parse(line: Line, log: int) -> Iterator[Said]:
         if found := pattern.search(text):
             yield said(kind, subject=b" ".join(group for group in found.groups() if group))
     if found := _NOT_LOADED.search(text):
-        if _ABOUT_CUDA.search(text) or b"libnvidia-ml" in text:
+        if b".so" in found[1] and (_ABOUT_CUDA.search(text) or b"libnvidia-ml" in text):
             yield said("not-loaded", subject=found[1])
         return
     if found := _SYMBOL.search(text):
