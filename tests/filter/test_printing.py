@@ -9,6 +9,7 @@ import pytest
 
 from sessions import Session
 from workbench.cli import main
+from workbench.filter import parse
 
 
 def printed(capfd: pytest.CaptureFixture[str], *words: str) -> str:
@@ -73,3 +74,15 @@ def test_coverage_and_device_are_printed(session: Session, capfd: pytest.Capture
     device = as_json(capfd, "device", "--json", "--run", "1", str(session.path))
     assert device["run"] == 1 and device["memory_used"] == 0
     assert printed(capfd, "device", str(session.path)).startswith("run 2: device memory unknown")
+
+
+def test_json_calls_ok_what_the_filter_calls_ok(session: Session, capfd: pytest.CaptureFixture[str]) -> None:
+    calls = as_json(capfd, "calls", str(session.path), "--json")["calls"]
+    fine = parse("ok").mask(session, 0, len(session.calls)).tolist()
+    assert [call["ok"] for call in calls] == fine
+
+
+def test_the_session_may_stand_behind_the_filter(session: Session, capfd: pytest.CaptureFixture[str]) -> None:
+    for words in (["error", str(session.path)], [str(session.path), "error"]):
+        told = as_json(capfd, "calls", *words, "--json")
+        assert (told["filter"], [call["number"] for call in told["calls"]]) == ("error", [2, 4, 6])

@@ -97,6 +97,8 @@ def _as_line(session: Session, decoder: CallDecoder, number: int) -> str:
 
 
 def _as_json(session: Session, decoder: CallDecoder, number: int) -> dict[str, Any]:
+    from workbench.filter.terms import is_ok
+
     row = session.calls.row(number)
     call = decoder.call(session, number)
     return {
@@ -110,6 +112,6 @@ def _as_json(session: Session, decoder: CallDecoder, number: int) -> dict[str, A
         "arguments": {a.name or str(place): a.text for place, a in enumerate(call.arguments) if not a.out},
         "out": {a.name: a.text for a in call.arguments if a.out},
         "result": call.result,
-        "ok": row.result == 0,
+        "ok": is_ok(row),
         "nesting": row.nesting,
     }

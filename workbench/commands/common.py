@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Iterable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,8 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def take_session(words: list[str]) -> tuple[Session, str]:
     """The session that is meant, the newest if none is named, and the words that are left.
 
+    It stands first; a path or @ that is found also as the last word.
+
     UsageError when there is no such session, ShimbenchError when it can't be read.
     """
     from workbench.sessions_store import resolve
@@ -52,6 +54,11 @@ def take_session(words: list[str]) -> tuple[Session, str]:
         except UsageError:
             if rest[0].startswith(("@", "/", "./", "../")):
                 raise
+    if path is None and len(rest) > 1 and ("/" in rest[-1] or rest[-1].startswith("@")):
+        # `calls '!ok' PATH`: what is left may hold a slash or an @ as well, so only one that is there counts.
+        with contextlib.suppress(UsageError):
+            path = resolve(rest[-1])
+            del rest[-1]
     if path is None:
         path = resolve(None)
     return opened(path), " ".join(rest)
@@ -103,7 +110,7 @@ def print_json_list(head: dict[str, Any], name: str, rows: Iterable[dict[str, An
     sys.stdout.write("\n]}\n")
 
 
-@contextmanager
+@contextlib.contextmanager
 def told_as_errors() -> Iterator[None]:
     """Damage that shows only while reading is told in one sentence as well."""
     from sessions import SessionError

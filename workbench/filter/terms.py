@@ -16,6 +16,7 @@ from workbench.filter.nodes import NUMBERS, Column, Mask, Node, Rows, RowTest, T
 
 if TYPE_CHECKING:
     from sessions import Session
+    from sessions.calls import Row
 
 _UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
 _COMPARE = re.compile(r"(>=|<=|>|<|=)?(.+)")
@@ -208,6 +209,17 @@ def _failed(rows: Rows) -> Mask:
 def _ok(rows: Rows) -> Mask:
     fine: Mask = ~_failed(rows) & ((rows.column("flags") & int(CallFlag.UNRETURNED)) == 0)
     return fine
+
+
+def is_ok(row: Row) -> bool:
+    """Whether `ok` holds of one call."""
+    if row.flags & int(CallFlag.UNRETURNED):
+        return False
+    if row.function in (0xF001, 0xF002):
+        return row.result != 0
+    if row.function == 0xF003:
+        return row.result != -1
+    return row.result == 0 or row.function == 0xF005
 
 
 def _flag(flag: CallFlag) -> Callable[[], Node]:
