@@ -98,7 +98,19 @@ inline const std::vector<u64> &edges(char kind) {
             all.push_back(bits);
         return all;
     }();
+    // Pairs of 16-bit floats: each value below, another one above.
+    auto paired = [](const std::vector<u64> &ones) {
+        std::vector<u64> all;
+        for (std::size_t i = 0; i < ones.size(); ++i)
+            all.push_back(ones[i] | ones[(7 * i + 3) % ones.size()] << 16);
+        return all;
+    };
+    static const std::vector<u64> halves = paired(half), bfloats = paired(bfloat);
     switch (kind) {
+    case 'P':
+        return halves;
+    case 'Q':
+        return bfloats;
     case 'h':
         return h;
     case 'd':
@@ -146,6 +158,11 @@ inline double number_of(char kind, u64 bits) {
 inline bool same(const Row &row, u64 got, u64 wanted) {
     if (got == wanted)
         return true;
+    if (row.kinds[0] == 'P' || row.kinds[0] == 'Q') { // half by half
+        Row half = row;
+        half.kinds[0] = row.kinds[0] == 'P' ? 'H' : 'B';
+        return same(half, got & 0xffff, wanted & 0xffff) && same(half, got >> 16, wanted >> 16);
+    }
     double g = number_of(row.kinds[0], got), w = number_of(row.kinds[0], wanted);
     if (std::isnan(g) && std::isnan(w))
         return true;

@@ -104,7 +104,25 @@ void add_approximations() {
         {"rsqrt.approx.f32", "FF", [](u64 a, u64, u64) { return bits_of(1 / std::sqrt(f(a))); }, 2.5e-7});
     rows.push_back({"rcp.approx.ftz.f32", "FF",
                     [](u64 a, u64, u64) { return bits_of(flushed(1 / flushed(f(a)))); }, 1.2e-7});
+    rows.push_back({"sin.approx.f32", "FF", [](u64 a, u64, u64) { return bits_of(std::sin(f(a))); }, 1e-6});
+    rows.push_back({"cos.approx.f32", "FF", [](u64 a, u64, u64) { return bits_of(std::cos(f(a))); }, 1e-6});
     rows.push_back({"tanh.approx.f32", "FF", [](u64 a, u64, u64) { return bits_of(std::tanh(f(a))); }, 5e-4});
+}
+
+/// Each half of a pair as the instruction on one does: its reference is that row's, which is tested itself.
+void add_pairs(const std::string &type) {
+    const std::size_t count = rows.size();
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::string name = rows[i].instruction;
+        if (!name.ends_with("." + type) || name.starts_with("setp"))
+            continue;
+        auto one = rows[i].reference;
+        rows.push_back({name + "x2", std::string(rows[i].kinds.size(), type == "f16" ? 'P' : 'Q'),
+                        [one](u64 a, u64 b, u64 c) {
+                            u64 low = one(a & 0xffff, b & 0xffff, c & 0xffff) & 0xffff;
+                            return low | (one(a >> 16, b >> 16, c >> 16) & 0xffff) << 16;
+                        }});
+    }
 }
 
 template <class Half> void add_halves(const std::string &type, char kind) {
@@ -173,6 +191,8 @@ int main() {
     add_approximations();
     add_halves<Half16>("f16", 'H');
     add_halves<Bfloat16>("bf16", 'B');
+    add_pairs("f16");
+    add_pairs("bf16");
     add_comparisons();
     return check_all(rows);
 }

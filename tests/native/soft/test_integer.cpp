@@ -158,7 +158,23 @@ u64 dot(u64 a, u64 b, u64 c, bool signed_a, bool signed_b) {
     return c;
 }
 
+/// dp2a: two 16-bit numbers of a by the lower or upper two bytes of b.
+u64 dot2(u64 a, u64 b, u64 c, bool signed_a, bool signed_b, bool high) {
+    for (int i = 0; i < 2; ++i) {
+        s64 x = (a >> (16 * i)) & 0xffff, y = (b >> (8 * i + (high ? 16 : 0))) & 0xff;
+        c += static_cast<u64>((signed_a && x > 32767 ? x - 65536 : x) * (signed_b && y > 127 ? y - 256 : y));
+    }
+    return c;
+}
+
 void add_fields() {
+    for (bool signed_a : {false, true})
+        for (bool signed_b : {false, true})
+            for (bool high : {false, true})
+                rows.push_back(
+                    {std::string("dp2a.") + (high ? "hi" : "lo") + (signed_a ? ".s32" : ".u32") +
+                         (signed_b ? ".s32" : ".u32"),
+                     "rrrr", [=](u64 a, u64 b, u64 c) { return dot2(a, b, c, signed_a, signed_b, high); }});
     rows.push_back({"bfe.u32", "rrss", bfe<32, false>});
     rows.push_back({"bfe.s32", "rrss", bfe<32, true>});
     rows.push_back({"bfe.u64", "ddss", bfe<64, false>});
