@@ -21,7 +21,7 @@ from textual.widget import Widget
 
 from workbench.errors import ShimbenchError
 from workbench.panes.actions import PANES, bindings, key_text, registry
-from workbench.panes.frame import Rule, Tab
+from workbench.panes.frame import Frames, Rule, Tab
 from workbench.panes.header import Bar, HeaderLine, header_facts, stage_parts
 from workbench.panes.lines import Inks, LineView, TextLine, Waiting
 from workbench.panes.palette import Commands
@@ -144,6 +144,10 @@ class ShimbenchApp(App[bool]):
         return self._content
 
     # Layout
+
+    def get_default_screen(self) -> Screen[object]:
+        """The screen of the panes."""
+        return Frames(lambda: self._key_done and self._key_at > 0)
 
     def compose(self) -> ComposeResult:
         """The first screen of the design, top to bottom."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.panes import call_lines
-from workbench.panes.call_lines import SHORTEST_FOLD, CallLine, CallLines
+from workbench.panes.call_lines import SHORTEST_FOLD, CallLine, CallLines, GrowingArray
 
 
 class Recorded:
@@ -157,3 +158,19 @@ def test_rows_far_ahead_of_the_look_are_there_at_once_and_folded_later(
     lines.extend()
     assert len(lines) == 1 + 40 and lines.line(len(lines) - 1).row == 49
     assert lines.index_of_row(50) is None
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=9), max_size=6), st.integers(-1, 60))
+def test_an_array_that_grows_in_blocks_reads_as_one(steps: list[list[int]], wanted: int) -> None:
+    array, last = GrowingArray(), 0
+    with patch.object(call_lines, "_BLOCK", 4):
+        for batch in steps:
+            values = last + np.cumsum(np.array(batch, np.int64))
+            array.extend(values)
+            last = int(values[-1]) if len(values) else last
+        whole = array.between(0, len(array))
+        assert whole.tolist() == [array[index] for index in range(len(array))]
+        assert whole.tolist() == np.cumsum([gap for batch in steps for gap in batch]).tolist()
+        assert array.between(2, 7).tolist() == whole[2:7].tolist()
+        assert array.searchsorted(wanted) == int(whole.searchsorted(wanted))
+        assert array.searchsorted(wanted, "right") == int(whole.searchsorted(wanted, "right"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ of a large session is there at once, and is folded as the look gets to it."""
 _COLUMNS = ("process", "thread", "function")
 
 Rows = NDArray[np.int64]
+
+_BLOCK = 1 << 16
+_NOTHING: Rows = np.empty(0, np.int64)
 
 
 class CallFilter(Protocol):
@@ -50,10 +53,11 @@ class CallLine:
 
 
 class GrowingArray:
-    """An int64 array that grows at its end in amortised constant time."""
+    """Ascending int64 values, grown at the end, in blocks: what is there is never copied to make room."""
 
     def __init__(self) -> None:
-        self._data = np.empty(1024, np.int64)
+        self._blocks: list[Rows] = []
+        self._firsts: list[int] = []  # the first value of each block
         self._length = 0
 
     def __len__(self) -> int:
@@ -61,17 +65,36 @@ class GrowingArray:
 
     def extend(self, values: Rows) -> None:
         """Append the values."""
-        length = self._length + len(values)
-        if length > len(self._data):
-            grown = np.empty(max(length, 2 * len(self._data)), np.int64)
-            grown[: self._length] = self._data[: self._length]
-            self._data = grown
-        self._data[self._length : length] = values
-        self._length = length
+        while len(values):
+            at = self._length % _BLOCK
+            if not at:
+                self._blocks.append(np.empty(_BLOCK, np.int64))
+                self._firsts.append(int(values[0]))
+            taken = values[: _BLOCK - at]
+            self._blocks[-1][at : at + len(taken)] = taken
+            self._length += len(taken)
+            values = values[len(taken) :]
 
-    def view(self) -> Rows:
-        """What it holds; valid until the next extend."""
-        return self._data[: self._length]
+    def __getitem__(self, index: int) -> int:
+        if not 0 <= index < self._length:
+            raise IndexError(index)
+        return int(self._blocks[index // _BLOCK][index % _BLOCK])
+
+    def between(self, start: int, stop: int) -> Rows:
+        """The values at start..stop, which are cut to what there is."""
+        start, stop = max(start, 0), min(stop, self._length)
+        parts = [
+            self._blocks[block][max(start - block * _BLOCK, 0) : stop - block * _BLOCK]
+            for block in range(start // _BLOCK, -(-stop // _BLOCK))
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def searchsorted(self, value: int, side: Literal["left", "right"] = "left") -> int:
+        """Where the value would stand, as numpy has it."""
+        search = bisect_right if side == "right" else bisect_left
+        block = max(search(self._firsts, value) - 1, 0)
+        held = self._blocks[block][: self._length - block * _BLOCK] if self._blocks else _NOTHING
+        return block * _BLOCK + int(held.searchsorted(value, side=side))
 
 
 class CallLines:
@@ -158,7 +181,7 @@ class CallLines:
         if position >= self._open:
             inside = position - self._open if self.passing - self._open < SHORTEST_FOLD else 0
             return len(self._starts) + inside
-        return int(np.searchsorted(self._starts.view(), position, side="right")) - 1
+        return self._starts.searchsorted(position, "right") - 1
 
     def _bounds(self, fold: int) -> tuple[int, int]:
         """First position of a line (nothing expanded), and one past its last."""
@@ -166,8 +189,7 @@ class CallLines:
             return fold, fold + 1
         closed = len(self._starts)
         if fold < closed:
-            starts = self._starts.view()
-            return int(starts[fold]), int(starts[fold + 1]) if fold + 1 < closed else self._open
+            return self._starts[fold], self._starts[fold + 1] if fold + 1 < closed else self._open
         start = self._open + fold - closed
         return start, self.passing if self._open_lines() == 1 else start + 1
 
@@ -177,13 +199,13 @@ class CallLines:
 
     def row_at(self, position: int) -> int:
         """The row index of the n-th passing call."""
-        return position if self._passing is None else int(self._passing.view()[position])
+        return position if self._passing is None else self._passing[position]
 
     def rows_of(self, line: CallLine) -> Rows:
         """Row indices of all calls a line stands for."""
         if self._passing is None:
             return np.arange(line.position, line.position + line.count, dtype=np.int64)
-        return self._passing.view()[line.position : line.position + line.count]
+        return self._passing.between(line.position, line.position + line.count)
 
     def line(self, index: int) -> CallLine:
         """The line with that index, expanded folds counted in."""
@@ -224,8 +246,7 @@ class CallLines:
             return None
         position = row
         if self._passing is not None:
-            position = int(np.searchsorted(self._passing.view(), row))
-            position = min(position, self.passing - 1)
+            position = min(self._passing.searchsorted(row), self.passing - 1)
         fold = self._fold_of(position)
         expanded = bisect_right(self._expanded, position)
         index = fold + sum(self._size_at(other) for other in self._expanded[:expanded])

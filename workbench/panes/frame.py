@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.message import Message
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
 from workbench.panes.format import elide
 from workbench.panes.lines import Inked
 from workbench.panes.sgr import printable
+
+
+class Frames(Screen[object]):
+    """The panes' screen. What a key changed is painted at once, not at the next beat of 60 a second."""
+
+    def __init__(self, key_waits: Callable[[], bool]) -> None:
+        super().__init__(id="_default")
+        self._key_waits = key_waits
+
+    async def _on_idle(self, event: events.Idle) -> None:
+        await super()._on_idle(event)
+        if self._key_waits():
+            self._on_timer_update()
 
 
 @dataclass(frozen=True)

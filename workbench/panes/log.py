@@ -77,7 +77,7 @@ class LogPane(LineView):
             if self._report_passes(filter_, block):
                 passing.update(block.lines)
         changed = [number for block in reports.values() for number in block.lines if number < start]
-        old = np.setdiff1d(shown.view(), np.array(changed, np.int64))
+        old = np.setdiff1d(shown.between(0, len(shown)), np.array(changed, np.int64))
         self._shown = GrowingArray()
         self._shown.extend(np.union1d(old, np.array(sorted(passing), np.int64)))
 
@@ -112,7 +112,7 @@ class LogPane(LineView):
 
     def number(self, index: int) -> int:
         """The log's own number (from 0) of a shown line."""
-        return index if self._shown is None else int(self._shown.view()[index])
+        return index if self._shown is None else self._shown[index]
 
     def selected_number(self) -> int | None:
         """The log's number of the line under the cursor."""
@@ -122,7 +122,7 @@ class LogPane(LineView):
         """Put the cursor on a line, or on the next one the filter passes."""
         index = number
         if self._shown is not None:
-            index = int(self._shown.view().searchsorted(number))
+            index = self._shown.searchsorted(number)
         self.following = False
         self.move_to(index, by_user=by_user, centre=True)
         self.post_message(self.StatusChanged(self))
