@@ -41,9 +41,9 @@ def unknown_runtimes(facts: Facts) -> dict[int, str]:
     """process -> a sentence about a runtime in it that is newer or older than those the rules know."""
     notes = {}
     claimed = {
-        call.process: version
+        call.process: claim
         for call in facts.of("cuDriverGetVersion")
-        if not call.result and (version := facts.out_of(call, 0)) is not None
+        if not call.result and (claim := facts.out_of(call, 0)) is not None
     }
     for (process, name), version in runtimes(facts).items():
         shown = f"{version[0]}.{version[1]}"
