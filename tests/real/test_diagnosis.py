@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Consumer, Recorder
+from conftest import PATIENCE_SECONDS, ROOT, Consumer, Recorder
 
+from sessions import SessionError, open_session
+from workbench.diagnosis import diagnose
 from workbench.native import NativePaths
 
 ForeignShim = Callable[..., Path]
@@ -56,8 +61,29 @@ BROKEN: dict[str, tuple[dict[str, object], str, str]] = {
         )
     },
 }
+# What a runtime of each generation meets in a way of its own; the others meet it as the shim has it, and
+# one runtime is enough.
+BY_RUNTIME = (
+    "no cuGetExportTable",
+    "no cuInit but its own",
+    "no UUID",
+    "proc address naive",
+    "tables 801",
+    "table short",
+    "self test",
+    "attribute fails",
+)
+OLD, NEW = "12.4", "13.0"
+MET = [
+    (broken, version)
+    for place, broken in enumerate(BROKEN)
+    for version in ((OLD, NEW) if broken in BY_RUNTIME else ((OLD, NEW)[place % 2],))
+]
 # These never end by themselves.
-HANGING = {"INIT_HANG": ("call-hangs", "cuInit"), "CONSTRUCTOR_HANG": ("constructor-hangs", "constructor")}
+HANGING = {
+    "INIT_HANG": (NEW, "call-hangs", "cuInit"),
+    "CONSTRUCTOR_HANG": (OLD, "constructor-hangs", "constructor"),
+}
 TIME_TO_HANG = 6.0
 
 
@@ -111,8 +137,7 @@ def first(diagnosis: list[dict[str, Any]]) -> dict[str, Any]:
     return diagnosis[0]
 
 
-@pytest.mark.parametrize("version", ["12.4", "13.0"])
-@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize(("broken", "version"), MET)
 def test_the_rule_that_knows_the_fault_speaks_first(
     broken: str,
     version: str,
@@ -128,17 +153,15 @@ def test_the_rule_that_knows_the_fault_speaks_first(
     assert word in found["cause"]
 
 
-@pytest.mark.parametrize("version", ["12.4", "13.0"])
 @pytest.mark.parametrize("fault", HANGING)
 def test_a_hang_is_told_from_how_long_the_call_was_under_way(
     fault: str,
-    version: str,
     foreign_shim: ForeignShim,
     cudart: Callable[[str], Path],
     target_programs: Path,
     recorder: Recorder,
 ) -> None:
-    rule, word = HANGING[fault]
+    version, rule, word = HANGING[fault]
     command = probe(target_programs, cudart, version)
     done = recorder.run(command, foreign_shim(FAULT=fault), timeout=TIME_TO_HANG)
     found = first(done.report["diagnosis"])
@@ -165,17 +188,28 @@ def test_a_lock_that_is_never_released_is_told_with_the_place_in_the_shim(
     cudart: Callable[[str], Path],
     target_programs: Path,
     recorder: Recorder,
+    until: Callable[..., Any],
 ) -> None:
-    command = probe(target_programs, cudart, "13.0")
-    done = recorder.run(command, proxy_shim("MUTEX"), timeout=TIME_TO_HANG)
-    found = first(done.report["diagnosis"])
-    assert (found["rule"], "cuDeviceGetCount" in found["cause"]) == ("call-hangs", True)
-    if shutil.which("gdb"):
-        assert "in the guest (cuDeviceGetCount" in found["cause"]
+    if shutil.which("gdb") is None:
+        pytest.skip("gdb is not on PATH")
+    # Somebody else ends the process, as Ollama does at its limits: the stacks were taken before.
+    started, path = recorder.start(probe(target_programs, cudart, NEW), proxy_shim("MUTEX"))
+
+    def looked_at() -> int | None:
+        with contextlib.suppress(SessionError, OSError):
+            session = open_session(path)
+            if any(event.kind == "stacks" for event in session.events):
+                return next(process.pid for process in session.processes if process.role == "target")
+        return None
+
+    os.kill(until(looked_at, "the stacks of the process that hangs"), signal.SIGKILL)
+    started.wait(PATIENCE_SECONDS)
+    found = diagnose(open_session(path))[0]
+    assert (found.rule, found.certainty) == ("call-hangs", "proved")
+    assert "in the guest (cuDeviceGetCount" in found.cause
 
 
-@pytest.mark.parametrize("version", ["12.9", "13.5"])
-@pytest.mark.parametrize("fault", ["NONE", "OUT_OF_SIGHT"])
+@pytest.mark.parametrize(("fault", "version"), [("NONE", "13.5"), ("OUT_OF_SIGHT", "12.9")])
 def test_no_rule_speaks_about_a_shim_that_passes_everything_on(
     fault: str,
     version: str,
@@ -200,7 +234,7 @@ def test_a_shim_that_only_exports_lacks_the_variant_that_13_5_asks_for(
     done = recorder.run(probe(target_programs, cudart, "13.5"), foreign_shim(EXCEPT=RESOLVING))
     assert done.log[0].startswith("cudaGetDeviceCount: 3, initialization error")
     found = first(done.report["diagnosis"])
-    assert "cuDeviceGetUuid_v2" in found["cause"]
+    assert (found["rule"], "cuDeviceGetUuid_v2" in found["cause"]) == ("name-missing", True)
 
 
 def test_no_rule_speaks_about_a_model_that_ran_on_our_own_shim(
@@ -233,15 +267,6 @@ def test_no_rule_speaks_about_a_shim_that_works(
     done = recorder.run(probe(target_programs, cudart, version), foreign_shim(**variables))
     assert "cudaMalloc: 0, no error" in done.log
     assert done.report["diagnosis"] == []
-
-
-def test_a_name_that_only_a_newer_runtime_asks_for_is_missed_with_it_alone(
-    foreign_shim: ForeignShim, cudart: Callable[[str], Path], target_programs: Path, recorder: Recorder
-) -> None:
-    shim = foreign_shim(EXCEPT="cuGetProcAddress cuGetProcAddress_v2")
-    done = recorder.run(probe(target_programs, cudart, "13.5"), shim)
-    found = first(done.report["diagnosis"])
-    assert (found["rule"], "cuDeviceGetUuid_v2" in found["cause"]) == ("name-missing", True)
 
 
 def test_no_rule_speaks_about_nvidia_ml_py(recorder: Recorder) -> None:

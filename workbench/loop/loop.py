@@ -30,6 +30,7 @@ from workbench.loop.host import HostForwarder
 from workbench.loop.launch import Scouted, end_group, end_strays, scout, stop_target, target_environment
 from workbench.loop.logs import LogFollower
 from workbench.loop.processes import CollectorSpawner, Exit
+from workbench.loop.stacks import watch_for_hangs
 from workbench.loop.status import HostStatus, LoopEvent, LoopStatus, TargetStatus
 from workbench.loop.store import BuildStore, StoredBuild
 from workbench.loop.watch import Saved, SourceFiles, SourceWatcher
@@ -161,6 +162,8 @@ class Loop:
             self._watcher = SourceWatcher(self.config.directory, globs, self._on_saved)
             self._watcher.start()
         self._spawn_task(self._tick())
+        if self._tap:
+            self._spawn_task(watch_for_hangs(self))
         if self.config.shim.logs:
             self._spawn_task(self._follow_logs())
         if not (self._attached and await self._take_up()):

@@ -7,15 +7,45 @@ import shutil
 from typing import TYPE_CHECKING
 
 from workbench.panes.stacks import stacks_of
+from workbench.views.items import Pseudo
 
 if TYPE_CHECKING:
-    from sessions import Process
+    from sessions import InFlight, Process
     from workbench.loop.loop import Loop
 
 MOST = 4
 """So many processes are looked at, those first whose calls have been under way for longest."""
 IDLE_NS = 2_000_000_000
 LINES = 400
+LOOK_SECONDS = 1.0
+TOO_LONG_NS, WAITING_TOO_LONG_NS = 5_000_000_000, 20_000_000_000
+"""A call that takes so long hangs; one that waits for the device's work may take longer."""
+_WAITS = ("cuCtxSynchronize", "cuStreamSynchronize", "cuEventSynchronize", "cuMemcpy", "cuStreamWait")
+
+
+async def watch_for_hangs(loop: Loop) -> None:
+    """Record the stacks of what hangs in a call, once a process, while it can still be looked at: Ollama
+    kills a process whose limit runs out long before the run ends."""
+    if shutil.which("gdb") is None:
+        return
+    looked: set[int] = set()
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        alive = {p.index: p for p in loop.session.processes if p.ended_ns is None and p.role == "target"}
+        fresh = {
+            flight.process: alive[flight.process]
+            for flight in loop.session.in_flight()
+            if flight.process in alive and flight.process not in looked and _hangs(loop, flight)
+        }
+        looked |= fresh.keys()
+        if fresh:
+            await _record(loop, list(fresh.values())[:MOST])
+
+
+def _hangs(loop: Loop, flight: InFlight) -> bool:
+    name = loop.session.schema.function_name(flight.function)
+    limit = WAITING_TOO_LONG_NS if name.startswith(_WAITS) else TOO_LONG_NS
+    return flight.function != Pseudo.DLOPEN and flight.age_ns > limit
 
 
 async def record_stacks(loop: Loop) -> None:
@@ -24,7 +54,11 @@ async def record_stacks(loop: Loop) -> None:
     if shutil.which("gdb") is None:
         return
     loop.session.refresh()
-    chosen = hanging(loop)
+    await _record(loop, hanging(loop))
+
+
+async def _record(loop: Loop, chosen: list[Process]) -> None:
+    """With the forwarder's, in which the call may hang in truth."""
     hosts = [p for p in loop.session.processes if p.role == "host" and p.ended_ns is None]
     looked = [*chosen, *hosts[:2]] if chosen else []
     stacks = await asyncio.gather(*(stacks_of(process.pid) for process in looked))
@@ -33,7 +67,7 @@ async def record_stacks(loop: Loop) -> None:
         idle = (now - _last_activity(loop, process)) / 1e9
         loop.record_event(
             "stacks",
-            run=loop.status.run,
+            run=process.run if process.role == "target" else loop.status.run,
             process=process.index,
             lines=lines[:LINES],
             idle_seconds=round(idle, 3),
