@@ -78,11 +78,13 @@ def test_two_devices_at_one_address(builder: SessionBuilder, second: str) -> Non
     assert rules(builder) == (["pci-id-doubled"] if second == "0000:05:00.0" else [])
 
 
+@pytest.mark.parametrize("cuda", [13000, 13050])
 @pytest.mark.parametrize(("release", "spoken"), [("535.54.03", True), ("580.95.05", False)])
 def test_nvml_of_an_older_driver_than_cuda_claims(
-    builder: SessionBuilder, release: str, spoken: bool
+    builder: SessionBuilder, release: str, spoken: bool, cuda: int
 ) -> None:
     started(builder)
+    number(builder, "cuDriverGetVersion", cuda)
     call(builder, "nvmlInit_v2")
     text(builder, "nvmlSystemGetDriverVersion", release)
     found = rules(builder)

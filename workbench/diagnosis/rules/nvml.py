@@ -106,11 +106,15 @@ def _inconsistent(facts: Facts) -> Iterator[Diagnosis]:
             return
     for other in facts.of("nvmlSystemGetDriverVersion"):
         found = re.match(r"(\d+)\.", facts.text_of(other, 0) or "")
-        first = FIRST_RELEASE.get((version // 1000, version % 1000 // 10))
+        came = max((v for v in FIRST_RELEASE if v <= (version // 1000, version % 1000 // 10)), default=None)
+        first = FIRST_RELEASE[came] if came is not None else None
         if other.result or not found or first is None or int(found[1]) >= first:
             continue
-        cause = f"NVML says driver {facts.text_of(other, 0)}, but CUDA {shown} came with driver {first}"
-        yield _contradiction(facts, cause, other, call, True)
+        cause = (
+            f"NVML says driver {facts.text_of(other, 0)}, but CUDA {shown} came with driver {first} or later"
+        )
+        # A forward-compatible libcuda is newer than its driver, and right.
+        yield _contradiction(facts, cause, other, call, False)
         return
     yield from _counts(facts)
 
