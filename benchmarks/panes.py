@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import gc
 import mmap
 import os
 import pty
@@ -257,6 +258,7 @@ def run_app(path: str, filter_text: str) -> None:
     from workbench.filter import parse
     from workbench.panes.calls import CallsPane
 
+    gc.disable()  # as `shimbench open` does
     handled = drawn = False
 
     class Measured(ShimbenchApp):

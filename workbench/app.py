@@ -49,6 +49,8 @@ CORE_SHARE = 0.2  # of a core, which looking and painting should not exceed: els
 SLICE = 0.008  # seconds of taking in calls before keys get their turn
 MOST_AT_ONCE, LEAST_AT_ONCE = 1 << 16, 1 << 8  # calls taken in between looks at the clock
 KEY_FIRST = 0.06  # seconds for which a key that is not painted yet puts off taking in calls
+COLLECT_AFTER = 3.0  # seconds after which garbage is collected even if the rules have nothing to say yet
+COLLECT_EVERY = 10_000, 20, 50  # a painted frame makes thousands of short-lived objects: not at each
 VIEW_PERIOD = 0.25  # seconds between updates of the derived views, more when they are dear
 VIEW_SHARE = 8  # a view update that took t seconds of the processor is not repeated for this many t
 
@@ -117,6 +119,7 @@ class ShimbenchApp(App[bool]):
         self._at_once = MOST_AT_ONCE
         self._cpu_seconds = 0.0  # of this process, at the last look
         self._shown_at = 0.0
+        self._opened_at = 0.0
         self._key_at = 0.0  # when a key came that is not painted yet
         self._key_done = False
         self._parts: list[Widget] = []
@@ -131,6 +134,7 @@ class ShimbenchApp(App[bool]):
         from workbench.panes.jumps import Jumps
 
         self.session = session
+        self._opened_at = time.monotonic()
         self._was_live = session.live
         self._content = Content(session, self.root)
         self.facts = self._content.facts
@@ -366,9 +370,7 @@ class ShimbenchApp(App[bool]):
         """One look, and the appointment for the next."""
         from sessions import SessionError
 
-        if not gc.isenabled():  # the commands put it off until the first frame was out
-            gc.freeze()
-            gc.enable()
+        self._begin_collecting()
         if time.monotonic() < self._key_at + KEY_FIRST:
             self.set_timer(0.005, self._tick)
             return
@@ -381,6 +383,17 @@ class ShimbenchApp(App[bool]):
                 self._damage_told.add(str(error))
                 self.notify(str(error), title="the session is damaged", severity="error", timeout=30)
         self.set_timer(pause, self._tick)
+
+    def _begin_collecting(self) -> None:
+        """Let garbage be collected, which the commands put off: until the rules are loaded as well nothing
+        is any, and looking through the schema and all modules took a tenth of a second each time."""
+        if gc.isenabled():
+            return
+        explained = self._whole and self.facts.diagnosis.report.explanation is not None
+        if explained or time.monotonic() > self._opened_at + COLLECT_AFTER:
+            gc.freeze()
+            gc.set_threshold(*COLLECT_EVERY)
+            gc.enable()
 
     def _look(self) -> float:
         """Show what was recorded since, the derived views now and then; -> seconds until the next look."""
