@@ -51,6 +51,7 @@ MOST_AT_ONCE, LEAST_AT_ONCE = 1 << 16, 1 << 8  # calls taken in between looks at
 KEY_FIRST = 0.06  # seconds for which a key that is not painted yet puts off taking in calls
 COLLECT_AFTER = 3.0  # seconds after which garbage is collected even if the rules have nothing to say yet
 COLLECT_EVERY = 10_000, 20, 50  # a painted frame makes thousands of short-lived objects: not at each
+WRITTEN_IN = 0.004  # seconds that a key's frame takes to be written, if nothing is in the way
 VIEW_PERIOD = 0.25  # seconds between updates of the derived views, more when they are dear
 VIEW_SHARE = 8  # a view update that took t seconds of the processor is not repeated for this many t
 
@@ -122,6 +123,7 @@ class ShimbenchApp(App[bool]):
         self._opened_at = 0.0
         self._key_at = 0.0  # when a key came that is not painted yet
         self._key_done = False
+        self._quiet_until = 0.0  # the thread that writes to the terminal has its turn
         self._parts: list[Widget] = []
         self._explained: Explanation | None = None
         if not callable(session):
@@ -363,15 +365,15 @@ class ShimbenchApp(App[bool]):
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         super()._display(screen, renderable)
-        if self._key_done:
-            self._key_at = 0.0
+        if self._key_done and self._key_at:
+            self._key_at, self._quiet_until = 0.0, time.monotonic() + WRITTEN_IN
 
     def _tick(self) -> None:
         """One look, and the appointment for the next."""
         from sessions import SessionError
 
         self._begin_collecting()
-        if time.monotonic() < self._key_at + KEY_FIRST:
+        if time.monotonic() < max(self._key_at + KEY_FIRST, self._quiet_until):
             self.set_timer(0.005, self._tick)
             return
         pause = SLOWEST_FRAME
