@@ -78,7 +78,8 @@ AddressSpace::~AddressSpace() {
         close(physical.memory);
 }
 
-CUresult AddressSpace::allocate(std::uint64_t bytes, std::uint64_t context, std::uint64_t &address) {
+CUresult AddressSpace::allocate(std::uint64_t bytes, std::uint64_t context, std::uint64_t &address,
+                                MemoryKind kind) {
     if (!bytes)
         return CUDA_ERROR_INVALID_VALUE;
     if (bytes > range_.device_bytes)
@@ -98,7 +99,7 @@ CUresult AddressSpace::allocate(std::uint64_t bytes, std::uint64_t context, std:
     }
     if (size >= huge_page)
         (void)madvise(at(*start), size, MADV_HUGEPAGE);
-    allocations_[*start] = {bytes, size, MemoryKind::Device, 0, context, next_id_++};
+    allocations_[*start] = {bytes, size, kind, 0, context, next_id_++};
     device_bytes_ += size;
     address = *start;
     return CUDA_SUCCESS;

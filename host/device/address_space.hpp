@@ -26,7 +26,7 @@ class FreeRanges {
     std::map<std::uint64_t, std::uint64_t> ranges_;
 };
 
-enum class MemoryKind : std::uint8_t { Device, Pinned, Mapped };
+enum class MemoryKind : std::uint8_t { Device, Pinned, Mapped, Variables };
 
 // Memory that may be read and written. `bytes` is what was asked for, `size` what was taken.
 struct Allocation {
@@ -45,7 +45,9 @@ class AddressSpace {
     AddressSpace &operator=(const AddressSpace &) = delete;
     ~AddressSpace();
 
-    CUresult allocate(std::uint64_t bytes, std::uint64_t context, std::uint64_t &address);
+    // Memory of zeros. Context 0: it goes with no context.
+    CUresult allocate(std::uint64_t bytes, std::uint64_t context, std::uint64_t &address,
+                      MemoryKind kind = MemoryKind::Device);
     CUresult allocate_pinned(std::uint64_t bytes, std::uint32_t flags, std::uint64_t context,
                              std::uint64_t &address);
     CUresult free(std::uint64_t address, MemoryKind kind);

@@ -26,7 +26,17 @@ struct Module {
     bool unpacked = false;
     bool library = false;
     std::uint64_t context = 0;
+    std::uint64_t handle = 0;
     std::unordered_map<std::string, std::uint64_t> kernels;
+    // Device memory of zeros for its variables, which goes with the module; 0: there is not enough.
+    std::function<std::uint64_t(std::uint64_t bytes)> memory;
+    std::uint64_t variables = 0; // what `memory` gave
+};
+
+// A variable of a module, where programs on either side find it.
+struct ModuleVariable {
+    std::uint64_t address = 0;
+    std::uint64_t bytes = 0;
 };
 
 // A kernel that was looked up. Its handle serves as CUkernel and as CUfunction.
@@ -44,6 +54,8 @@ struct KernelEngine {
         run;
     // Lets go of what was kept for a module, by its handle. May be empty.
     std::function<void(std::uint64_t)> unload;
+    // Finds a variable by its name. Empty on a device that only counts.
+    std::function<CUresult(const Module &, const std::string &, ModuleVariable &)> variable;
 };
 
 struct LaunchOperation {
@@ -150,10 +162,13 @@ class EmulatedDevice final : public Device {
     CUresult cuStreamDestroy_v2(CUstream hStream) override;
     CUresult cuStreamGetPriority(CUstream hStream, int *priority) override;
     CUresult cuStreamGetFlags(CUstream hStream, unsigned int *flags) override;
+    CUresult cuStreamGetId(CUstream hStream, unsigned long long *streamId) override;
     CUresult cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned int Flags) override;
     CUresult cuStreamBeginCapture_v2(CUstream hStream, CUstreamCaptureMode mode) override;
     CUresult cuStreamEndCapture(CUstream hStream, CUgraph *phGraph) override;
     CUresult cuStreamIsCapturing(CUstream hStream, CUstreamCaptureStatus *captureStatus) override;
+    CUresult cuStreamGetCaptureInfo(CUstream hStream, CUstreamCaptureStatus *captureStatus_out,
+                                    cuuint64_t *id_out) override;
     CUresult cuEventCreate(CUevent *phEvent, unsigned int Flags) override;
     CUresult cuEventDestroy_v2(CUevent hEvent) override;
     CUresult cuEventRecord(CUevent hEvent, CUstream hStream) override;
@@ -164,10 +179,13 @@ class EmulatedDevice final : public Device {
     CUresult cuLibraryUnload(CUlibrary library) override;
     CUresult cuLibraryGetKernel(CUkernel *pKernel, CUlibrary library, const char *name) override;
     CUresult cuLibraryGetModule(CUmodule *pMod, CUlibrary library) override;
+    CUresult cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library,
+                                const char *name) override;
     CUresult cuLibraryGetKernelCount(unsigned int *count, CUlibrary lib) override;
     CUresult cuModuleUnload(CUmodule hmod) override;
     CUresult cuModuleGetFunction(CUfunction *hfunc, CUmodule hmod, const char *name) override;
     CUresult cuModuleGetFunctionCount(unsigned int *count, CUmodule mod) override;
+    CUresult cuModuleGetGlobal_v2(CUdeviceptr *dptr, size_t *bytes, CUmodule hmod, const char *name) override;
     CUresult cuKernelGetFunction(CUfunction *pFunc, CUkernel kernel) override;
     CUresult cuKernelGetAttribute(int *pi, CUfunction_attribute attrib, CUkernel kernel,
                                   CUdevice dev) override;
@@ -208,6 +226,7 @@ class EmulatedDevice final : public Device {
         std::uint64_t context = 0;
         std::uint64_t capture = 0; // of `captured_`; 0 none
         bool origin = false;       // of that capture
+        std::uint64_t id = 0;      // never given again
     };
     struct Event {
         unsigned flags = 0;
@@ -239,6 +258,7 @@ class EmulatedDevice final : public Device {
 
     bool unpack(Module &module);
     CUresult find_kernel(std::uint64_t module, const char *name, std::uint64_t &handle);
+    CUresult find_variable(std::uint64_t module, const char *name, CUdeviceptr *address, size_t *bytes);
     CUresult unload(std::uint64_t handle);
     CUresult count_kernels(std::uint64_t module, unsigned *count);
     Kernel *kernel(std::uint64_t handle);
@@ -252,6 +272,7 @@ class EmulatedDevice final : public Device {
     AddressSpace memory_;
     KernelEngine engine_;
     std::uint64_t next_handle_ = 0x00005a0000000000;
+    std::uint64_t last_stream_id_ = 0;
     std::uint64_t primary_ = 0;
     std::uint64_t primary_uses_ = 0;
     std::map<std::uint64_t, bool> contexts_;

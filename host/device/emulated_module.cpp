@@ -35,8 +35,14 @@ CUresult EmulatedDevice::load(wire_load_kind kind, std::vector<std::byte> image,
     module.context = context_of_caller();
     if (module.entries.empty())
         return CUDA_ERROR_INVALID_IMAGE;
-    handle = new_handle();
-    modules_.emplace(handle, std::move(module));
+    module.handle = handle = new_handle();
+    Module &kept =
+        modules_.emplace(handle, std::move(module)).first->second; // a map's elements stay in place
+    kept.memory = [this, &kept](std::uint64_t bytes) {
+        if (memory_.allocate(bytes, 0, kept.variables, MemoryKind::Variables) != CUDA_SUCCESS)
+            return std::uint64_t{0};
+        return kept.variables;
+    };
     return CUDA_SUCCESS;
 }
 
@@ -82,6 +88,28 @@ CUresult EmulatedDevice::find_kernel(std::uint64_t handle, const char *name, std
     return CUDA_SUCCESS;
 }
 
+CUresult EmulatedDevice::find_variable(std::uint64_t handle, const char *name, CUdeviceptr *address,
+                                       size_t *bytes) {
+    const auto found = modules_.find(handle);
+    if (found == modules_.end())
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (!name)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (!engine_.variable)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    if (!unpack(found->second))
+        return CUDA_ERROR_NO_BINARY_FOR_GPU;
+    ModuleVariable variable;
+    const CUresult result = engine_.variable(found->second, name, variable);
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (address)
+        *address = variable.address;
+    if (bytes)
+        *bytes = variable.bytes;
+    return CUDA_SUCCESS;
+}
+
 CUresult EmulatedDevice::unload(std::uint64_t handle) {
     const auto found = modules_.find(handle);
     if (found == modules_.end())
@@ -90,6 +118,8 @@ CUresult EmulatedDevice::unload(std::uint64_t handle) {
         kernels_.erase(kernel);
     if (engine_.unload)
         engine_.unload(handle);
+    if (found->second.variables)
+        memory_.free(found->second.variables, MemoryKind::Variables);
     modules_.erase(found);
     return CUDA_SUCCESS;
 }
@@ -138,6 +168,16 @@ CUresult EmulatedDevice::cuModuleGetFunction(CUfunction *hfunc, CUmodule hmod, c
     if (result == CUDA_SUCCESS)
         *hfunc = as<CUfunction>(handle);
     return result;
+}
+
+CUresult EmulatedDevice::cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library,
+                                            const char *name) {
+    return find_variable(number(library), name, dptr, bytes);
+}
+
+CUresult EmulatedDevice::cuModuleGetGlobal_v2(CUdeviceptr *dptr, size_t *bytes, CUmodule hmod,
+                                              const char *name) {
+    return find_variable(number(hmod), name, dptr, bytes);
 }
 
 // A library is one module here, and its handle is good for both.

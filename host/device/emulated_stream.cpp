@@ -30,13 +30,14 @@ EmulatedDevice::Stream *EmulatedDevice::stream(std::uint64_t handle) {
         return nullptr;
     Stream &made = streams_[handle];
     made.context = context_of_caller();
+    made.id = ++last_stream_id_;
     return &made;
 }
 
 CUresult EmulatedDevice::make_stream(std::uint64_t handle, unsigned flags, int priority) {
     if (handle < WIRE_FIRST_HANDLE || streams_.contains(handle) || (flags & ~1u))
         return CUDA_ERROR_INVALID_VALUE;
-    streams_[handle] = {flags, priority, context_of_caller(), 0, false};
+    streams_[handle] = {flags, priority, context_of_caller(), 0, false, ++last_stream_id_};
     return CUDA_SUCCESS;
 }
 
@@ -71,6 +72,14 @@ CUresult EmulatedDevice::cuStreamGetFlags(CUstream hStream, unsigned int *flags)
     if (!on || !flags)
         return on ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_INVALID_HANDLE;
     *flags = on->flags;
+    return CUDA_SUCCESS;
+}
+
+CUresult EmulatedDevice::cuStreamGetId(CUstream hStream, unsigned long long *streamId) {
+    const Stream *on = stream(number(hStream));
+    if (!on || !streamId)
+        return on ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_INVALID_HANDLE;
+    *streamId = on->id;
     return CUDA_SUCCESS;
 }
 
@@ -131,6 +140,14 @@ CUresult EmulatedDevice::cuStreamIsCapturing(CUstream hStream, CUstreamCaptureSt
                      : captured_[on->capture].invalid ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
                                                       : CU_STREAM_CAPTURE_STATUS_ACTIVE;
     return CUDA_SUCCESS;
+}
+
+CUresult EmulatedDevice::cuStreamGetCaptureInfo(CUstream hStream, CUstreamCaptureStatus *captureStatus_out,
+                                                cuuint64_t *id_out) {
+    const CUresult result = cuStreamIsCapturing(hStream, captureStatus_out);
+    if (result == CUDA_SUCCESS && id_out)
+        *id_out = stream(number(hStream))->capture;
+    return result;
 }
 
 CUresult EmulatedDevice::cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned int) {

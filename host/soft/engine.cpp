@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <map>
 #include <new>
-#include <sys/mman.h>
 #include <thread>
 
 #include "server/state.hpp"
@@ -47,11 +46,8 @@ void say(CUresult result, const std::string &message) {
 /// A module's PTX, its variables in memory, and those of its kernels that were launched.
 class LoadedModule {
   public:
-    explicit LoadedModule(const std::string &code) : text_(code) { place_variables(); }
-    ~LoadedModule() {
-        if (memory_)
-            munmap(memory_, bytes_);
-    }
+    /// Throws ptx::Error when the module cannot be read, std::bad_alloc when its variables do not fit.
+    explicit LoadedModule(const Module &module) : text_(module.code) { place_variables(module); }
     LoadedModule(const LoadedModule &) = delete;
 
     enum class Tried : std::uint8_t { nothing, asking, making };
@@ -72,6 +68,16 @@ class LoadedModule {
         return known;
     }
 
+    /// The variable of that name; whether there is one.
+    bool variable(const std::string &name, ModuleVariable &found) const {
+        for (const ptx::Variable &variable : text_.variables())
+            if (in_memory(variable) && variable.name == name) {
+                found = {address(name), variable.size};
+                return true;
+            }
+        return false;
+    }
+
   private:
     std::uint64_t address(const std::string &symbol) const {
         const auto found = addresses_.find(symbol);
@@ -84,7 +90,7 @@ class LoadedModule {
         return variable.space == ptx::Space::global || variable.space == ptx::Space::constant;
     }
 
-    void place_variables() {
+    void place_variables(const Module &module) {
         for (const ptx::Variable &variable : text_.variables())
             if (in_memory(variable)) {
                 bytes_ = (bytes_ + variable.align - 1) / variable.align * variable.align;
@@ -93,10 +99,9 @@ class LoadedModule {
             }
         if (!bytes_)
             return;
-        void *memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED)
-            throw ptx::Error(0, "no memory for the module's variables");
-        memory_ = static_cast<std::uint8_t *>(memory);
+        memory_ = reinterpret_cast<std::uint8_t *>(module.memory(bytes_));
+        if (!memory_)
+            throw std::bad_alloc();
         for (auto &[name, offset] : addresses_)
             offset += reinterpret_cast<std::uint64_t>(memory_);
         for (const ptx::Variable &variable : text_.variables()) {
@@ -133,16 +138,26 @@ class Engine {
     /// Forgets the programs and variables of a module.
     void unload(std::uint64_t module) { modules_.erase(module); }
 
+    /// A variable of a module, which is placed in memory if it was not.
+    CUresult variable(const Module &module, const std::string &name, ModuleVariable &found) {
+        try {
+            return loaded(module).variable(name, found) ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+        } catch (const ptx::Error &error) {
+            say(CUDA_ERROR_NOT_SUPPORTED, std::string(error.what()) + ", in the module of " + name +
+                                              " at PTX line " + std::to_string(error.line));
+            return CUDA_ERROR_NOT_SUPPORTED;
+        } catch (const std::bad_alloc &) {
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        }
+    }
+
     CUresult run(const Module &module, const Kernel &kernel, const wire_launch &wanted,
                  std::span<const std::byte> parameters) {
         if (sticky_ != CUDA_SUCCESS)
             return sticky_; // a context that had a fault stays unusable
         LoadedModule::Launched *launched = nullptr;
         try {
-            auto &loaded = modules_[kernel.module];
-            if (!loaded)
-                loaded = std::make_unique<LoadedModule>(module.code);
-            launched = &loaded->launched(kernel.facts.name);
+            launched = &loaded(module).launched(kernel.facts.name);
         } catch (const ptx::Error &error) {
             say(CUDA_ERROR_NOT_SUPPORTED, std::string(error.what()) + ", in " + kernel.facts.name +
                                               " at PTX line " + std::to_string(error.line));
@@ -183,6 +198,13 @@ class Engine {
     }
 
   private:
+    LoadedModule &loaded(const Module &module) {
+        auto &known = modules_[module.handle];
+        if (!known)
+            known = std::make_unique<LoadedModule>(module);
+        return *known;
+    }
+
     struct Total {
         std::uint64_t launches = 0, warp_operations = 0;
         double seconds = 0;
@@ -286,7 +308,10 @@ KernelEngine make_engine(EngineSettings settings) {
                      std::span<const std::byte> parameters) {
                 return engine->run(module, kernel, launch, parameters);
             },
-            [engine](std::uint64_t module) { engine->unload(module); }};
+            [engine](std::uint64_t module) { engine->unload(module); },
+            [engine](const Module &module, const std::string &name, ModuleVariable &found) {
+                return engine->variable(module, name, found);
+            }};
 }
 
 } // namespace shimbench::soft

@@ -52,6 +52,12 @@ EXPORT CUresult cuStreamGetFlags(CUstream stream, unsigned int *flags) {
     return context_ready() ?: forward_cuStreamGetFlags(stream, flags);
 }
 
+EXPORT CUresult cuStreamGetId(CUstream stream, unsigned long long *id) {
+    if (!id)
+        return CUDA_ERROR_INVALID_VALUE;
+    return context_ready() ?: forward_cuStreamGetId(stream, id);
+}
+
 /* Capture. */
 
 EXPORT CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode) {
@@ -72,6 +78,38 @@ EXPORT CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *stat
     if (!status)
         return CUDA_ERROR_INVALID_VALUE;
     return context_ready() ?: forward_cuStreamIsCapturing(stream, status);
+}
+
+EXPORT CUresult cuStreamGetCaptureInfo(CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id) {
+    cuuint64_t unwanted;
+    if (!status)
+        return CUDA_ERROR_INVALID_VALUE;
+    return context_ready() ?: forward_cuStreamGetCaptureInfo(stream, status, id ? id : &unwanted);
+}
+
+/* The graph being made has no handle before its capture ends: whoever asks for it, or for its nodes,
+ * while there is one, is refused. */
+EXPORT CUresult cuStreamGetCaptureInfo_v3(CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id,
+                                          CUgraph *graph, const CUgraphNode **dependencies,
+                                          const CUgraphEdgeData **edges, size_t *count) {
+    CUstreamCaptureStatus found;
+    cuuint64_t number;
+    if (!status)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult result = cuStreamGetCaptureInfo(stream, &found, &number);
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (found == CU_STREAM_CAPTURE_STATUS_ACTIVE && (graph || dependencies || edges || count))
+        return CUDA_ERROR_NOT_SUPPORTED;
+    *status = found;
+    if (id)
+        *id = number;
+    return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuStreamGetCaptureInfo_v2(CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id,
+                                          CUgraph *graph, const CUgraphNode **dependencies, size_t *count) {
+    return cuStreamGetCaptureInfo_v3(stream, status, id, graph, dependencies, NULL, count);
 }
 
 EXPORT CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode) {
