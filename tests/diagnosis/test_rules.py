@@ -16,8 +16,8 @@ from steps import (
     slot,
 )
 
-from sessions.format import CallFlag
-from sessions.testing import SessionBuilder
+from sessions.format import CallFlag, Pseudo
+from sessions.testing import SessionBuilder, string_item
 from workbench.diagnosis import Stage, diagnose, explain
 
 
@@ -83,6 +83,12 @@ def test_a_line_of_megabytes_is_looked_at_in_one_go(builder: SessionBuilder, pie
     """What grows with the square of the length would take hours."""
     builder.line(piece * ((4 << 20) // len(piece)))
     assert not diagnose(builder.open())
+
+
+def test_a_name_that_dlsym_did_not_find_is_linked_against_by_nobody(builder: SessionBuilder) -> None:
+    builder.call(Pseudo.DLSYM, result=0, items=[string_item(0, "cuMemAlloc_v2")])
+    builder.line("/opt/shim/libcuda.so.1: undefined symbol: cuMemAlloc_v2")
+    assert "link-time-symbol-missing" not in [found.rule for found in diagnose(builder.open())]
 
 
 def test_a_library_that_has_nothing_to_do_with_cuda_is_nobodys_business(builder: SessionBuilder) -> None:

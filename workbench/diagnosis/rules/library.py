@@ -12,6 +12,8 @@ from workbench.views.items import Pseudo, string_of
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
     spoken: set[int] = set()
+    # dlsym's error, which Python's ctypes prints, reads like that of a library that links against the name.
+    looked_up = {row.name for row in facts.coverage for asked in row.asked if asked.how == "dlsym"}
     for call in facts.calls:
         if call.function != Pseudo.LOAD or not call.returned or call.result == 0:
             continue
@@ -45,7 +47,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
                 evidence=[facts.line_evidence(said)],
                 process=said.process,
             )
-        elif said.kind == "symbol" and said.process not in spoken:
+        elif said.kind == "symbol" and said.process not in spoken and said.subject not in looked_up:
             yield Diagnosis(
                 rule="link-time-symbol-missing",
                 what=f"a library of the target is not loaded: it links against {said.subject}",
