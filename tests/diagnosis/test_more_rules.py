@@ -374,3 +374,24 @@ def test_the_cpu_mode_behind_a_wall_does_not_say_that_nothing_is_known(builder: 
     last = diagnose(builder.open())[-1]
     assert (last.rule, last.consequence_of) == ("cpu-mode", "context-call-fails")
     assert "does not show" not in last.cause
+
+
+def test_a_call_that_waits_for_a_worker_of_the_forwarder_hangs_in_the_host(builder: SessionBuilder) -> None:
+    host = builder.process(["forwarder"], role="host", pid=50)
+    call(builder, "cuCtxSynchronize", duration=30 * SECOND, flags=UNRETURNED)
+    builder.exit(0, signal=15)
+    guest = [
+        "Thread 1 (LWP 9):",
+        "#0  0x1 in nanosleep () from libc.so.6",
+        "#1  0x2 in wire_wait (s=1) at c.c:8",
+    ]
+    builder.event("stacks", run=1, process=0, pid=4121, lines=guest)
+    idle = ["Thread 1 (LWP 50):", "#0  0x1 in epoll_wait () from libc.so.6", "#1  0x2 in serve () at s.cpp:3"]
+    builder.event("stacks", run=1, process=host, pid=50, lines=idle)
+    busy = ["Thread 1 (LWP 51):", "#0  0x1 in run_warp (w=1) at warp.cpp:7", "#1  0x2 in work () at w.cpp:3"]
+    builder.event("stacks", run=1, process=host, pid=51, lines=busy)
+    builder.event("stacks", run=1, process=host, pid=52, lines=idle)
+    builder.exit(host)
+    found = diagnose(builder.open())[0]
+    assert found.rule == "call-hangs"
+    assert "in the host (run_warp" in found.cause

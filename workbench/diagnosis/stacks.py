@@ -13,14 +13,28 @@ _LIBRARY = re.compile(r"from (\S+\.so\S*)")
 
 def stack_of(facts: Facts, process: int) -> list[str]:
     """Frames of the process's first thread (gdb numbers it 1), the innermost first; [] when not taken."""
-    taken = [event for event in facts.events("stacks") if event.fields.get("process") == process]
-    lines = [str(line) for line in taken[-1].fields.get("lines", [])] if taken else []
-    mine, found = not any(line.startswith("Thread ") for line in lines), []
+    taken = _taken(facts, process)
+    return _threads(taken[-1]).get("1", []) if taken else []
+
+
+def every_stack_of(facts: Facts, process: int) -> list[list[str]]:
+    """Frames of each thread that was looked at under that process: a forwarder's workers are its own."""
+    return [stack for lines in _taken(facts, process) for stack in _threads(lines).values()]
+
+
+def _taken(facts: Facts, process: int) -> list[list[str]]:
+    events = [event for event in facts.events("stacks") if event.fields.get("process") == process]
+    return [[str(line) for line in event.fields.get("lines", [])] for event in events]
+
+
+def _threads(lines: list[str]) -> dict[str, list[str]]:
+    """gdb's number of a thread -> its frames; it numbers none where there is one."""
+    number, found = "1", dict[str, list[str]]()
     for line in lines:
         if line.startswith("Thread "):
-            mine = line.startswith("Thread 1 ")
-        elif mine and line.lstrip().startswith("#"):
-            found.append(line.strip())
+            number = line.split()[1]
+        elif line.lstrip().startswith("#"):
+            found.setdefault(number, []).append(line.strip())
     return found
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from typing import TYPE_CHECKING
+
+import psutil  # type: ignore[import-untyped]
 
 from workbench.panes.stacks import stacks_of
 from workbench.views.items import Pseudo
@@ -58,20 +61,34 @@ async def record_stacks(loop: Loop) -> None:
 
 
 async def _record(loop: Loop, chosen: list[Process]) -> None:
-    """With the forwarder's, in which the call may hang in truth."""
+    """With the forwarder's, in which the call may hang in truth: an event for each of its processes."""
     hosts = [p for p in loop.session.processes if p.role == "host" and p.ended_ns is None]
-    looked = [*chosen, *hosts[:2]] if chosen else []
-    stacks = await asyncio.gather(*(stacks_of(process.pid) for process in looked))
+    pids = [(host, pid) for host in hosts[:2] for pid in [host.pid, *_busiest_children(host.pid)]]
+    looked = [*((process, process.pid) for process in chosen), *pids] if chosen else []
+    stacks = await asyncio.gather(*(stacks_of(pid) for _, pid in looked))
     now = loop.session.now_ns() if looked else 0
-    for process, lines in zip(looked, stacks, strict=True):
+    for (process, pid), lines in zip(looked, stacks, strict=True):
         idle = (now - _last_activity(loop, process)) / 1e9
         loop.record_event(
             "stacks",
             run=process.run if process.role == "target" else loop.status.run,
             process=process.index,
+            pid=pid,
             lines=lines[:LINES],
             idle_seconds=round(idle, 3),
         )
+
+
+def _busiest_children(pid: int) -> list[int]:
+    """The workers of a forwarder that have used the most processor time."""
+    with contextlib.suppress(psutil.Error):
+        children = psutil.Process(pid).children(recursive=True)
+        used = []
+        for child in children:
+            with contextlib.suppress(psutil.Error):
+                used.append((sum(child.cpu_times()[:2]), child.pid))
+        return [child for _, child in sorted(used, reverse=True)[: MOST - 1]]
+    return []
 
 
 def hanging(loop: Loop) -> list[Process]:

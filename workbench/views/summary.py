@@ -140,7 +140,7 @@ class GpuModeTracker:
             return None
         process = self._session.processes[self._session.calls.row(self._launch.call).process]
         told, launches = self._launches_of.get(process.pid, (0, 1))
-        if launches or told < self._launched_ns:
+        if launches or told < self._launched_ns or self._waits(process.index):
             return None
         # It tells when something changes: silence since says that nothing did.
         now = max(self._session.now_ns(), self._session.events[-1].time_ns)
@@ -148,6 +148,16 @@ class GpuModeTracker:
             return None
         text = f"the forwarder executed no launch of {process.pid}, though they succeeded"
         return ModeEvidence("not-executed", text)
+
+    def _waits(self, process: int) -> bool:
+        """Is a call of it under way, or was one when it ended? The kernel may not be done."""
+        session = self._session
+        assert session is not None
+        if any(call.process == process for call in session.in_flight()):
+            return True
+        total = len(session.calls)
+        last = session.calls.columns(max(0, total - 4096), total, ("process", "flags"))
+        return bool((last["flags"][last["process"] == process] & UNRETURNED).any())
 
     def _take_calls(self, session: Session, mine: np.ndarray[Any, np.dtype[np.bool_]], total: int) -> bool:
         before = self._calls

@@ -20,7 +20,8 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             stale = "protocol" in reason or "rebuild" in reason
             yield Diagnosis(
                 rule="host-stale" if stale else "host-unreachable",
-                what=f"cuInit fails with {facts.result(call)}: the shim has no host",
+                what=f"cuInit fails with {facts.result(call)}: "
+                + ("shim and host are of different builds" if stale else "the shim has no host"),
                 cause=reason,
                 fix="rebuild shim and host from the same sources (shimbench build)"
                 if stale

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.limits import limit_of
 from workbench.diagnosis.model import Diagnosis, Evidence, Stage
-from workbench.diagnosis.stacks import SHOWN, stack_of, top_of
+from workbench.diagnosis.stacks import SHOWN, every_stack_of, stack_of, top_of
 from workbench.views.items import Pseudo
 
 PATIENCE_NS = 3_000_000_000
@@ -106,9 +106,10 @@ def where(facts: Facts, process: int) -> tuple[str, list[Evidence]]:
     top = top_of(stack)
     if not any(_TALKS.search(frame) for frame in stack):
         return f", in the guest ({top})", pieces
-    for host in [p for p in facts.session.processes if p.role == "host" and p.ended_ns is None]:
-        work = stack_of(facts, host.index)
-        if work and not _IDLE.search(work[0]):
+    for host in [p for p in facts.session.processes if p.role == "host"]:
+        for work in every_stack_of(facts, host.index):
+            if not work or _IDLE.search(work[0]):
+                continue
             return f", in the host ({top_of(work)})", [
                 *pieces,
                 *(Evidence(f"host: {f}") for f in work[:SHOWN]),
