@@ -23,7 +23,8 @@ from workbench.errors import ShimbenchError
 from workbench.panes.actions import PANES, bindings, key_text, registry
 from workbench.panes.frame import Frames, Rule, Tab
 from workbench.panes.header import Bar, HeaderLine, header_facts, stage_parts
-from workbench.panes.lines import Inks, LineView, TextLine, Waiting
+from workbench.panes.lines import Inks, LineView, Waiting
+from workbench.panes.outside import Outside
 from workbench.panes.palette import Commands
 from workbench.panes.prompt import KeyLine, Prompt
 
@@ -31,12 +32,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.screen import Screen
 
-    from sessions import Process, Session
+    from sessions import Session
     from workbench.diagnosis import Explanation
     from workbench.filter.complete import Completion
     from workbench.loop import Loop, LoopEvent
     from workbench.panes.breaks import Breaks
-    from workbench.panes.build import SourcePlace
     from workbench.panes.calls import CallsPane
     from workbench.panes.content import Content
     from workbench.panes.facts import SessionFacts
@@ -107,6 +107,7 @@ class ShimbenchApp(App[bool]):
         self.tab = "coverage"
         self._tab_shown = ""
         self.zoomed = False
+        self.outside = Outside(self)
         self._name = name
         self._content: Content | None = None  # None until the session is open
         self._open = session if callable(session) else None
@@ -661,7 +662,7 @@ class ShimbenchApp(App[bool]):
                 self.content.inspector.show_row(line.row)
                 self.show_pane("inspect")
         elif view is content.log:
-            self._show_whole_line(content.log)
+            self.outside.show_whole_line(content.log)
         elif view is content.timeline:
             self.jumps.from_timeline()
         elif view is content.build:
@@ -674,26 +675,6 @@ class ShimbenchApp(App[bool]):
     def on_line_view_chosen(self, message: LineView.Chosen) -> None:
         """A double click is Enter."""
         self.choose()
-
-    def _show_whole_line(self, view: LogPane) -> None:
-        from workbench.panes.overlays import Overlay
-        from workbench.panes.sgr import plain_text, styled_parts
-
-        number = view.selected_number()
-        if number is None:
-            return
-        block = view.blocks.of(number)
-        numbers = block.lines if block is not None else [number]
-        lines = [self.session.log.line(each) for each in numbers]
-        parts = [
-            [(text, style if style else "plain") for text, style in styled_parts(line.text)] for line in lines
-        ]
-        line = lines[0]
-        source = f"{line.pid} {view.source(line)} {line.stream}"
-        title = f"log {numbers[0] + 1}: {source} {sum(each.length for each in lines)} bytes, "
-        title += f"after call {line.after_call}"
-        text = "\n".join(plain_text(each.text) for each in lines)
-        self.push_screen(Overlay(title, [TextLine(each) for each in parts], text))
 
     def copy_line(self) -> None:
         """Copy the whole line under the cursor."""
@@ -708,16 +689,6 @@ class ShimbenchApp(App[bool]):
         if row is not None and self.loop is not None:
             self.loop.collector.event("mark", call=row + 1, note=note)
             self._views_stale = True
-
-    def show_help(self) -> None:
-        """The keys, the focused pane's first."""
-        from workbench.panes.overlays import HELP_INDENT, Overlay, filter_lines, help_lines
-
-        rows = registry()
-        groups = [(self.pane, tuple(rows.all(self.pane))), ("every pane", tuple(rows.all("lines"))),
-                  ("everywhere", tuple(rows.all("global")))]  # fmt: skip
-        lines = help_lines(groups) + filter_lines()
-        self.push_screen(Overlay(f"HELP {self.pane}", lines, indent=HELP_INDENT, words=True))
 
     # What follows the cursor
 
@@ -754,74 +725,3 @@ class ShimbenchApp(App[bool]):
         """A click on the GPU mode shows where it comes from."""
         if message.bar.id == "stages":
             self.do("mode.jump")
-
-    # Stacks
-
-    def no_stacks(self) -> str | None:
-        """Why the target's stacks can't be read."""
-        from workbench.panes.stacks import no_debugger
-
-        if self.loop is None:
-            return "this is a saved session: nothing runs"
-        return no_debugger() or (None if self._process() else "no process of the target is alive")
-
-    def _process(self) -> Process | None:
-        """The selected process if it lives, else that of the oldest call under way, else the newest."""
-        alive = [each for each in self.session.processes if each.ended_ns is None and each.role == "target"]
-        selected = self.content.processes.selected if self.pane == "processes" else None
-        hanging = sorted(self.session.in_flight(), key=lambda call: call.started_ns)
-        for index in (selected, *(call.process for call in hanging)):
-            for process in alive:
-                if process.index == index:
-                    return process
-        return alive[-1] if alive else None
-
-    async def show_stacks(self) -> None:
-        """The stacks of all threads of a process, over the panes."""
-        from workbench.panes.overlays import Overlay
-        from workbench.panes.stacks import stacks_of
-
-        process = self._process()
-        if process is None:
-            return
-        self.notify(f"gdb reads the stacks of {process.pid}")
-        lines = await stacks_of(process.pid)
-        shown = [TextLine([(line, "head" if line.startswith("Thread ") else "plain")]) for line in lines]
-        title = f"STACKS {process.pid} {process.exe.rsplit('/', 1)[-1]}"
-        self.push_screen(Overlay(title, shown, "\n".join(lines), indent=4))
-
-    # Source
-
-    def _place(self) -> SourcePlace | None:
-        if self.pane == "build":
-            return self.content.build.selected_place()
-        row = self.calls.selected_row()
-        if self.loop is None or row is None:
-            return None
-        from workbench.panes.source import find_definition
-
-        function = self.session.schema.functions.get(self.session.calls.row(row).function)
-        return find_definition(function.name, self.loop.config) if function else None
-
-    def no_source(self) -> str | None:
-        """Why `o` can't open anything."""
-        if self.pane == "build":
-            return None if self.content.build.selected_place() else "no diagnostic to open"
-        if self.loop is None:
-            return "a saved session names no sources to open"
-        return None if self.calls.selected_row() is not None else "select a call, or a diagnostic in 5 BUILD"
-
-    def open_source(self) -> None:
-        """Open $EDITOR at the place, the screen given over to it."""
-        from workbench.panes.source import editor_command, run_editor
-
-        place = self._place()
-        if place is None:
-            self.notify("no watched source defines the selected function", severity="warning")
-            return
-        path = Path(place.path) if Path(place.path).is_absolute() else self.root / place.path
-        with self.suspend():
-            problem = run_editor(editor_command(path, place.line, place.column), self.root)
-        self.refresh()
-        if problem:
-            self.notify(problem, severity="error")

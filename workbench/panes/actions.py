@@ -121,8 +121,8 @@ def pane_actions() -> tuple[Action, ...]:
             "global",
             "Source",
             "Open $EDITOR where the diagnostic points, or at the shim's definition of the selected call.",
-            lambda app: app.open_source(),
-            lambda app: app.no_source(),
+            lambda app: app.outside.open_source(),
+            lambda app: app.outside.no_source(),
         ),
         _row(
             "report",
@@ -138,8 +138,8 @@ def pane_actions() -> tuple[Action, ...]:
             "global",
             "Stacks",
             "The native stacks of all threads of the process that hangs, or is selected, read by gdb.",
-            lambda app: app.show_stacks(),
-            lambda app: app.no_stacks(),
+            lambda app: app.outside.show_stacks(),
+            lambda app: app.outside.no_stacks(),
         ),
         _row(
             "calls.next-error",
@@ -187,7 +187,7 @@ def pane_actions() -> tuple[Action, ...]:
             "global",
             "Help",
             "Keys of the focused pane and of all panes.",
-            lambda app: app.show_help(),
+            lambda app: app.outside.show_help(),
         ),
         _row(
             "app.back",
