@@ -8,6 +8,7 @@ import pytest
 
 from sessions.testing import SessionBuilder
 from workbench.target.roles import Role
+from workbench.views.decode import UNRETURNED
 from workbench.views.summary import gpu_mode
 from workbench.views.timeline import Bar, Timeline, TimelineTracker, as_json, timeline_of
 from workbench.views.timeline_text import duration_text, rows
@@ -270,6 +271,15 @@ def test_a_forwarder_that_counts_no_launch_refutes_their_success(
     ollama.builder.publish()
     session.refresh()
     assert gpu_mode(session).mode == mode
+
+
+def test_a_kernel_that_is_still_waited_for_is_not_called_unexecuted(ollama: Ollama) -> None:
+    child = ollama.child([LLAMA, "--model", "m"], 1)
+    ollama.builder.call("cuLaunchKernel", process=child, time=2 * SECOND)
+    ollama.builder.call("cuCtxSynchronize", process=child, time=2 * SECOND, flags=UNRETURNED)
+    told_by_the_forwarder(ollama.builder, 5001, 0, 2.1)
+    ollama.builder.event("mark", time=9 * SECOND, call=2)
+    assert gpu_mode(ollama.builder.open()).mode == "gpu"
 
 
 def test_a_pass_whose_last_process_was_killed_at_the_limit_overran_it(ollama: Ollama) -> None:
