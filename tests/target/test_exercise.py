@@ -102,3 +102,8 @@ def test_tokens_in_a_targets_output_are_waited_for() -> None:
     assert whole.first_token_seconds == 1.0 and whole.seconds == 3.0
     cut = of_output(r"token \d+: \d+ -> (\d+)", 3, lines, "the target ended")
     assert cut is not None and cut.error == "2 of 3 tokens, then the target ended"
+
+
+def test_tokens_are_asked_for_one_by_one_where_they_are_compared() -> None:
+    whole = Exercise(http="/api/generate", json={"model": "tiny", "stream": False}, expect="cpu")
+    assert [greedy(whole, gpu).json["stream"] for gpu in (True, False)] == [True, True]  # type: ignore[index]
