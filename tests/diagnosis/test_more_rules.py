@@ -395,3 +395,12 @@ def test_a_call_that_waits_for_a_worker_of_the_forwarder_hangs_in_the_host(build
     found = diagnose(builder.open())[0]
     assert found.rule == "call-hangs"
     assert "in the host (run_warp" in found.cause
+
+
+def test_a_crash_in_no_call_is_told_without_what_fails_in_every_run(builder: SessionBuilder) -> None:
+    started(builder)
+    call(builder, "cuCtxGetDevice_v2", result=201)
+    call(builder, "cuStreamSynchronize")
+    builder.exit(0, signal=11, time=90 * SECOND)
+    [left] = explain(builder.open()).unexplained
+    assert "signal 11 outside of the driver" in left.text and "cuStreamSynchronize" in left.text

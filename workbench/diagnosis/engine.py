@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.diagnosis.facts import Facts, gather
+from workbench.diagnosis.facts import Call, Facts, gather
 from workbench.diagnosis.model import Certainty, Diagnosis, Evidence
 from workbench.diagnosis.rules import RULES, cpu_mode
 from workbench.diagnosis.versions import unknown_ollama, unknown_runtimes
@@ -19,6 +19,8 @@ _LESS: dict[Certainty, Certainty] = {"proved": "likely", "likely": "possible", "
 _STOPS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 _STOPPING_NS = 6_000_000_000
 """A run's end is told so long after its first process was stopped, at most."""
+_USUAL = (("cuCtxGetDevice", 201), ("cuGetExportTable", 500), ("cuGraphExecUpdate", 910))
+"""A thread without a context, a table that no driver has any more, a graph to be made anew."""
 _FAILING = ("error", "abort", "not-loaded", "symbol", "shim", "port", "cublas")
 
 
@@ -107,11 +109,25 @@ def _leftovers(facts: Facts) -> list[Evidence]:
         if (process.signal is not None or process.exit_code) and not _was_ended(facts, process):
             end = f"signal {process.signal}" if process.signal is not None else f"exit {process.exit_code}"
             last = facts.last_rows.get(process.index)
-            where = f"; its last call: {last + 1} {facts.text(last)}" if last is not None else ""
+            where = ""
+            if last is not None:
+                columns = facts.session.calls.columns(last, last + 1, ("time", "duration"))
+                returned = int(columns["time"][0]) + int(columns["duration"][0])
+                after = ((process.ended_ns or 0) - returned) / 1e6
+
+                    (process.ended_ns or 0) - int(columns["time"][0]) - int(columns["duration"][0])
+                ) / 1e6
+                outside = f" outside of the driver, {after:.0f} ms after its last call" if after > 0 else ""
+                where = f"{outside}: {last + 1} {facts.text(last)}"
             left.append(Evidence(f"process {process.pid} ended with {end}{where}", call=last))
     if left:
-        left += [facts.call_evidence(call.row) for call in facts.failed[-3:]]
+        left += [facts.call_evidence(call.row) for call in [c for c in facts.failed if not _usual(c)][-3:]]
     return left
+
+
+def _usual(call: Call) -> bool:
+    """Does a runtime meet that failure in every healthy run, and go on?"""
+    return any(call.name.startswith(name) and call.result == result for name, result in _USUAL)
 
 
 def _was_ended(facts: Facts, process: Process) -> bool:
