@@ -114,9 +114,6 @@ def _leftovers(facts: Facts) -> list[Evidence]:
                 columns = facts.session.calls.columns(last, last + 1, ("time", "duration"))
                 returned = int(columns["time"][0]) + int(columns["duration"][0])
                 after = ((process.ended_ns or 0) - returned) / 1e6
-
-                    (process.ended_ns or 0) - int(columns["time"][0]) - int(columns["duration"][0])
-                ) / 1e6
                 outside = f" outside of the driver, {after:.0f} ms after its last call" if after > 0 else ""
                 where = f"{outside}: {last + 1} {facts.text(last)}"
             left.append(Evidence(f"process {process.pid} ended with {end}{where}", call=last))
