@@ -100,7 +100,7 @@ def _copied(session: Session, redactor: Redactor, window: Window) -> Iterator[tu
                 session, Path(scratch) / "session", redactor, window,
                 lambda share: bar.update(100 * share - bar.n),
             )  # fmt: skip
-        yield copy, facts_of(session, copy, redactor, BuildStore(store) if store.is_dir() else None)
+        yield copy, facts_of(copy, redactor, BuildStore(store) if store.is_dir() else None)
 
 
 def _write(facts: ReportFacts, copy: Session, redactor: Redactor, path: Path, pictures: bool) -> None:

@@ -11,14 +11,13 @@ from pathlib import Path
 from sessions import Session
 from sessions.copy import Window, copy_session
 from sessions.redact import Redactor
+from workbench.loop.store import BuildStore
 from workbench.report.facts import ReportFacts, gather
 from workbench.report.page import page
 from workbench.report.status import status_text
 
 SESSION = "session"
 """The folder inside the zip."""
-
-Pictures = Callable[[Session], Sequence[tuple[str, str]]]
 
 
 def redacted(
@@ -33,11 +32,9 @@ def redacted(
     return Session(path)
 
 
-def facts_of(original: Session, copy: Session, redactor: Redactor, store: object = None) -> ReportFacts:
-    """What the copy says, and of the original what a copy has not: the edits between runs, redacted."""
-    from workbench.loop.store import BuildStore
-
-    facts = gather(copy, store if isinstance(store, BuildStore) else None)
+def facts_of(copy: Session, redactor: Redactor, store: BuildStore | None = None) -> ReportFacts:
+    """What the copy says, and the edits between runs from the store of builds, redacted."""
+    facts = gather(copy, store)
 
     def clean(text: str) -> str:
         return redactor.text(text.encode()).decode("utf-8", "replace")

@@ -126,7 +126,7 @@ def _versions(session: Session) -> dict[str, str]:
         "compiler": _first_line("cc", "--version"),
     }
     for event in session.events:
-        if event.kind == "ollama":
+        if event.kind == "target":
             versions["Ollama"] = str(event.fields.get("version") or "?")
     names = set()
     for process in session.processes:

@@ -31,6 +31,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
 _MODES = {
     "gpu": ("GPU mode", "ok"),
     "cpu": ("CPU mode", "bad"),
+    "load-failed": ("GPU found, loading the model fails", "bad"),
     "not-executed": ("GPU, kernels not executed", "warn"),
     "unknown": ("mode not known", "warn"),
 }

@@ -9,6 +9,7 @@ from workbench.report.facts import FunctionUse, ReportFacts
 _MODES = {
     "gpu": "GPU mode is reached.",
     "cpu": "GPU mode is not reached: the target runs on the CPU.",
+    "load-failed": "A GPU is found, and loading the model fails.",
     "not-executed": "Launches are accepted and not executed: no GPU mode.",
     "unknown": "Whether GPU mode is reached is not known.",
 }
