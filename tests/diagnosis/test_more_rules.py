@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from steps import NOT_FOUND, SECOND, ask, bootstrap, call, number, only, rest_of_bootstrap, table
 
+from sessions.decode import UNRETURNED
 from sessions.format import Pseudo
 from sessions.testing import SessionBuilder, out_item, string_item
 from workbench.diagnosis import diagnose
 from workbench.diagnosis.engine import explain
 from workbench.diagnosis.facts import gather
 from workbench.diagnosis.limits import limit_of, newest_limit
-from workbench.views.decode import UNRETURNED
 
 # Lines of a real `ollama serve` (0.33, facts/ollama.md).
 SKIPPED = (

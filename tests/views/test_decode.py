@@ -10,9 +10,9 @@ from typing import Any
 from target_libraries import CUDART
 
 from sessions.blobs import Item
+from sessions.decode import CallDecoder
 from sessions.format import CallFlag, ItemKind, Pseudo
 from sessions.testing import SessionBuilder, out_item, resolved_item, string_item
-from workbench.views.decode import CallDecoder
 
 
 def decoded(builder: SessionBuilder) -> str:

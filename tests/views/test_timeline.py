@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from sessions.decode import UNRETURNED
 from sessions.testing import SessionBuilder
 from workbench.target.roles import Role
-from workbench.views.decode import UNRETURNED
 from workbench.views.summary import gpu_mode
 from workbench.views.timeline import Bar, Timeline, TimelineTracker, as_json, timeline_of
 from workbench.views.timeline_text import duration_text, rows

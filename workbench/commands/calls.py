@@ -23,8 +23,8 @@ from workbench.commands.common import (
 
 if TYPE_CHECKING:
     from sessions import Session
+    from sessions.decode import CallDecoder
     from workbench.filter import Filter
-    from workbench.views.decode import CallDecoder
 
 _BATCH = 65536
 
@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from sessions.decode import CallDecoder
     from workbench.filter import help_lines, parse
-    from workbench.views.decode import CallDecoder
 
     if options.filter_help:
         lines = help_lines()

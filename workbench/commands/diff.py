@@ -24,8 +24,8 @@ from workbench.errors import ShimbenchError, UsageError
 
 if TYPE_CHECKING:
     from sessions import Session
+    from sessions.decode import CallDecoder
     from sessions.diff import Comparison, Divergence, Durations
-    from workbench.views.decode import CallDecoder
 
 _MARKS = {
     "missing process": "-", "missing thread": "-", "missing call": "-",
@@ -99,7 +99,7 @@ def _diagnoses_only(found: Comparison) -> tuple[list[str], list[str]]:
 
 
 def _print(found: Comparison, diagnoses: tuple[list[str], list[str]], limit: int, durations: bool) -> None:
-    from workbench.views.decode import CallDecoder
+    from sessions.decode import CallDecoder
 
     decoders = CallDecoder(found.a.session.schema), CallDecoder(found.b.session.schema)
     for letter, side in (("A", found.a), ("B", found.b)):
@@ -158,7 +158,7 @@ def _duration_lines(rows: list[Durations]) -> list[str]:
 
 
 def _as_json(found: Comparison, diagnoses: tuple[list[str], list[str]]) -> dict[str, Any]:
-    from workbench.views.decode import CallDecoder
+    from sessions.decode import CallDecoder
     from workbench.views.summary import gpu_mode
 
     decoders = CallDecoder(found.a.session.schema), CallDecoder(found.b.session.schema)

@@ -19,7 +19,7 @@ from workbench.errors import ShimbenchError, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from workbench.export import FORMATS
+    from sessions.export import FORMATS
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     width = max(map(len, FORMATS))
@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    from workbench.export import SUFFIXES, writer
-    from workbench.export.span import Span
+    from sessions.export import SUFFIXES, writer
+    from sessions.export.span import Span
     from workbench.filter import parse
 
     path = Path(options.output)

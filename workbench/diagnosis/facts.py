@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sessions import FIRST_PSEUDO_FUNCTION
+from sessions.decode import INTERNAL, UNRETURNED, CallDecoder
+from sessions.items import ItemKind, Pseudo, out_word, string_of, words_of
 from workbench.diagnosis.model import Evidence
 from workbench.diagnosis.saying import ANY, Said, parse
 from workbench.views.coverage import Coverage, CoverageRow
-from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
-from workbench.views.items import ItemKind, Pseudo, out_word, string_of, words_of
 from workbench.views.log import HEAD_BYTES, numbered_lines, of_run
 from workbench.views.summary import GpuMode, GpuModeTracker
 from workbench.views.tally import distinct, last_of_each

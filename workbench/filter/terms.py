@@ -251,7 +251,7 @@ def _text(value: str) -> Node:
     wanted = value.casefold()
 
     def holds(session: Session, row: int) -> bool:
-        from workbench.views.decode import CallDecoder
+        from sessions.decode import CallDecoder
 
         return wanted in CallDecoder(session.schema).text(session, row).casefold()
 

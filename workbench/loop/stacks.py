@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import psutil  # type: ignore[import-untyped]
 
+from sessions.items import Pseudo
 from workbench.panes.stacks import stacks_of
-from workbench.views.items import Pseudo
 
 if TYPE_CHECKING:
     from sessions import InFlight, Process

@@ -21,7 +21,7 @@ from workbench.views.stops import Stops
 
 if TYPE_CHECKING:
     from sessions import InFlight, Row, Session
-    from workbench.views.decode import CallDecoder, DecodedCall
+    from sessions.decode import CallDecoder, DecodedCall
 
 WITH_PROCESS, WITH_CALLER, WITH_TIME = 124, 100, 76
 """Widths of the pane from which these columns stand beside the call."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sessions.decode import CallDecoder
 from workbench.diagnosis.facts import Gatherer
 from workbench.diagnosis.live import LiveDiagnosis, seen_of
 from workbench.panes.outcomes import Outcomes, base_name
 from workbench.panes.stages import Stage, StageTracker, with_walls
 from workbench.views.coverage import Coverage
-from workbench.views.decode import CallDecoder
 from workbench.views.device import DeviceState
 from workbench.views.summary import GpuModeTracker
 

@@ -11,7 +11,7 @@ from workbench.panes.sgr import plain_text
 
 if TYPE_CHECKING:
     from sessions import Session
-    from workbench.views.decode import CallDecoder
+    from sessions.decode import CallDecoder
 
 _ITEMS = {ItemKind.OUT: "written through", ItemKind.IN: "read through", ItemKind.STRING: "string of"}
 _HEX_ROW = 16

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sessions.items import Pseudo, string_of
 from workbench.panes.lines import Ink
-from workbench.views.items import Pseudo, string_of
 
 if TYPE_CHECKING:
     from sessions import Session

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sessions import FIRST_PSEUDO_FUNCTION
-from workbench.views.decode import CallDecoder
+from sessions.decode import CallDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

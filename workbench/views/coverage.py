@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sessions import FIRST_PSEUDO_FUNCTION
-from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
-from workbench.views.items import Answer, ItemKind, Pseudo, answer_of, out_word, string_of, words_of
+from sessions.decode import INTERNAL, UNRETURNED, CallDecoder
+from sessions.items import Answer, ItemKind, Pseudo, answer_of, out_word, string_of, words_of
 from workbench.views.runtimes import EFFECTS, AbsenceRules, Ladders, Verdict, library_major, runtime_version
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench.views.items import out_word, string_of, words_of
+from sessions.items import out_word, string_of, words_of
 from workbench.views.tally import distinct, tally
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sessions import FIRST_PSEUDO_FUNCTION
-from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
+from sessions.decode import INTERNAL, UNRETURNED, CallDecoder
 from workbench.views.summary import gpu_mode
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sessions import FIRST_PSEUDO_FUNCTION, Pseudo
+from sessions.decode import INTERNAL, UNRETURNED, CallDecoder
 from workbench.target.roles import role_of
 from workbench.views.coverage import Coverage
-from workbench.views.decode import INTERNAL, UNRETURNED, CallDecoder
 from workbench.views.log import HEAD_BYTES, numbered_lines, of_run
 from workbench.views.mapped import wrong_libraries
 

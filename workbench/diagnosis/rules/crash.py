@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
+from sessions.items import Pseudo
 from workbench.diagnosis.facts import Call, Facts
 from workbench.diagnosis.model import Diagnosis, Evidence
 from workbench.diagnosis.rules.stuck import stage_of
-from workbench.views.items import Pseudo
 
 _CRASHES = {
     signal.SIGSEGV: "followed a wild pointer",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sessions.items import Pseudo, string_of
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Stage
 from workbench.diagnosis.saying import Said
-from workbench.views.items import Pseudo, string_of
 
 
 def find(facts: Facts) -> Iterator[Diagnosis]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from sessions.items import Pseudo, string_of
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Evidence, Stage
-from workbench.views.items import Pseudo, string_of
 
 _NAMES = ("libcuda.so", "libnvidia-ml.so")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from sessions.items import Pseudo
 from workbench.diagnosis.facts import SLOW_NS, Facts
 from workbench.diagnosis.limits import PER_PROCESS, limit_of
 from workbench.diagnosis.model import Diagnosis, Stage
-from workbench.views.items import Pseudo
 
 PATIENCE = 3.0
 """Seconds that are too long for anybody: the limit of Ollama's refresh, for one process alone."""

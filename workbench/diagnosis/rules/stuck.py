@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from sessions.items import Pseudo
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.limits import limit_of
 from workbench.diagnosis.model import Diagnosis, Evidence, Stage
 from workbench.diagnosis.stacks import SHOWN, every_stack_of, stack_of, top_of
-from workbench.views.items import Pseudo
 
 PATIENCE_NS = 3_000_000_000
 """Longer than any call before the first kernel may take."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
+from sessions.items import Pseudo
 from workbench.diagnosis.facts import INTEGRITY_TABLE, Call, Facts
 from workbench.diagnosis.model import Diagnosis, Stage
-from workbench.views.items import Pseudo
 
 HOOKS = "a094798c-2e74-2e74-93f2-0800200c0a66"
 TOOLS = "42d85a81-23f6-cb47-8298-f6e78a3aecdc"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from workbench.export.span import Span
+from sessions.export.span import Span
 
 
 def write_chrome(span: Span, path: Path) -> None:

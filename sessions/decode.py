@@ -6,8 +6,8 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.views.items import ItemKind, Pseudo, answer_of, item_map, words_of
-from workbench.views.values import data_text, pointer_text, scalar_text, string_text, struct_name, struct_text
+from sessions.items import ItemKind, Pseudo, answer_of, item_map, words_of
+from sessions.value_text import data_text, pointer_text, scalar_text, string_text, struct_name, struct_text
 
 if TYPE_CHECKING:
     from sessions import Session

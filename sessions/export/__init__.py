@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from workbench.export.span import Span
+from sessions.export.span import Span
 
 Writer = Callable[[Span, Path], None]
 
@@ -39,5 +39,5 @@ def writer(name: str) -> Writer:
     module = {"csv": "tables", "parquet": "tables", "sqlite": "database"}.get(name, name)
     if name not in FORMATS:
         raise KeyError(name)
-    found: Writer = getattr(importlib.import_module(f"workbench.export.{module}"), f"write_{name}")
+    found: Writer = getattr(importlib.import_module(f"sessions.export.{module}"), f"write_{name}")
     return found

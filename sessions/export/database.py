@@ -7,8 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from workbench.export.span import Span
-from workbench.export.tables import COLUMNS, values_of
+from sessions.export.span import Span
+from sessions.export.tables import COLUMNS, values_of
 
 _TABLES = """
 CREATE TABLE calls (number INTEGER PRIMARY KEY, time_ns INTEGER, duration_ns INTEGER, pid INTEGER,

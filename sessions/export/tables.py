@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import ShimbenchError
-from workbench.export.span import Call, Span
+from sessions.errors import SessionError
+from sessions.export.span import Call, Span
 
 COLUMNS = (
     "number", "time_ns", "duration_ns", "pid", "thread", "caller", "function", "arguments", "outputs",
@@ -41,12 +41,12 @@ def write_csv(span: Span, path: Path) -> None:
 
 
 def write_parquet(span: Span, path: Path) -> None:
-    """Row groups of some thousand calls; ShimbenchError when pyarrow is not installed."""
+    """Row groups of some thousand calls; SessionError when pyarrow is not installed."""
     try:
         import pyarrow  # type: ignore[import-not-found,import-untyped,unused-ignore]
         import pyarrow.parquet  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
-        raise ShimbenchError(
+        raise SessionError(
             "Parquet needs pyarrow: pip install pyarrow, into shimbench's environment"
         ) from None
     texts = ("caller", "function", "arguments", "outputs", "result")

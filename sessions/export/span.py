@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from workbench.views.decode import CallDecoder, DecodedCall
+from sessions.decode import CallDecoder, DecodedCall
 
 if TYPE_CHECKING:
     from sessions import Event, Line, Process, Session
     from sessions.calls import Row
-    from workbench.filter import Filter
 
 _BATCH = 65536
+
+
+class RowFilter(Protocol):
+    """What chooses calls: the workbench's filter language, or anything else that looks at rows."""
+
+    def mask(self, session: Session, start: int, stop: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Which of the rows start..stop pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Span:
     def __init__(
         self,
         session: Session,
-        call_filter: Filter | None = None,
+        call_filter: RowFilter | None = None,
         since_ns: int = 0,
         until_ns: int | None = None,
         taken: Callable[[], object] = lambda: None,

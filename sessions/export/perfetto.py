@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from workbench.export.span import Call, Span
+    from sessions.export.span import Call, Span
 
 _SEQUENCE = 1
 _SESSION_TRACK = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workbench.export.span import Call, Span
+from sessions.export.span import Call, Span
 
 
 def write_text(span: Span, path: Path) -> None:
