@@ -99,12 +99,12 @@ class StandInLoop(Loop):
         self.session_dir.mkdir(parents=True)
         self.collector = StandInCollector()  # type: ignore[assignment]
         self.session = SimpleNamespace(refresh=lambda: False, processes=[], calls=[], log=[])  # type: ignore[assignment]
-        self._spawner = CollectorSpawner(self.collector)
-        self._host = HostForwarder(
-            self._spawner, self.config.directory, self.session_dir, self._host_status, self._host_state
+        self.spawner = CollectorSpawner(self.collector)
+        self.host = HostForwarder(
+            self.spawner, self.config.directory, self.session_dir, self._host_status, self._host_state
         )
-        tell = driver_event(self._record, self._emit)
-        self.driver = Driver(self.config, self.target, self.session, self.session_dir, self._spawner, tell)
+        tell = driver_event(self.record_event, self.emit)
+        self.driver = Driver(self.config, self.target, self.session, self.session_dir, self.spawner, tell)
 
     @property
     def stand_in(self) -> StandInCollector:
