@@ -56,7 +56,7 @@ async def test_a_call_that_returned_is_not_in_flight_however_dear_the_views_are(
     async with ShimbenchApp(None, builder.open()).run_test(size=SIZE) as pilot:
         app = await shown(pilot)
         await until(pilot, lambda: "in flight" in texts(app.calls)[-1], "it is in flight")
-        app._views_due = math.inf
+        app.looks.views_due = math.inf
         builder.in_flight(None)
         builder.call("cuInit", args=(0,))
         builder.publish()
@@ -69,7 +69,7 @@ async def test_a_tab_shows_its_rows_when_it_is_opened_however_dear_the_views_are
 ) -> None:
     async with working.run_test(size=SIZE) as pilot:
         app = await shown(pilot)
-        app._views_due = math.inf
+        app.looks.views_due = math.inf
         await pilot.press("6")
         assert "run 1" in texts(app.query_one(ProcessesPane))[0]
 

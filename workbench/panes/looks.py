@@ -1,0 +1,185 @@
+"""Looking at a session that grows: how often, how much of it at once, and what keys put off."""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workbench.app import ShimbenchApp
+    from workbench.diagnosis import Explanation
+
+FRAME, SLOWEST_FRAME = 1 / 15, 1 / 5  # seconds between looks at the session
+CORE_SHARE = 0.2  # of a core, which looking and painting should not exceed: else looks come more slowly
+SLICE = 0.008  # seconds of taking in calls before keys get their turn
+MOST_AT_ONCE, LEAST_AT_ONCE = 1 << 16, 1 << 8  # calls taken in between looks at the clock
+KEY_FIRST = 0.06  # seconds for which a key that is not painted yet puts off taking in calls
+COLLECT_AFTER = 3.0  # seconds after which garbage is collected even if the rules have nothing to say yet
+COLLECT_EVERY = 10_000, 20, 50  # a painted frame makes thousands of short-lived objects: not at each
+WRITTEN_IN = 0.004  # seconds that a key's frame takes to be written, if nothing is in the way
+VIEW_PERIOD = 0.25  # seconds between updates of the derived views, more when they are dear
+VIEW_SHARE = 8  # a view update that took t seconds of the processor is not repeated for this many t
+
+
+class KeyTurn:
+    """A key's way to the screen goes before all else; this knows how far it has come."""
+
+    def __init__(self) -> None:
+        self._at = 0.0  # when a key came that is not painted yet
+        self._done = False
+        self._quiet_until = 0.0  # the thread that writes to the terminal has its turn
+
+    def came(self) -> None:
+        """A key was pressed."""
+        self._at, self._done = time.monotonic(), False
+
+    def done(self) -> None:
+        """What the key asked for is done, and waits to be painted."""
+        self._done = True
+
+    @property
+    def to_be_painted(self) -> bool:
+        """Whether a key was obeyed whose frame is not painted yet."""
+        return self._done and self._at > 0
+
+    def painted(self) -> None:
+        """A frame was drawn."""
+        if self.to_be_painted:
+            self._at, self._quiet_until = 0.0, time.monotonic() + WRITTEN_IN
+
+    @property
+    def all_quiet(self) -> bool:
+        """Whether nothing else may run just now."""
+        return time.monotonic() < max(self._at + KEY_FIRST, self._quiet_until)
+
+
+class Looks:
+    """The looks of `app` at its session, one after another."""
+
+    def __init__(self, app: ShimbenchApp) -> None:
+        self._app = app
+        self.stale = True
+        """the derived views are older than what is known"""
+        self.views_due = 0.0
+        """when they may be derived again, by the monotonic clock"""
+        self._header_due = 0.0
+        self._events_read = 0
+        self._damage_told: set[str] = set()
+        self._was_live = app.session.live
+        self._at_once = MOST_AT_ONCE
+        self._cpu_seconds = 0.0  # of this process, at the last look
+        self._shown_at = 0.0
+        self._opened_at = time.monotonic()
+        self._explained: Explanation | None = None
+
+    def tick(self) -> None:
+        """One look, and the appointment for the next."""
+        from sessions import SessionError
+
+        app = self._app
+        self._begin_collecting()
+        if app.key_turn.all_quiet:
+            app.set_timer(0.005, self.tick)
+            return
+        pause = SLOWEST_FRAME
+        try:
+            if app.arrangement.whole:
+                pause = self._look()
+        except SessionError as error:  # a damaged part must not take the rest off the screen
+            if str(error) not in self._damage_told:
+                self._damage_told.add(str(error))
+                app.notify(str(error), title="the session is damaged", severity="error", timeout=30)
+        app.set_timer(pause, self.tick)
+
+    def _begin_collecting(self) -> None:
+        """Let garbage be collected, which the commands put off: until the rules are loaded as well nothing
+        is any, and looking through the schema and all modules took a tenth of a second each time."""
+        if gc.isenabled():
+            return
+        app = self._app
+        explained = app.arrangement.whole and app.facts.diagnosis.report.explanation is not None
+        if explained or time.monotonic() > self._opened_at + COLLECT_AFTER:
+            gc.freeze()
+            gc.set_threshold(*COLLECT_EVERY)
+            gc.enable()
+
+    def _look(self) -> float:
+        """Show what was recorded since, the derived views now and then; -> seconds until the next look."""
+        app, session = self._app, self._app.session
+        now = time.monotonic()
+        changed = self._was_live and session.refresh()
+        finished = self._was_live and not session.live
+        self._was_live = session.live
+        explained = self._explained is app.facts.diagnosis.report.explanation
+        self.stale = self.stale or changed or finished or not explained
+        behind = self._take_calls(now + SLICE)
+        due = app.calls.stops.update() or now >= self.views_due  # a stopped call is shown at once
+        if not behind or now >= self._shown_at + SLOWEST_FRAME:
+            self._shown_at = now
+            # Calls under way are asked for with the rest: one that has returned since must not stay.
+            app.calls.show(in_flight_too=session.live or finished)
+            app.log_pane.advance()
+            if now >= self._header_due and session.live:
+                self._header_due = now + VIEW_PERIOD
+                app.arrangement.show_header()
+            if due and (self.stale or session.live):
+                self.stale = behind
+                spent = time.thread_time()
+                self._update_views()
+                spent = time.thread_time() - spent
+                self.views_due = now + max(VIEW_PERIOD, VIEW_SHARE * spent)
+        if behind:
+            return 0.001
+        used, self._cpu_seconds = time.process_time() - self._cpu_seconds, time.process_time()
+        frame = min(max(used / CORE_SHARE, FRAME), SLOWEST_FRAME)
+        return max(frame - (time.monotonic() - now), 0.005)
+
+    def _take_calls(self, deadline: float) -> bool:
+        """Have the calls pane and the derived views take in rows, side by side, so that each is read once;
+        True if there are more of them than the time allows."""
+        lines, facts, total = self._app.calls, self._app.facts, len(self._app.session.calls)
+        while (start := min(lines.scanned, facts.scanned)) < total:
+            began = time.monotonic()
+            if began >= deadline:
+                return True
+            # Up to where a chunk ends, which is decoded as a whole.
+            stop = min(start + self._at_once - start % self._at_once, total)
+            lines.advance(stop)
+            if facts.scanned < stop:
+                facts.take(stop)
+            took = time.monotonic() - began
+            if took > 2 * SLICE and self._at_once > LEAST_AT_ONCE:  # a filter by text looks at each call
+                self._at_once //= 2
+            elif took < SLICE / 4 and self._at_once < MOST_AT_ONCE:
+                self._at_once *= 2
+        facts.take(total)  # lines and events are new without calls as well
+        return False
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything known of the session is on the screen."""
+        app = self._app
+        scanned = app.calls.calls.scanned == len(app.session.calls) == app.facts.scanned
+        explained = app.facts.diagnosed and self._explained is app.facts.diagnosis.report.explanation
+        return not self.stale and scanned and explained
+
+    def _take_marks(self) -> None:
+        calls, events = self._app.calls, self._app.session.events
+        for event in events[self._events_read :]:
+            if event.kind == "mark":
+                calls.marks[int(event.fields["call"]) - 1] = str(event.fields.get("note") or "")
+                calls.refresh()
+        self._events_read = len(events)
+
+    def _update_views(self) -> None:
+        from workbench.panes.why import walls_of
+
+        app = self._app
+        app.facts.judge()
+        self._take_marks()
+        app.arrangement.show_tab()
+        self._explained = app.facts.diagnosis.report.explanation
+        app.why.show(walls_of(self._explained))
+        app.arrangement.show_header()
+        app.arrangement.show_titles()
