@@ -31,6 +31,8 @@ struct Module {
     // Device memory of zeros for its variables, which goes with the module; 0: there is not enough.
     std::function<std::uint64_t(std::uint64_t bytes)> memory;
     std::uint64_t variables = 0; // what `memory` gave
+    // The device's bytes at an address, when all of them may be touched; else NULL.
+    std::function<std::byte *(std::uint64_t address, std::uint64_t bytes)> touch;
 };
 
 // A variable of a module, where programs on either side find it.

@@ -43,6 +43,7 @@ CUresult EmulatedDevice::load(wire_load_kind kind, std::vector<std::byte> image,
             return std::uint64_t{0};
         return kept.variables;
     };
+    kept.touch = [this](std::uint64_t address, std::uint64_t bytes) { return memory_.touch(address, bytes); };
     return CUDA_SUCCESS;
 }
 

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "server/state.hpp"
+#include "soft/blas/blas.hpp"
 #include "soft/exec/launch.hpp"
 #include "soft/exec/lower.hpp"
 
@@ -155,6 +156,8 @@ class Engine {
                  std::span<const std::byte> parameters) {
         if (sticky_ != CUDA_SUCCESS)
             return sticky_; // a context that had a fault stays unusable
+        if (is_blas_module(module.code))
+            return perform(module, kernel, parameters);
         LoadedModule::Launched *launched = nullptr;
         try {
             launched = &loaded(module).launched(kernel.facts.name);
@@ -188,16 +191,40 @@ class Engine {
                          kernel.facts.name.c_str(),
                          static_cast<unsigned long long>(statistics.warp_operations), statistics.seconds,
                          launch.compiled ? "compiled" : "interpreted");
-        if (!fault)
-            return CUDA_SUCCESS;
-        sticky_ = result_of(fault->kind);
-        say(sticky_, fault->message);
-        if (settings_.tell)
-            settings_.tell("kernel-fault", fault_fields(kernel.facts.name, *fault));
-        return sticky_;
+        return fault ? fail(kernel, *fault) : CUDA_SUCCESS;
     }
 
   private:
+    CUresult fail(const Kernel &kernel, const ::soft::Fault &fault) {
+        sticky_ = result_of(fault.kind);
+        say(sticky_, fault.message);
+        if (settings_.tell)
+            settings_.tell("kernel-fault", fault_fields(kernel.facts.name, fault));
+        return sticky_;
+    }
+
+    /// A kernel of our libcublas, which is not executed but performed.
+    CUresult perform(const Module &module, const Kernel &kernel, std::span<const std::byte> parameters) {
+        const auto begin = std::chrono::steady_clock::now();
+        const auto limit = std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+            std::chrono::duration<double>(settings_.launch_seconds));
+        std::optional<::soft::Fault> fault;
+        try {
+            run_blas(kernel.facts.name, parameters,
+                     {module.touch, settings_.threads, begin + limit, settings_.abandoned});
+        } catch (const ::soft::Fault &caught) {
+            fault = caught;
+        } catch (const std::bad_alloc &) {
+            fault.emplace().message = "no memory for the tiles";
+        }
+        if (fault)
+            fault->message += ", in " + kernel.facts.name;
+        ::soft::LaunchStatistics statistics;
+        statistics.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        note(kernel.facts.name, statistics, true, fault.has_value());
+        return fault ? fail(kernel, *fault) : CUDA_SUCCESS;
+    }
+
     LoadedModule &loaded(const Module &module) {
         auto &known = modules_[module.handle];
         if (!known)
