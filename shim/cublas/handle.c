@@ -1,37 +1,7 @@
-/* libcublas, as far as llama.cpp links to it, so that its CUDA backend loads without NVIDIA's 500 MB.
- * Handles are kept; nothing is computed yet: every product returns CUBLAS_STATUS_NOT_SUPPORTED. */
-#include <stddef.h>
+/* Handles: what a program sets for the products that follow. */
 #include <stdlib.h>
 
-#define EXPORT __attribute__((visibility("default")))
-
-enum cublas_status {
-    CUBLAS_STATUS_SUCCESS = 0,
-    CUBLAS_STATUS_NOT_INITIALIZED = 1,
-    CUBLAS_STATUS_ALLOC_FAILED = 3,
-    CUBLAS_STATUS_INVALID_VALUE = 7,
-    CUBLAS_STATUS_ARCH_MISMATCH = 8,
-    CUBLAS_STATUS_MAPPING_ERROR = 11,
-    CUBLAS_STATUS_EXECUTION_FAILED = 13,
-    CUBLAS_STATUS_INTERNAL_ERROR = 14,
-    CUBLAS_STATUS_NOT_SUPPORTED = 15,
-    CUBLAS_STATUS_LICENSE_ERROR = 16,
-};
-
-/* What a cublasHandle_t points to. */
-struct cublas {
-    void *stream;
-    void *workspace;
-    size_t workspace_bytes;
-    int math_mode;
-};
-
-EXPORT enum cublas_status cublasCreate_v2(struct cublas **handle);
-EXPORT enum cublas_status cublasDestroy_v2(struct cublas *handle);
-EXPORT enum cublas_status cublasSetStream_v2(struct cublas *handle, void *stream);
-EXPORT enum cublas_status cublasSetWorkspace_v2(struct cublas *handle, void *workspace, size_t bytes);
-EXPORT enum cublas_status cublasSetMathMode(struct cublas *handle, int mode);
-EXPORT const char *cublasGetStatusString(enum cublas_status status);
+#include "cublas/cublas.h"
 
 EXPORT enum cublas_status cublasCreate_v2(struct cublas **handle) {
     if (!handle)
@@ -47,10 +17,25 @@ EXPORT enum cublas_status cublasDestroy_v2(struct cublas *handle) {
     return CUBLAS_STATUS_SUCCESS;
 }
 
+EXPORT enum cublas_status cublasGetVersion_v2(struct cublas *handle, int *version) {
+    (void)handle; /* NULL is allowed */
+    if (!version)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    *version = CUBLAS_MAJOR * 10000;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
 EXPORT enum cublas_status cublasSetStream_v2(struct cublas *handle, void *stream) {
     if (!handle)
         return CUBLAS_STATUS_NOT_INITIALIZED;
     handle->stream = stream;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+EXPORT enum cublas_status cublasGetStream_v2(struct cublas *handle, void **stream) {
+    if (!handle || !stream)
+        return handle ? CUBLAS_STATUS_INVALID_VALUE : CUBLAS_STATUS_NOT_INITIALIZED;
+    *stream = handle->stream;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -62,10 +47,34 @@ EXPORT enum cublas_status cublasSetWorkspace_v2(struct cublas *handle, void *wor
     return CUBLAS_STATUS_SUCCESS;
 }
 
+/* Modes allow less precision; the host never uses less than it has. */
 EXPORT enum cublas_status cublasSetMathMode(struct cublas *handle, int mode) {
     if (!handle)
         return CUBLAS_STATUS_NOT_INITIALIZED;
     handle->math_mode = mode;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+EXPORT enum cublas_status cublasGetMathMode(struct cublas *handle, int *mode) {
+    if (!handle || !mode)
+        return handle ? CUBLAS_STATUS_INVALID_VALUE : CUBLAS_STATUS_NOT_INITIALIZED;
+    *mode = handle->math_mode;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+EXPORT enum cublas_status cublasSetPointerMode_v2(struct cublas *handle, int mode) {
+    if (!handle)
+        return CUBLAS_STATUS_NOT_INITIALIZED;
+    if (mode != CUBLAS_POINTER_MODE_HOST && mode != CUBLAS_POINTER_MODE_DEVICE)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    handle->pointer_mode = mode;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+EXPORT enum cublas_status cublasGetPointerMode_v2(struct cublas *handle, int *mode) {
+    if (!handle || !mode)
+        return handle ? CUBLAS_STATUS_INVALID_VALUE : CUBLAS_STATUS_NOT_INITIALIZED;
+    *mode = handle->pointer_mode;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -88,24 +97,9 @@ EXPORT const char *cublasGetStatusString(enum cublas_status status) {
     case CUBLAS_STATUS_INTERNAL_ERROR:
         return "an internal operation failed";
     case CUBLAS_STATUS_NOT_SUPPORTED:
-        return "the operation is not supported (shimbench's cuBLAS computes nothing yet)";
+        return "the operation is not supported (by shimbench's cuBLAS or the host behind it)";
     case CUBLAS_STATUS_LICENSE_ERROR:
         return "the license could not be checked";
     }
     return "unknown status";
 }
-
-/* Products. Their arguments are not looked at, so they are not declared. */
-static enum cublas_status not_supported(void) {
-    return CUBLAS_STATUS_NOT_SUPPORTED;
-}
-
-#define NOT_SUPPORTED(name) EXPORT enum cublas_status name(void) __attribute__((alias("not_supported")))
-
-NOT_SUPPORTED(cublasGemmBatchedEx);
-NOT_SUPPORTED(cublasGemmEx);
-NOT_SUPPORTED(cublasGemmStridedBatchedEx);
-NOT_SUPPORTED(cublasSgemmBatched);
-NOT_SUPPORTED(cublasSgemmStridedBatched);
-NOT_SUPPORTED(cublasSgemm_v2);
-NOT_SUPPORTED(cublasStrsmBatched);
