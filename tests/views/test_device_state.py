@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from target_libraries import GGML
 
-from sessions import format
+from sessions import CallFlag, format
 from sessions.blobs import Item
 from sessions.testing import SessionBuilder, out_item, string_item
-from workbench.views.device import DeviceState, ProcessDevice
+from workbench.views.device import DeviceState
+from workbench.views.held import ProcessDevice
 
 
 def word(value: int, index: int = 0) -> Item:
@@ -34,6 +35,14 @@ def test_memory_is_counted_by_size_and_owner_until_it_is_freed(builder: SessionB
     assert (state.memory_used, process.memory_used, process.pinned) == (5000, 5000, 700)
     largest = process.allocations[0]
     assert (largest.address, largest.owner, largest.call) == (0x2000, "libggml-cuda.so", 2)
+
+
+def test_a_call_that_never_returned_changed_nothing(builder: SessionBuilder) -> None:
+    builder.call("cuMemAlloc_v2", args=(1, 1000), items=[word(0x1000)])
+    builder.call("cuMemFree_v2", args=(0x1000,), flags=int(CallFlag.UNRETURNED))
+    builder.call("cuLaunchKernel", args=(0x6200,), flags=int(CallFlag.UNRETURNED))
+    state, process = state_of(builder)
+    assert (state.memory_used, process.launches) == (1000, {})
 
 
 def test_physical_memory_lives_as_long_as_handle_or_mapping(builder: SessionBuilder) -> None:

@@ -15,7 +15,7 @@ from workbench.commands.common import add_json, print_json, size, take_session, 
 
 if TYPE_CHECKING:
     from sessions import Session
-    from workbench.views.device import ProcessDevice
+    from workbench.views.held import ProcessDevice
 
 _TOP = 10
 

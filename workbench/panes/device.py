@@ -12,7 +12,8 @@ from workbench.panes.lines import Ink, Part, TextLine, TextLines, column
 
 if TYPE_CHECKING:
     from sessions import Session
-    from workbench.views.device import DeviceState, ProcessDevice
+    from workbench.views.device import DeviceState
+    from workbench.views.held import ProcessDevice
 
 _BAR = 30
 _FEW = 8  # allocations and kernels of a process shown before Enter opens the rest
