@@ -164,6 +164,15 @@ class Calls:
         """The same by the value of the payload column, for who has read it already."""
         return self._blobs.items(blob) if blob else []
 
+    def blocks_begun_by(self, time_ns: int) -> list[tuple[int, int]]:
+        """Stretches of rows (start, stop), ascending, that may hold a call which had begun by a time."""
+        count, sealed = len(self._entries), self.sealed
+        chosen = self._entries[self._entries["time_min"] <= time_ns] if count else self._entries
+        blocks = [(int(entry["first_row"]), int(entry["first_row"]) + int(entry["rows"])) for entry in chosen]
+        tail = range(sealed, self._rows, format.CHUNK_ROWS)
+        blocks += [(start, min(start + format.CHUNK_ROWS, self._rows)) for start in tail]
+        return [(start, min(stop, self._rows)) for start, stop in blocks if start < self._rows]
+
     # The tail
 
     def _published(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,16 @@ class Log:
         for number in range(start, len(self)):
             if compiled.search(self.line(number).text):
                 yield number
+
+    def written_by(self, time_ns: int) -> int:
+        """How many lines had been written by a time, in ns since the session's start."""
+
+        def written(number: int) -> int:
+            if number >= self._count:
+                return self._left[number - self._count].time_ns
+            return int(self._index.entries(number, number + 1)["time"][0])
+
+        return bisect_right(range(len(self)), time_ns, key=written)
 
     def _entry(self, number: int) -> np.void:
         block = number // _BLOCK
