@@ -1,4 +1,4 @@
-"""A session as it was at a moment: the same interface, so that every view of a session is one of a moment too.
+"""A session as it was at a moment: the same interface, so that every view of a session has one of moments.
 
 Calls are those that had been recorded by then. One that was under way is in `in_flight()`; when it stands
 between recorded ones (its row was written together with theirs) it has no result yet and never returned.
@@ -67,8 +67,8 @@ def cut_at(session: Session, time_ns: int) -> Cut:
 
 def cut_at_call(session: Session, row: int) -> Cut:
     """The cut at which a call (by its row index) had just returned, or its process had ended."""
-    call = session.calls.row(row)
-    return cut_at(session, call.time + call.duration)
+    call = session.calls.columns(row, row + 1, ("time", "duration"))
+    return cut_at(session, int(call["time"][0] + call["duration"][0]))
 
 
 class MomentCalls(Calls):
@@ -106,7 +106,8 @@ class MomentCalls(Calls):
         found = self._whole.columns(start, stop, [*wanted, *more] if len(late) else wanted)
         if not len(late):
             return found
-        changed = {name: found[name].copy() for name in ("flags", "result", "payload") if name in wanted}
+        kept = [name for name in ("flags", "result", "payload") if name in wanted]
+        changed: dict[str, Array] = {name: found[name].copy() for name in kept}
         if "flags" in changed:
             changed["flags"][late] |= _UNRETURNED
         for name in ("result", "payload"):

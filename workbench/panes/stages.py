@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from workbench.diagnosis.model import Diagnosis
 from workbench.diagnosis.model import Stage as Road
+from workbench.views.results import ResultCounts
 
 if TYPE_CHECKING:
     from sessions import Session
@@ -61,45 +62,24 @@ class StageTracker:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.run = -1
-        self._scanned = 0
+        self.counts = ResultCounts(session)
         self._ids = {function.name: number for number, function in session.schema.functions.items()}
-        self._size = (
-            max(self._ids.values(), default=0) + 2
-        )  # the last is for what is no function of the model
-        self._ok = np.zeros(self._size, np.int64)
-        self._failed = np.zeros(self._size, np.int64)
+
+    @property
+    def run(self) -> int:
+        """The run whose calls are counted."""
+        return self.counts.run
 
     def update(self, until: int | None = None) -> None:
         """Take in calls recorded since, up to row `until`."""
-        processes = self.session.processes
-        run = self.session.newest_run
-        if run != self.run:
-            self.run = run
-            self._ok[:] = 0
-            self._failed[:] = 0
-        mine = np.array([process.run == run for process in processes], bool)
-        total = len(self.session.calls) if until is None else until
-        while self._scanned < total:
-            stop = min(self._scanned + 1_000_000, total)
-            columns = self.session.calls.columns(self._scanned, stop, ("function", "result", "process"))
-            self._count(columns["function"], columns["result"], mine[columns["process"]])
-            self._scanned = stop
-
-    def _count(
-        self, function: NDArray[np.integer], result: NDArray[np.integer], mine: NDArray[np.bool_]
-    ) -> None:
-        function = np.minimum(function, self._size - 1)
-        failed = result != 0
-        self._ok += np.bincount(function[mine & ~failed], minlength=self._size)
-        self._failed += np.bincount(function[mine & failed], minlength=self._size)
+        self.counts.update(until)
 
     def stages(self, coverage: Iterable[CoverageRow]) -> list[Stage]:
         """All stations, in order."""
         fatal = {row.name for row in coverage if not row.answered and row.effect == "fatal-at-init"}
-        loaded = bool(self._ok.sum() + self._failed.sum()) or self._mapped()
+        loaded = bool(self.counts.ok.sum() + self.counts.failed.sum()) or self._mapped()
         states: list[State] = ["ok" if loaded else "-"]
-        asked = self._some(self._ok, _ASKS) or self._some(self._failed, _ASKS)
+        asked = self._some(self.counts.ok, _ASKS) or self._some(self.counts.failed, _ASKS)
         states.append("failed" if fatal - {"cuGetExportTable"} else "ok" if asked else "-")
         states.append("failed" if "cuGetExportTable" in fatal else self._state("cuGetExportTable"))
         states.append(self._state("cuInit"))
@@ -117,9 +97,9 @@ class StageTracker:
         return any(counts[self._ids[name]] for name in names if name in self._ids)
 
     def _state(self, *names: str) -> State:
-        if self._some(self._ok, names):
+        if self._some(self.counts.ok, names):
             return "ok"
-        return "failed" if self._some(self._failed, names) else "-"
+        return "failed" if self._some(self.counts.failed, names) else "-"
 
     def _mapped(self) -> bool:
         return any(

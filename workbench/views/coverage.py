@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -139,6 +139,34 @@ class Coverage:
         if self._rows is None:
             self._rows = self._make_rows()
         return self._rows
+
+    def saved(self) -> dict[str, Any]:
+        """What is counted, as plain JSON, for resume()."""
+        called = np.flatnonzero(self._calls).tolist()
+        requests = [
+            [key, *vars(request).values()] for key, of in self._names.items() for request in of.values()
+        ]
+        return {
+            "calls": [[number, int(self._calls[number])] for number in called],
+            "results": list(self._results.items()),
+            "requests": requests,
+        }
+
+    def resume(self, session: Session, run: int, scanned: int, saved: dict[str, Any]) -> None:
+        """Be what had been saved when `scanned` rows of a session had been taken in, of a run.
+
+        KeyError, TypeError, IndexError or ValueError when that is nothing that saved() writes.
+        """
+        self._begin(session)
+        self._reset()
+        self.run, self._scanned = run, scanned
+        for number, count in saved["calls"]:
+            self._calls[number] = count
+        self._results = {int(number): int(result) for number, result in saved["results"]}
+        for key, *values in saved["requests"]:
+            request = _Request(*values)
+            place = request.process, request.caller, request.how, request.version, request.flags
+            self._names.setdefault(key, {})[place] = request
 
     def _begin(self, session: Session) -> None:
         self._session = session

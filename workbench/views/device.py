@@ -115,6 +115,20 @@ class DeviceState:
                 self.host, self._host_ns = event.fields, event.time_ns
         self._events = len(session.events)
 
+    def saved(self) -> list[dict[str, Any]]:
+        """What the processes hold as plain JSON, for resume()."""
+        return [held.as_json() for held in self.processes.values()]
+
+    def resume(self, session: Session, run: int, scanned: int, saved: list[dict[str, Any]]) -> None:
+        """Be what had been saved when `scanned` rows of a session had been taken in, of a run.
+
+        KeyError, TypeError or ValueError when that is nothing that saved() writes.
+        """
+        self._session, self._scanned, self._events, self.run = session, scanned, 0, run
+        self._prepare(session)
+        held = map(ProcessDevice.from_json, saved)
+        self.processes = {device.process: device for device in held}
+
     def _prepare(self, session: Session) -> None:
         """Which function numbers mean something, in this session's schema."""
         self._owners: dict[tuple[int, int], str] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -92,3 +93,35 @@ class ProcessDevice:
             known = by_name.setdefault(name, Kernel(handle, name, 0))
             known.launches += count
         return sorted(by_name.values(), key=lambda kernel: (-kernel.launches, kernel.name))
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as lists and numbers, for from_json()."""
+        saved: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
+        for name in _MADE_OF:
+            saved[name] = [list(vars(made).values()) for made in getattr(self, name).values()]
+        for name in _TABLES:
+            saved[name] = list(getattr(self, name).items())
+        return saved
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> ProcessDevice:
+        """The mirror of as_json(). KeyError, TypeError or ValueError when it is nothing of the kind."""
+        device = cls(**{name: saved[name] for name in _PLAIN})
+        for name, kind in _MADE_OF.items():
+            made = [kind(*values) for values in saved[name]]
+            setattr(device, name, {_key(each): each for each in made})
+        for name in _TABLES:
+            setattr(device, name, {key: tuple(value) if isinstance(value, list) else value
+                                   for key, value in saved[name]})  # fmt: skip
+        return device
+
+
+def _key(made: Allocation | Context | Made) -> int:
+    return made.address if isinstance(made, Allocation) else made.handle
+
+
+_PLAIN = ("process", "memory_total", "memory_free", "ended", "changed_ns")
+_MADE_OF: dict[str, type[Allocation] | type[Context] | type[Made]] = {
+    "contexts": Context, "held": Allocation, "streams": Made, "events": Made, "modules": Made, "graphs": Made,
+}  # fmt: skip
+_TABLES = ("names", "launches", "graph_launches", "mappings")
