@@ -160,6 +160,10 @@ class Calls:
             self._neighbours = start, stop, columns
         return start, columns
 
+    def blob(self, number: int) -> bytes:
+        """The bytes of a payload, whatever they are; SessionError when there is none of that number."""
+        return self._blobs.content(number)
+
     def payload_of(self, blob: int) -> list[Item]:
         """The same by the value of the payload column, for who has read it already."""
         return self._blobs.items(blob) if blob else []

@@ -30,6 +30,9 @@ class Edit(Protocol):
     def item(self, item: Item) -> Item:
         """A part of a call's payload."""
 
+    def blob(self, data: bytes) -> bytes | None:
+        """What an event names, the text of a kernel say; None leaves it out."""
+
 
 class Untouched:
     """The edit of a plain copy."""
@@ -42,6 +45,9 @@ class Untouched:
 
     def item(self, item: Item) -> Item:
         return item
+
+    def blob(self, data: bytes) -> bytes | None:
+        return data
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,13 @@ def copy_session(
 
 
 def _events(source: Session, writer: SessionWriter, edit: Edit) -> None:
+    """Payloads that events name go along with them, if the edit leaves them."""
     for event in source.events:
-        writer.event(event.time_ns, event.kind, edit.fields(event.fields))
+        fields = edit.fields(event.fields)
+        number = fields.pop("blob", None)
+        if isinstance(number, int) and (data := edit.blob(source.blob(number))) is not None:
+            fields["blob"] = writer.blob(data)
+        writer.event(event.time_ns, event.kind, fields)
 
 
 def _calls_and_lines(

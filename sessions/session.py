@@ -153,6 +153,10 @@ class Session:
         """The moment the writer last looked at calls under way; its last one when nobody writes any more."""
         return int(self._in_flight_head()["time"])
 
+    def blob(self, number: int) -> bytes:
+        """The payload of that number, as it was stored (an event names it). SessionError: not there."""
+        return self.calls.blob(number)
+
     def caller_name(self, process: int, address: int) -> str:
         """`libcudart.so.13+0x1234`: where in which file of that process an address lies."""
         if 0 <= process < len(self.processes):

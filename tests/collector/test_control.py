@@ -50,6 +50,16 @@ def test_events_and_lines_of_the_workbench_are_in_the_session(bench: Bench) -> N
     assert (session.log.line(0).text, session.log.line(0).stream) == (b"from a file\0", "shim")
 
 
+def test_a_payload_for_an_event_is_in_the_session_before_it(bench: Bench) -> None:
+    data = b"packed\0text\xff" * 1000
+    number = bench.collector.blob(data)
+    assert bench.collector.blob(data) == number != bench.collector.blob(b"other")
+    bench.collector.event("host", event="ptx", blob=number)
+    session = bench.open()
+    (told,) = [event for event in session.events if event.kind == "host"]
+    assert session.blob(told.fields["blob"]) == data
+
+
 def test_its_sockets_are_the_user_s_own(bench: Bench) -> None:
     for name in ("collector.sock", "control.sock"):
         mode = (bench.collector.directory / name).stat().st_mode

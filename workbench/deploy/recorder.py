@@ -53,7 +53,12 @@ async def record(plan: Mapping[str, Any], on_ready: Callable[[], None]) -> None:
         collector.event("host", **{key: value for key, value in state.items() if key != "kind"})
 
     host = HostForwarder(
-        spawner, Path(plan["directory"]), Path(plan["host_runtime"]), tell_status, tell_state
+        spawner,
+        Path(plan["directory"]),
+        Path(plan["host_runtime"]),
+        tell_status,
+        tell_state,
+        keep=collector.blob,
     )
     began = time.time()
     try:

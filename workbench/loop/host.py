@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.loop.kernel_texts import KernelTexts
 from workbench.loop.processes import Exit, Spawner, stop_group
 from workbench.loop.status import HostStatus
 
@@ -40,13 +41,16 @@ class HostForwarder:
         on_status: Callable[[HostStatus], None],
         on_state: Callable[[Mapping[str, Any]], None],
         socket_path: Path | None = None,
+        keep: Callable[[bytes], int] | None = None,
     ) -> None:
+        """`keep` stores bytes in the session and gives their number: texts of kernels go there."""
         self._spawner = spawner
         self._directory = directory
         self.socket_path = socket_path or _socket_path(runtime)
         self.state_path = runtime / STATE_NAME
         self._on_status = on_status
         self._on_state = on_state
+        self._texts = None if keep is None else KernelTexts(keep)
         self._argv: tuple[str, ...] = ()
         self._pid: int | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -129,7 +133,7 @@ class HostForwarder:
                     with contextlib.suppress(ValueError):
                         state = json.loads(line)
                         if isinstance(state, dict):
-                            self._on_state(state)
+                            self._on_state(self._texts.kept(state) if self._texts else state)
                 if done:
                     break
                 await asyncio.wait([ending], timeout=STATE_INTERVAL_SECONDS)

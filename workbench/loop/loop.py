@@ -139,6 +139,7 @@ class Loop:
             self._host_status,
             self._host_state,
             host_socket,
+            lambda data: self.collector.blob(data),
         )
         tell = driver_event(self.record_event, self.emit)
         self.driver = Driver(self.config, self.target, self.session, self.session_dir, self.spawner, tell)

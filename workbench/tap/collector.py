@@ -203,6 +203,10 @@ class Collector:
         """Append to the events stream; fields are JSON."""
         self._ask("event", kind, json.dumps(fields)[1:-1])
 
+    def blob(self, data: bytes) -> int:
+        """Keep `data` among the payloads; its number, for a field of an event that follows."""
+        return int(self._ask("blob", data))
+
     def line(self, text: str | bytes, *, stream: str, role: str, pid: int = 0) -> None:
         """Append a line to the log that no process wrote to its output; with its newline, or it is torn."""
         self._ask("line", stream, role, str(pid), text)

@@ -152,6 +152,12 @@ std::string Collector::answer(std::string_view verb, Fields fields) {
         writer_.publish();
         return ok();
     }
+    if (verb == "blob") {
+        std::string_view data = fields.rest();
+        uint32_t number = writer_.blob(std::as_bytes(std::span(data)));
+        writer_.publish();
+        return ok(std::to_string(number));
+    }
     if (verb == "close") {
         seal();
         stopping_ = true;
