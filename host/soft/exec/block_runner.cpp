@@ -149,6 +149,7 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
                           const std::vector<std::uint8_t> &fixed, EndCheck &end) {
     program_ = &program;
     launch_ = &launch;
+    counts_.assign(launch.counts ? program.ops.size() : 0, {});
     Block &block = block_;
     std::copy(launch.block, launch.block + 3, block.size);
     std::copy(launch.grid, launch.grid + 3, block.grid);
@@ -310,6 +311,8 @@ void BlockRunner::advance(Warp &warp) {
         ~Clear() { fault_exit = nullptr; }
     } clear;
     const Op *ops = program_->ops.data();
+    if (launch_->counts)
+        return interpret_counting(warp);
     if (launch_->compiled) {
         while (warp.state == WarpState::running)
             launch_->compiled->run(&warp, ops);
@@ -317,6 +320,21 @@ void BlockRunner::advance(Warp &warp) {
     }
     while (warp.state == WarpState::running) {
         const Op &op = ops[warp.pc++];
+        ++warp.executed;
+        op.run(warp, op);
+    }
+}
+
+void BlockRunner::interpret_counting(Warp &warp) {
+    const Op *ops = program_->ops.data();
+    while (warp.state == WarpState::running) {
+        const Op &op = ops[warp.pc];
+        std::uint32_t threads = warp.active;
+        if (op.run == run_guarded)
+            threads &= op.flags & guard_negated ? ~warp.predicates[op.guard] : warp.predicates[op.guard];
+        OperationCount &count = counts_[warp.pc++];
+        ++count.warps;
+        count.threads += static_cast<unsigned>(std::popcount(threads));
         ++warp.executed;
         op.run(warp, op);
     }

@@ -33,12 +33,15 @@ class BlockRunner {
     void run(std::uint64_t number);
     /// Operations of whole warps since prepare().
     std::uint64_t executed() const;
+    /// Of each operation since prepare(); empty unless the launch counts.
+    const std::vector<OperationCount> &counts() const { return counts_; }
 
   private:
     void start(Warp &warp);
     void fill_fixed_specials(Warp &warp);
     std::uint32_t special(Special which, std::uint32_t warp, unsigned lane) const;
     void advance(Warp &warp);
+    void interpret_counting(Warp &warp);
     [[noreturn]] void raise_bad_access(Warp &warp);
     void release_barriers(std::size_t done);
     void give_result(Warp &warp, std::uint32_t votes, std::uint32_t voters);
@@ -48,6 +51,7 @@ class BlockRunner {
     Arena shared_arena_, local_arena_, register_arena_;
     std::vector<std::uint32_t> predicates_;
     std::vector<Warp> warps_;
+    std::vector<OperationCount> counts_;
     Block block_;
 };
 

@@ -126,6 +126,18 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
             note(std::move(caught));
         }
     };
+    // What a runner has performed goes into the launch's sums.
+    auto add_up = [&](const BlockRunner &runner) {
+        executed += runner.executed();
+        if (statistics == nullptr || !launch.counts)
+            return;
+        std::lock_guard lock(mutex);
+        statistics->counts.resize(program.ops.size());
+        for (std::size_t i = 0; i < runner.counts().size(); ++i) {
+            statistics->counts[i].warps += runner.counts()[i].warps;
+            statistics->counts[i].threads += runner.counts()[i].threads;
+        }
+    };
     auto prepare = [&](BlockRunner &runner) {
         try {
             runner.prepare(program, launch, fixed, end);
@@ -149,14 +161,14 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
             if (!prepare(runner))
                 return;
             run_blocks(runner, blocks);
-            executed += runner.executed();
+            add_up(runner);
         };
         if (share)
             state_->helpers.open(help);
         run_blocks(own, blocks);
         if (share)
             state_->helpers.close();
-        executed += own.executed();
+        add_up(own);
     }
     if (statistics != nullptr) {
         statistics->warp_operations = executed;

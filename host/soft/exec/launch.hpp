@@ -17,13 +17,20 @@ struct Launch {
     std::uint64_t id = 0;                        // %gridid
     std::shared_ptr<const Compiled> compiled;    // null: interpreted
     double seconds = 300;                        // after which it ends with FaultKind::timeout
+    bool counts = false;                         // performed operations one by one; interprets
     std::function<bool()> abandoned;             // asked now and then from any thread; true ends it too
     std::function<void(std::string_view)> print; // what vprintf writes; called from any thread
+};
+
+/// How often an operation was performed: by warps, and by the threads of theirs that its guard let through.
+struct OperationCount {
+    std::uint64_t warps = 0, threads = 0;
 };
 
 struct LaunchStatistics {
     std::uint64_t warp_operations = 0;
     double seconds = 0;
+    std::vector<OperationCount> counts; // one an operation of the program, when the launch counts them
 };
 
 /// Runs launches, one at a time, with threads and memory that are kept from one to the next.

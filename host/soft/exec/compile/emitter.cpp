@@ -390,20 +390,24 @@ void Emitter::segment(std::uint32_t number_of_segment) {
     dirty_.clear();
     in_slot_.clear();
     enter(blocks_[number_of_segment]);
-    Ref executed = field(offsetof(WarpCore, executed), i64_);
-    set_field(offsetof(WarpCore, executed),
-              LLVMBuildAdd(builder_, executed, number(i64_, segment.last - segment.first), ""));
+    auto count = [&](std::uint32_t operations) {
+        Ref executed = field(offsetof(WarpCore, executed), i64_);
+        set_field(offsetof(WarpCore, executed),
+                  LLVMBuildAdd(builder_, executed, number(i64_, operations), ""));
+    };
     std::uint32_t first = segment.first;
     if (program_.ops[first].run == meet) {
         LLVMBasicBlockRef met = new_block("met"), on = new_block("on");
         Ref join = field(offsetof(WarpCore, join), i32_);
         LLVMBuildCondBr(builder_, LLVMBuildICmp(builder_, LLVMIntEQ, join, number(i32_, first), ""), met, on);
         enter(met);
+        count(1);
         call_handler(first);
         LLVMBuildRetVoid(builder_);
         enter(on);
         ++first;
     }
+    count(segment.last - segment.first);
     active_ = field(offsetof(WarpCore, active), i32_);
     set_field(offsetof(WarpCore, exec), active_);
     full_ = LLVMBuildICmp(builder_, LLVMIntEQ, active_, number(i32_, 0xffffffff), "");
