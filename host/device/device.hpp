@@ -74,6 +74,9 @@ class Device : public DeviceCalls {
     virtual DeviceUse use() const = 0;
     // Streams being captured.
     virtual std::uint32_t captures() const = 0;
+    // There is nothing to do for now (`last`: ever again), so that what is told now and then may be told.
+    // True: ask again in a second.
+    virtual bool rest(bool last) = 0;
 
     virtual CUresult load(wire_load_kind kind, std::vector<std::byte> image, std::uint64_t &handle) = 0;
     virtual CUresult parameter_layout(std::uint64_t function, ParameterLayout &layout) = 0;

@@ -58,6 +58,10 @@ struct KernelEngine {
     std::function<void(std::uint64_t)> unload;
     // Finds a variable by its name. Empty on a device that only counts.
     std::function<CUresult(const Module &, const std::string &, ModuleVariable &)> variable;
+    // Says that a kernel can't be had: its name, the result its program gets, and why. May be empty.
+    std::function<void(const std::string &, CUresult, const std::string &)> refused;
+    // See Device::rest. May be empty.
+    std::function<bool(bool)> rest;
 };
 
 struct LaunchOperation {
@@ -93,6 +97,7 @@ class EmulatedDevice final : public Device {
     const wire_device &facts() const override { return facts_; }
     DeviceUse use() const override;
     std::uint32_t captures() const override { return captures_; }
+    bool rest(bool last) override { return engine_.rest && engine_.rest(last); }
 
     CUresult load(wire_load_kind kind, std::vector<std::byte> image, std::uint64_t &handle) override;
     CUresult parameter_layout(std::uint64_t function, ParameterLayout &layout) override;
@@ -259,6 +264,7 @@ class EmulatedDevice final : public Device {
     CUresult fill(std::uint64_t stream, FillOperation fill);
 
     bool unpack(Module &module);
+    CUresult no_code(const Module &module, const char *kernel);
     CUresult find_kernel(std::uint64_t module, const char *name, std::uint64_t &handle);
     CUresult find_variable(std::uint64_t module, const char *name, CUdeviceptr *address, size_t *bytes);
     CUresult unload(std::uint64_t handle);

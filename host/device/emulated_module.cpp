@@ -63,6 +63,23 @@ bool EmulatedDevice::unpack(Module &module) {
     return !module.code.empty();
 }
 
+// What the image holds instead, so that its builder knows what to add.
+CUresult EmulatedDevice::no_code(const Module &module, const char *kernel) {
+    if (!engine_.refused)
+        return CUDA_ERROR_NO_BINARY_FOR_GPU;
+    std::string held[2]; // PTX, SASS
+    for (const soft::CodeEntry &entry : module.entries) {
+        std::string &list = held[entry.kind == soft::CodeKind::Cubin];
+        list += (list.empty() ? "" : ", ") + std::to_string(entry.arch) + (entry.arch_specific ? "a" : "");
+    }
+    engine_.refused(kernel, CUDA_ERROR_NO_BINARY_FOR_GPU,
+                    std::string("no PTX for compute capability ") + std::to_string(arch() / 10) + "." +
+                        std::to_string(arch() % 10) + ": its module holds " +
+                        (held[0].empty() ? "no PTX" : "PTX for " + held[0]) + " and " +
+                        (held[1].empty() ? "no SASS" : "SASS for " + held[1]));
+    return CUDA_ERROR_NO_BINARY_FOR_GPU;
+}
+
 CUresult EmulatedDevice::find_kernel(std::uint64_t handle, const char *name, std::uint64_t &found) {
     const auto at = modules_.find(handle);
     if (at == modules_.end())
@@ -75,7 +92,7 @@ CUresult EmulatedDevice::find_kernel(std::uint64_t handle, const char *name, std
         return CUDA_SUCCESS;
     }
     if (!unpack(module))
-        return CUDA_ERROR_NO_BINARY_FOR_GPU;
+        return no_code(module, name);
     auto facts = module.kind == soft::CodeKind::Ptx ? soft::ptx_kernel(module.code, name)
                                                     : soft::cubin_kernel(module.code, name);
     if (!facts)

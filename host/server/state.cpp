@@ -1,10 +1,12 @@
 #include "server/state.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <ctime>
 #include <system_error>
@@ -82,6 +84,8 @@ std::string json_string(std::string_view text) {
         }
         if (lead == '"' || lead == '\\')
             quoted += {'\\', static_cast<char>(lead)};
+        else if (lead == '\n' || lead == '\t')
+            quoted += lead == '\n' ? "\\n" : "\\t";
         else if (lead < 0x20) {
             char escape[8];
             std::snprintf(escape, sizeof(escape), "\\u%04x", lead);
@@ -115,12 +119,19 @@ StateWriter::StateWriter(const std::string &target) {
         descriptor_ = std::stoi(target);
         if (fcntl(descriptor_, F_GETFD) < 0)
             throw std::system_error(errno, std::generic_category(), "--state " + target);
+        whole_lines_ = is_file();
         return;
     }
     descriptor_ = open(target.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     owned_ = true;
     if (descriptor_ < 0)
         throw std::system_error(errno, std::generic_category(), "--state " + target);
+    whole_lines_ = is_file();
+}
+
+bool StateWriter::is_file() const {
+    struct stat facts{};
+    return descriptor_ >= 0 && fstat(descriptor_, &facts) == 0 && S_ISREG(facts.st_mode);
 }
 
 StateWriter::~StateWriter() {
@@ -137,6 +148,8 @@ void StateWriter::line(std::string_view text) {
         "{\"format\":1,\"time_ns\":" + std::to_string(now.tv_sec * 1000000000ll + now.tv_nsec) + ",";
     line += text;
     line += "}\n";
+    if (line.size() > PIPE_BUF && !whole_lines_)
+        return; // several workers write: in a pipe their lines would mix
     for (std::size_t sent = 0; sent < line.size();) {
         const ssize_t got = write(descriptor_, line.data() + sent, line.size() - sent);
         if (got < 0 && errno == EINTR)

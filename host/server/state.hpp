@@ -41,8 +41,10 @@ class StateWriter {
 
   private:
     void line(std::string_view text);
+    bool is_file() const;
 
     int descriptor_ = -1;
+    bool whole_lines_ = false; // however long: a file, to which each is appended at once
     bool owned_ = false;
     std::string written_;
     std::chrono::steady_clock::time_point last_{};

@@ -167,10 +167,10 @@ void publish_use(ClientRow &row, const DeviceUse &use) {
     row.launches.store(use.launches, std::memory_order_relaxed);
 }
 
-// Sleeps until the client rings or ends. False: it has ended.
-bool sleep_until_rung(const Connection &connection) {
+// Sleeps until the client rings or ends, or so long (-1: for ever). False: it has ended.
+bool sleep_until_rung(const Connection &connection, int milliseconds) {
     pollfd watched[] = {{connection.socket, POLLIN, 0}, {connection.client, POLLIN, 0}};
-    if (poll(watched, connection.client < 0 ? 1 : 2, -1) < 0)
+    if (poll(watched, connection.client < 0 ? 1 : 2, milliseconds) < 0)
         return errno == EINTR;
     if (watched[1].revents || (watched[0].revents & (POLLHUP | POLLERR)))
         return false;
@@ -197,6 +197,7 @@ bool client_waits_for_this_processor(wire_region &head) {
 const char *serve(Client &client, const Region &region, const Connection &connection, Device &device,
                   ClientRow &row) {
     std::uint64_t tail = 0, batches = 0;
+    bool untold = false;
     for (unsigned idle = 0;;) {
         const std::int64_t done = client.consume(tail);
         if (done < 0)
@@ -214,8 +215,10 @@ const char *serve(Client &client, const Region &region, const Connection &connec
             relax();
             continue;
         }
-        if (idle == spin_rounds)
+        if (idle == spin_rounds) {
             publish_use(row, device.use());
+            untold = device.rest(false);
+        }
         if (idle < yield_rounds) {
             sched_yield();
             continue;
@@ -224,7 +227,7 @@ const char *serve(Client &client, const Region &region, const Connection &connec
         store_release32(&region.head->asleep, 1);
         full_fence();
         const bool more = load_acquire(&region.head->head) != tail;
-        const bool alive = more || sleep_until_rung(connection);
+        const bool alive = more || sleep_until_rung(connection, untold ? 1000 : -1);
         store_release32(&region.head->asleep, 0);
         if (!alive)
             return nullptr;
@@ -262,13 +265,16 @@ const char *serve(Client &client, const Region &region, const Connection &connec
         return poll(&client, 1, 0) > 0;
     };
     StateWriter state(settings.state < 0 ? "" : std::to_string(settings.state));
-    const auto tell = [&](std::string_view event, std::string_view fields) {
-        state.event(event, ",\"pid\":" + std::to_string(row.client.load()) + std::string(fields));
-    };
+    Tell tell;
+    if (state.descriptor() >= 0)
+        tell = [&](std::string_view event, std::string_view fields) {
+            state.event(event, ",\"pid\":" + std::to_string(row.client.load()) + std::string(fields));
+        };
     const auto device = make_device(settings.device, settings.facts, range, share, gone, tell);
     const auto client = std::make_unique<Client>(*device, region, row);
     row.state.store(RowState::Connected);
     const char *why = serve(*client, region, connection, *device, row);
+    device->rest(true);
     if (why)
         end(row, WorkerEnd::ProtocolBroken, why);
     // The process's end gives everything back at once.

@@ -1,17 +1,17 @@
 #include "soft/engine.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <new>
+#include <set>
 #include <thread>
 
 #include "server/state.hpp"
 #include "soft/blas/blas.hpp"
 #include "soft/exec/launch.hpp"
 #include "soft/exec/lower.hpp"
+#include "soft/telling.hpp"
 
 namespace shimbench::soft {
 
@@ -40,6 +40,7 @@ void say(CUresult result, const std::string &message) {
                        : result == CUDA_ERROR_ASSERT             ? "CUDA_ERROR_ASSERT"
                        : result == CUDA_ERROR_LAUNCH_TIMEOUT     ? "CUDA_ERROR_LAUNCH_TIMEOUT"
                        : result == CUDA_ERROR_NOT_SUPPORTED      ? "CUDA_ERROR_NOT_SUPPORTED"
+                       : result == CUDA_ERROR_NO_BINARY_FOR_GPU  ? "CUDA_ERROR_NO_BINARY_FOR_GPU"
                                                                  : "CUDA_ERROR_LAUNCH_FAILED";
     std::fprintf(stderr, "shimbench-host: %s: %s\n", name, message.c_str());
 }
@@ -58,14 +59,17 @@ class LoadedModule {
         std::uint64_t interpreted = 0;                       // operations of warps
         std::shared_ptr<const ::soft::Compiled> compiled[2]; // for any blocks; for rows of whole warps
         Tried tried[2] = {};
+        ptx::FunctionText source; // lies in the module's text
     };
 
     /// Throws ptx::Error when the kernel cannot be executed.
     Launched &launched(const std::string &name) {
         Launched &known = launched_[name];
-        if (!known.program)
+        if (!known.program) {
             known.program =
                 ::soft::lower(text_, name, [this](const std::string &symbol) { return address(symbol); });
+            known.source = text_.source(name);
+        }
         return known;
     }
 
@@ -129,7 +133,8 @@ class LoadedModule {
 
 class Engine {
   public:
-    explicit Engine(EngineSettings settings) : settings_(std::move(settings)) {
+    explicit Engine(EngineSettings settings)
+        : settings_(std::move(settings)), teller_(std::move(settings_.tell)) {
         if (!settings_.threads)
             settings_.threads = std::max(1u, std::thread::hardware_concurrency());
         ::soft::install_fault_handler();
@@ -137,7 +142,23 @@ class Engine {
     }
 
     /// Forgets the programs and variables of a module.
-    void unload(std::uint64_t module) { modules_.erase(module); }
+    void unload(std::uint64_t module) {
+        teller_.forget(module);
+        modules_.erase(module);
+    }
+
+    /// Says why a kernel cannot run, once for each.
+    CUresult refuse(const std::string &kernel, CUresult result, const std::string &why, int line = 0) {
+        if (!refused_.insert(kernel).second)
+            return result;
+        say(result, why + ", in " + kernel + (line ? " at PTX line " + std::to_string(line) : ""));
+        teller_.event("kernel-refused",
+                      ",\"error\":" + std::to_string(result) + ",\"kernel\":" + json_string(kernel) +
+                          ",\"line\":" + std::to_string(line) + ",\"text\":" + json_string(why));
+        return result;
+    }
+
+    bool rest(bool last) { return teller_.tell_changes(last); }
 
     /// A variable of a module, which is placed in memory if it was not.
     CUresult variable(const Module &module, const std::string &name, ModuleVariable &found) {
@@ -157,17 +178,14 @@ class Engine {
         if (sticky_ != CUDA_SUCCESS)
             return sticky_; // a context that had a fault stays unusable
         if (is_blas_module(module.code))
-            return perform(module, kernel, parameters);
+            return perform(module, kernel, wanted, parameters);
         LoadedModule::Launched *launched = nullptr;
         try {
             launched = &loaded(module).launched(kernel.facts.name);
         } catch (const ptx::Error &error) {
-            say(CUDA_ERROR_NOT_SUPPORTED, std::string(error.what()) + ", in " + kernel.facts.name +
-                                              " at PTX line " + std::to_string(error.line));
-            return CUDA_ERROR_NOT_SUPPORTED;
+            return refuse(kernel.facts.name, CUDA_ERROR_NOT_SUPPORTED, error.what(), error.line);
         } catch (const std::bad_alloc &) {
-            say(CUDA_ERROR_NOT_SUPPORTED, "no memory to prepare " + kernel.facts.name);
-            return CUDA_ERROR_NOT_SUPPORTED;
+            return refuse(kernel.facts.name, CUDA_ERROR_NOT_SUPPORTED, "no memory to prepare it");
         }
         const ::soft::Program *program = launched->program.get();
         ::soft::Launch launch;
@@ -178,6 +196,11 @@ class Engine {
         launch.parameters.resize(std::max<std::size_t>(program->parameter_bytes, parameters.size()));
         std::memcpy(launch.parameters.data(), parameters.data(), parameters.size());
         launch.id = ++launches_;
+        launch.counts =
+            counting_ == Counting::all || (counting_ == Counting::first && !launch.compiled &&
+                                           teller_.wants_counts(module.handle, kernel.facts.name, wanted));
+        if (launch.counts)
+            launch.compiled = nullptr;
         launch.seconds = settings_.launch_seconds;
         launch.abandoned = settings_.abandoned;
         launch.print = [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); };
@@ -185,7 +208,10 @@ class Engine {
         const auto fault = executor_->run(*program, launch, &statistics);
         if (!launch.compiled)
             launched->interpreted += statistics.warp_operations;
-        note(kernel.facts.name, statistics, launch.compiled != nullptr, fault.has_value());
+        const ptx::FunctionText &source = launched->source;
+        teller_.launched(
+            {module.handle, kernel.facts.name, program, &wanted, &statistics, launch.compiled != nullptr},
+            source.text, source.line);
         if (says_launches_)
             std::fprintf(stderr, "shimbench-host: launch %s: %llu warp operations in %.9f s, %s\n",
                          kernel.facts.name.c_str(),
@@ -198,13 +224,14 @@ class Engine {
     CUresult fail(const Kernel &kernel, const ::soft::Fault &fault) {
         sticky_ = result_of(fault.kind);
         say(sticky_, fault.message);
-        if (settings_.tell)
-            settings_.tell("kernel-fault", fault_fields(kernel.facts.name, fault));
+        teller_.tell_changes(true);
+        teller_.event("kernel-fault", fault_fields(kernel.facts.name, fault));
         return sticky_;
     }
 
     /// A kernel of our libcublas, which is not executed but performed.
-    CUresult perform(const Module &module, const Kernel &kernel, std::span<const std::byte> parameters) {
+    CUresult perform(const Module &module, const Kernel &kernel, const wire_launch &wanted,
+                     std::span<const std::byte> parameters) {
         const auto begin = std::chrono::steady_clock::now();
         const auto limit = std::chrono::duration_cast<std::chrono::steady_clock::duration>(
             std::chrono::duration<double>(settings_.launch_seconds));
@@ -221,7 +248,7 @@ class Engine {
             fault->message += ", in " + kernel.facts.name;
         ::soft::LaunchStatistics statistics;
         statistics.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-        note(kernel.facts.name, statistics, true, fault.has_value());
+        teller_.launched({module.handle, kernel.facts.name, nullptr, &wanted, &statistics, true}, {}, 0);
         return fault ? fail(kernel, *fault) : CUDA_SUCCESS;
     }
 
@@ -230,46 +257,6 @@ class Engine {
         if (!known)
             known = std::make_unique<LoadedModule>(module);
         return *known;
-    }
-
-    struct Total {
-        std::uint64_t launches = 0, warp_operations = 0;
-        double seconds = 0;
-        bool compiled = false;
-    };
-
-    /// What kernels have taken, told once a second while any run, and at a fault.
-    void note(const std::string &name, const ::soft::LaunchStatistics &statistics, bool compiled,
-              bool at_once) {
-        if (!settings_.tell)
-            return;
-        Total &total = totals_[name];
-        ++total.launches;
-        total.warp_operations += statistics.warp_operations;
-        total.seconds += statistics.seconds;
-        total.compiled = compiled;
-        const auto now = std::chrono::steady_clock::now();
-        if (!at_once && now - told_ < std::chrono::seconds(1))
-            return;
-        told_ = now;
-        std::vector<const std::pair<const std::string, Total> *> order;
-        for (const auto &entry : totals_)
-            order.push_back(&entry);
-        std::sort(order.begin(), order.end(),
-                  [](const auto *a, const auto *b) { return a->second.seconds > b->second.seconds; });
-        order.resize(std::min<std::size_t>(order.size(), 12)); // a line stays what a pipe takes in one piece
-        std::string text;
-        for (const auto *entry : order) {
-            char figures[160];
-            std::snprintf(figures, sizeof figures,
-                          ",\"launches\":%llu,\"instructions\":%llu,\"seconds\":%.6f,\"compiled\":%s}",
-                          static_cast<unsigned long long>(entry->second.launches),
-                          static_cast<unsigned long long>(entry->second.warp_operations),
-                          entry->second.seconds, entry->second.compiled ? "true" : "false");
-            text += (text.empty() ? "" : ",") + ("{\"name\":" + json_string(entry->first.substr(0, 200))) +
-                    figures;
-        }
-        settings_.tell("kernels", ",\"kernels\":[" + text + "]");
     }
 
     static std::string fault_fields(const std::string &kernel, const ::soft::Fault &fault) {
@@ -316,13 +303,23 @@ class Engine {
         return word == "never" ? Compiling::never : word == "always" ? Compiling::always : Compiling::by_use;
     }
 
+    /// Which launches count what they perform, line by line: of each shape the first, if it is interpreted
+    /// anyway, which costs next to nothing; or all, which are interpreted for it.
+    enum class Counting { none, first, all };
+    static Counting counting() {
+        const char *wanted = std::getenv("SHIMBENCH_SOFT_COUNT");
+        const std::string word = wanted ? wanted : "";
+        return word == "none" ? Counting::none : word == "all" ? Counting::all : Counting::first;
+    }
+
     const Compiling compiling_ = compiling();
+    const Counting counting_ = counting();
     EngineSettings settings_;
+    KernelTeller teller_;
     const bool says_launches_ = std::getenv("SHIMBENCH_SOFT_LAUNCHES") != nullptr; // for benchmarks/soft.py
     std::unique_ptr<::soft::Executor> executor_;
     CUresult sticky_ = CUDA_SUCCESS;
-    std::map<std::string, Total> totals_;
-    std::chrono::steady_clock::time_point told_{};
+    std::set<std::string> refused_; // kernels
     std::uint64_t launches_ = 0;
     std::unordered_map<std::uint64_t, std::unique_ptr<LoadedModule>> modules_; // by the device's handle
 };
@@ -338,7 +335,11 @@ KernelEngine make_engine(EngineSettings settings) {
             [engine](std::uint64_t module) { engine->unload(module); },
             [engine](const Module &module, const std::string &name, ModuleVariable &found) {
                 return engine->variable(module, name, found);
-            }};
+            },
+            [engine](const std::string &kernel, CUresult result, const std::string &why) {
+                engine->refuse(kernel, result, why);
+            },
+            [engine](bool last) { return engine->rest(last); }};
 }
 
 } // namespace shimbench::soft

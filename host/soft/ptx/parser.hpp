@@ -20,6 +20,8 @@ class Module {
     Function function(std::string_view name) const;
     /// Parameters and limits only, without the body.
     Function signature(std::string_view name) const;
+    /// A function's text as it stands in the module, and the line it begins in.
+    const FunctionText &source(std::string_view name) const { return find(name); }
     /// Module-level variables, initial values included; read on the first call.
     const std::vector<Variable> &variables() const;
 
