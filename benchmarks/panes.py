@@ -275,7 +275,7 @@ def run_app(path: str, filter_text: str) -> None:
         def _display(self, screen, renderable) -> None:  # type: ignore[no-untyped-def]
             nonlocal handled
             super()._display(screen, renderable)
-            if self._driver is None or not self._whole:
+            if self._driver is None or not self.arrangement.whole:
                 return
             self._driver.write(f"\x1b]777;frame {self.calls.calls.scanned} {len(self.session.calls)}\x07")
             if handled and drawn:

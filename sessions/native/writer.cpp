@@ -336,19 +336,18 @@ bool Writer::publish() {
 }
 
 bool Writer::seal(uint64_t first, uint32_t count) {
-    sealing_.resize(count);
-    for (uint32_t i = 0; i < count; i++)
-        std::memcpy(&sealing_[i], tail_row(first + i), sizeof(CallRow));
-    auto chunk = encoder_.encode(sealing_, first);
+    // Seals begin where the ring does, or a chunk further: the rows lie in one piece.
+    auto chunk = encoder_.encode(std::span(tail_row(first), count), first);
     ChunkEntry entry{};
     entry.first_row = first;
     entry.offset = chunks_.end();
     entry.length = static_cast<uint32_t>(chunk.size());
     entry.rows = count;
-    auto [earliest, latest] = std::minmax_element(
-        sealing_.begin(), sealing_.end(), [](const CallRow &a, const CallRow &b) { return a.time < b.time; });
-    entry.time_min = earliest->time;
-    entry.time_max = latest->time;
+    entry.time_min = entry.time_max = encoder_.times().front();
+    for (int64_t time : encoder_.times()) {
+        entry.time_min = std::min(entry.time_min, time);
+        entry.time_max = std::max(entry.time_max, time);
+    }
     seal_record(entry);
     chunks_.append(chunk);
     if (!chunks_.flush())

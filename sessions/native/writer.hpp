@@ -9,10 +9,12 @@
 #include "files.hpp"
 #include "format.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <condition_variable>
 #include <filesystem>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <string>
@@ -42,6 +44,33 @@ struct Origin {
 // Text as a JSON string, quotes included; bytes that are no UTF-8 become U+FFFD.
 std::string json_string(std::string_view text);
 
+// Rows that each are written once before they are read: room for them is not cleared, and kept.
+class RowBuffer {
+  public:
+    std::span<CallRow> grow(size_t count) {
+        if (size_ + count > capacity_)
+            move_to(std::max(size_ + count, 2 * capacity_));
+        size_ += count;
+        return std::span(rows_.get() + size_ - count, count);
+    }
+    void shrink(size_t size) { size_ = size; }
+    void clear() { size_ = 0; }
+    size_t size() const { return size_; }
+    bool empty() const { return size_ == 0; }
+    const CallRow &operator[](size_t at) const { return rows_[at]; }
+    CallRow &operator[](size_t at) { return rows_[at]; }
+
+  private:
+    void move_to(size_t capacity) {
+        auto larger = std::make_unique_for_overwrite<CallRow[]>(capacity);
+        std::copy_n(rows_.get(), size_, larger.get());
+        rows_ = std::move(larger);
+        capacity_ = capacity;
+    }
+    std::unique_ptr<CallRow[]> rows_;
+    size_t size_ = 0, capacity_ = 0;
+};
+
 class Writer {
   public:
     // Makes the directory and its streams; throws std::system_error when it can't or when there is a
@@ -57,7 +86,9 @@ class Writer {
     int64_t now() const;
 
     uint32_t blob(std::span<const std::byte> data);
-    void call(const CallRow &row) { batch_.push_back(row); }
+    void call(const CallRow &row) { batch_.grow(1)[0] = row; }
+    // Room for so many calls more, all of which are to be filled in.
+    std::span<CallRow> room(size_t count) { return batch_.grow(count); }
     void line(const Line &line, std::string_view text);
     // `body` is what follows "time" and "kind" in the event's object: `"a":1,"b":2`, or empty.
     void event(int64_t time, std::string_view kind, std::string_view body);
@@ -95,7 +126,7 @@ class Writer {
     std::string manifest_;
     MappedFile tail_, in_flight_;
     AppendFile chunks_, chunk_index_, blobs_, blob_index_, log_, log_index_, events_;
-    std::vector<CallRow> batch_;
+    RowBuffer batch_;
     std::vector<Known> known_;
     uint64_t rows_ = 0, lost_ = 0, lost_lines_ = 0;
     uint64_t line_count_ = 0, event_count_ = 0;
@@ -105,8 +136,6 @@ class Writer {
     bool partial_exists_ = false;
 
     ChunkEncoder encoder_;
-    std::vector<CallRow> sealing_;
-    uint64_t sealed_bytes_ = 0;
     std::mutex mutex_;
     std::condition_variable changed_;
     uint64_t published_ = 0, sealed_ = 0; // both under mutex_

@@ -46,7 +46,6 @@ struct Image {
     uint64_t lost = 0;
     bool damage_told = false;
     std::vector<MappedModule> modules;
-    size_t last_module = 0;
     std::vector<MappedModule> told; // by the tap since the last scan that found something new
     size_t told_count = 0;          // ever
     std::string maps;               // as last written
@@ -86,7 +85,8 @@ class Collector {
     size_t drain_region(Image &image, size_t limit);
     void flush_calls();
     void finish_region(Image &image);
-    void look_at_caller(Image &image, const tap_record &record);
+    void look_at_callers(Image &image, std::span<const DrainedCall> calls);
+    session::CallRow row_of(const Image &image, const DrainedCall &call);
     void write_in_flight();
     void tell_losses(Image &image);
 
@@ -122,8 +122,8 @@ class Collector {
     std::vector<std::unique_ptr<Image>> images_;
     std::vector<Image *> active_; // those that live
     Drained drained_;
-    std::vector<session::CallRow> pending_;           // of this pass, before they are put in order
-    std::vector<std::pair<int64_t, uint32_t>> order_; // of pending_: time of entry, place
+    session::RowBuffer pending_;                               // of this pass, before they are put in order
+    std::vector<std::pair<int64_t, uint32_t>> order_, merged_; // of pending_: time of entry, place
     std::vector<FlyingCall> flying_;
     std::vector<session::InFlightRow> flying_rows_;
     std::vector<Breakpoint> breakpoints_;

@@ -1,5 +1,6 @@
 // Calls from the rings of all targets into the session.
 #include "collector.hpp"
+#include "order.hpp"
 
 #include <algorithm>
 
@@ -24,29 +25,56 @@ static_assert(sizeof(session::PayloadItem) == sizeof(tap_item));
 } // namespace
 
 // A caller in no file we know of, or a library just loaded: the list of modules is to be read again.
-void Collector::look_at_caller(Image &image, const tap_record &record) {
-    if (record.function == TAP_FN_LOAD || record.function == TAP_FN_DLOPEN) {
-        image.modules_stale = true;
-        image.next_scan = 0;
+void Collector::look_at_callers(Image &image, std::span<const DrainedCall> calls) {
+    uint64_t start = 1, end = 1; // of the module last found; nothing lies at address 0
+    for (const DrainedCall &call : calls) {
+        const tap_record &record = call.record;
+        if (record.function == TAP_FN_LOAD || record.function == TAP_FN_DLOPEN) {
+            image.modules_stale = true;
+            image.next_scan = 0;
+        }
+        uint64_t caller = record.caller;
+        if (caller - start < end - start || caller == 0 || record.function == TAP_FN_MODULE)
+            continue;
+        auto after =
+            std::upper_bound(image.modules.begin(), image.modules.end(), caller,
+                             [](uint64_t at, const MappedModule &module) { return at < module.start; });
+        if (after != image.modules.begin() && caller < std::prev(after)->end) {
+            start = std::prev(after)->start;
+            end = std::prev(after)->end;
+        } else {
+            image.modules_stale = true;
+        }
     }
-    auto inside = [&](const MappedModule &module) {
-        return record.caller >= module.start && record.caller < module.end;
-    };
-    if (record.caller == 0 ||
-        (image.last_module < image.modules.size() && inside(image.modules[image.last_module])))
-        return;
-    auto after = std::upper_bound(image.modules.begin(), image.modules.end(), record.caller,
-                                  [](uint64_t at, const MappedModule &module) { return at < module.start; });
-    if (after != image.modules.begin() && inside(*std::prev(after)))
-        image.last_module = static_cast<size_t>(std::prev(after) - image.modules.begin());
-    else
-        image.modules_stale = true;
+}
+
+CallRow Collector::row_of(const Image &image, const DrainedCall &call) {
+    const tap_record &record = call.record;
+    CallRow row{};
+    row.time = image.clock->mono_ns(record.start) - writer_.start_mono_ns();
+    row.duration = image.clock->duration_ns(record.duration);
+    row.caller = record.caller;
+    std::copy(std::begin(record.args), std::end(record.args), row.args);
+    row.thread = call.thread;
+    row.sequence = record.sequence;
+    row.parent = record.parent;
+    if (call.payload_length)
+        row.payload =
+            writer_.blob(std::span(drained_.payloads).subspan(call.payload_offset, call.payload_length));
+    row.result = record.result;
+    row.process = static_cast<uint16_t>(image.index);
+    row.function = record.function;
+    row.flags = record.flags;
+    row.nesting = call.nesting;
+    return row;
 }
 
 // Takes up to about `limit` calls; returns how many.
 size_t Collector::drain_region(Image &image, size_t limit) {
     drained_.clear();
     image.region->drain(drained_, limit);
+    size_t at = pending_.size();
+    pending_.grow(drained_.calls.size());
     for (const DrainedCall &call : drained_.calls) {
         const tap_record &record = call.record;
         if (record.function == TAP_FN_MODULE) {
@@ -54,37 +82,22 @@ size_t Collector::drain_region(Image &image, size_t limit) {
                         std::span(drained_.payloads).subspan(call.payload_offset, call.payload_length));
             continue;
         }
-        CallRow row{};
-        row.time = image.clock->mono_ns(record.start) - writer_.start_mono_ns();
-        row.duration = image.clock->duration_ns(record.duration);
-        row.caller = record.caller;
-        std::copy(std::begin(record.args), std::end(record.args), row.args);
-        row.thread = call.thread;
-        row.sequence = record.sequence;
-        row.parent = record.parent;
-        if (call.payload_length)
-            row.payload =
-                writer_.blob(std::span(drained_.payloads).subspan(call.payload_offset, call.payload_length));
-        row.result = record.result;
-        row.process = static_cast<uint16_t>(image.index);
-        row.function = record.function;
-        row.flags = record.flags;
-        row.nesting = call.nesting;
-        pending_.push_back(row);
-        look_at_caller(image, record);
+        pending_[at++] = row_of(image, call);
     }
+    pending_.shrink(at);
+    look_at_callers(image, drained_.calls);
     return drained_.calls.size();
 }
 
 // Numbers are given in the order of entry, as far as the calls of one pass go.
 void Collector::flush_calls() {
-    order_.clear();
-    for (const CallRow &row : pending_)
-        order_.emplace_back(row.time, static_cast<uint32_t>(order_.size()));
-    if (!std::is_sorted(order_.begin(), order_.end()))
-        std::sort(order_.begin(), order_.end());
-    for (const auto &[time, place] : order_)
-        writer_.call(pending_[place]);
+    order_.resize(pending_.size());
+    for (size_t i = 0; i < order_.size(); i++)
+        order_[i] = {pending_[i].time, static_cast<uint32_t>(i)};
+    merge_runs(order_, merged_);
+    std::span<CallRow> room = writer_.room(order_.size());
+    for (size_t i = 0; i < room.size(); i++)
+        room[i] = pending_[order_[i].second];
     pending_.clear();
 }
 
@@ -126,7 +139,7 @@ void Collector::finish_region(Image &image) {
         row.function = call.slot.function;
         row.flags = static_cast<uint8_t>(session::CallFlag::Unreturned);
         row.nesting = call.nesting;
-        pending_.push_back(row);
+        pending_.grow(1)[0] = row;
     }
     flush_calls();
     tell_losses(image);

@@ -168,10 +168,11 @@ bool Region::take_records(uint32_t index, uint32_t tid, uint32_t committed, Drai
     const std::byte *cells = chunk(state.chunk - 1) + TAP_CELL_SIZE;
     std::array<std::byte, TAP_MAX_CELLS * TAP_CELL_SIZE> payload;
     while (state.position < committed && out.calls.size() < limit) {
-        DrainedCall call;
+        DrainedCall &call = out.calls.emplace_back();
         std::memcpy(&call.record, cells + size_t{state.position} * TAP_CELL_SIZE, TAP_CELL_SIZE);
         uint32_t count = call.record.cells;
         if (count == 0 || count > committed - state.position) {
+            out.calls.pop_back();
             damaged(index, "a record that does not fit its chunk");
             return false;
         }
@@ -187,7 +188,6 @@ bool Region::take_records(uint32_t index, uint32_t tid, uint32_t committed, Drai
         call.record.flags &= static_cast<uint8_t>(~TAP_FLAG_UNRETURNED); // ours to say
         if (call.record.function != TAP_FN_MODULE)
             state.recent[state.recent_at++ % state.recent.size()] = call.record.sequence;
-        out.calls.push_back(call);
         state.position += count;
     }
     return true;
