@@ -77,6 +77,15 @@ class Calls:
         """Bytes of the sealed chunks and their index."""
         return int(self._entries["length"].sum(dtype=np.int64)) + self._entries.nbytes
 
+    @property
+    def payloads(self) -> int:
+        """How many payloads there are; calls with equal ones share theirs."""
+        return len(self._blobs)
+
+    def counts(self) -> dict[str, int]:
+        """How many `lines`, `events` and `blobs` the writer last said there are; {} of an older writer."""
+        return self._tail.counts()
+
     def refresh(self) -> bool:
         """Pick up rows written since; True when there are more."""
         before = self._rows

@@ -103,6 +103,8 @@ def check_head(path: Path, data: bytes, magic: bytes, entry_size: int) -> None:
     head = np.frombuffer(data, dtype=format.STREAM_HEAD, count=1)[0]
     if bytes(head["magic"]) != magic:
         raise SessionError(f"{path}: damaged head, or no stream of a session")
+    if int(head["format"].byteswap()) == format.FORMAT and int(head["entry_size"].byteswap()) == entry_size:
+        raise SessionError(f"{path}: written with the bytes of its numbers in the other order")
     if int(head["format"]) != format.FORMAT or int(head["entry_size"]) != entry_size:
         raise SessionError(
             f"{path}: format {int(head['format'])} with entries of {int(head['entry_size'])} bytes; "

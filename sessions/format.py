@@ -55,6 +55,12 @@ TAIL_HEAD = np.dtype(
         ("header_size", "<u4"),
         ("rows", "<u8"),
         ("rows_copy", "<u8"),
+        ("lines", "<u8"),
+        ("lines_copy", "<u8"),
+        ("events", "<u8"),
+        ("events_copy", "<u8"),
+        ("blobs", "<u8"),
+        ("blobs_copy", "<u8"),
     ]
 )
 
@@ -210,7 +216,7 @@ def row_checks(rows: npt.NDArray[np.void], first_number: int) -> npt.NDArray[np.
     """The check each of these consecutive rows should end in; `first_number` is that of the first."""
     factor = np.uint64(0x9E3779B97F4A7C15)
     size = rows.dtype.itemsize // 8
-    words = np.ascontiguousarray(rows).view(np.uint64).reshape(len(rows), size)
+    words = np.ascontiguousarray(rows).view("<u8").reshape(len(rows), size)
     numbers = np.arange(first_number + 1, first_number + 1 + len(rows), dtype=np.uint64)
     with np.errstate(over="ignore"):
         mixed = numbers * factor

@@ -55,6 +55,11 @@ class Log:
     def __len__(self) -> int:
         return self._count + len(self._left)
 
+    @property
+    def whole(self) -> int:
+        """How many lines are in the stream, without those whose end a killed writer still awaited."""
+        return self._count
+
     def refresh(self) -> bool:
         """Pick up lines written since; True when there are more."""
         before = len(self)

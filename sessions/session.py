@@ -240,17 +240,23 @@ class Session:
         """Notes what is missing; more than a finished writer wrote is damage."""
         if self._event_reader.torn():
             self._damage.append("events.jsonl: its last event is torn")
-        if self.finished is None:
-            return
-        for name, there, written in (
-            ("calls", len(self.calls), self.finished.calls),
-            ("log lines", len(self.log), self.finished.lines),
-            ("events", len(self.events), self.finished.events),
+        finished = self.finished
+        if finished is None:
+            written = self.calls.counts()
+        else:
+            names = ("calls", "lines", "events", "blobs")
+            written = {name: int(getattr(finished, name)) for name in names}
+        for name, text, there in (
+            ("calls", "calls", len(self.calls)),
+            ("lines", "log lines", self.log.whole),
+            ("events", "events", len(self.events)),
+            ("blobs", "payloads", self.calls.payloads),
         ):
-            if there > written:
-                raise SessionError(f"{self.path}: {there} {name}, its writer had ended with {written}")
-            if there < written:
-                self._damage.append(f"{written - there} of {written} {name} are missing: the copy was cut")
+            count = written.get(name, there)
+            if there > count and finished is not None:
+                raise SessionError(f"{self.path}: {there} {text}, its writer had ended with {count}")
+            if there < count:
+                self._damage.append(f"{count - there} of {count} {text} are missing: the copy was cut")
 
 
 def open_session(path: str | os.PathLike[str]) -> Session:

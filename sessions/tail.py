@@ -64,6 +64,12 @@ class Tail:
         head: np.void = np.frombuffer(data, dtype=format.TAIL_HEAD, count=1)[0]
         return head
 
+    def counts(self) -> dict[str, int]:
+        """How many lines, events and blobs the writer had put into their files; those it told of."""
+        head = self.head()
+        pairs = {name: (int(head[name]), int(head[f"{name}_copy"])) for name in ("lines", "events", "blobs")}
+        return {name: count for name, (count, copy) in pairs.items() if count ^ copy == format.ROWS_KEY}
+
     def keeps(self, row: int) -> bool:
         """Whether a row has been read already, so that the writer can't overwrite it."""
         return self._rows is not None and self._rows.start <= row < self._rows.stop

@@ -62,6 +62,18 @@ bool AppendFile::flush() {
     return true;
 }
 
+void AppendFile::reserve_ahead(size_t bytes) {
+    if (reserved_end_ >= size_ + bytes / 2)
+        return;
+    if (fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(size_), static_cast<off_t>(bytes)) == 0)
+        reserved_end_ = size_ + bytes;
+}
+
+void AppendFile::give_back() {
+    if (ftruncate(fd_.get(), static_cast<off_t>(size_)) == 0)
+        reserved_end_ = size_;
+}
+
 MappedFile::MappedFile(const std::filesystem::path &path, size_t size)
     : fd_(open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)), size_(size) {
     if (!fd_)

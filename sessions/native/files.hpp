@@ -41,12 +41,18 @@ class AppendFile {
     // False when the file could not take all of it; then nothing of the buffer is in the file.
     bool flush();
     void discard() { buffer_.clear(); }
+    // Keeps room on the disk for the next `bytes`, at least half of them, behind the end of the file: they
+    // can be written when the disk is full. Where the file system can't, nothing is kept.
+    void reserve_ahead(size_t bytes);
+    // Gives up what is reserved and was not needed.
+    void give_back();
     uint64_t end() const { return size_ + buffer_.size(); }
     size_t buffered() const { return buffer_.size(); }
 
   private:
     Descriptor fd_;
     uint64_t size_ = 0;
+    uint64_t reserved_end_ = 0;
     std::vector<std::byte> buffer_;
 };
 

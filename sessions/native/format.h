@@ -65,8 +65,13 @@ struct TailHead {
     uint32_t header_size;
     uint64_t rows;      /* published: stored with release once the rows are there */
     uint64_t rows_copy; /* xor kRowsKey */
+    /* Records of the other streams, stored once they are in their files: by these a reader tells a
+     * stream that was cut between two records. Zero with a zero copy: of a writer that had no such. */
+    uint64_t lines, lines_copy;
+    uint64_t events, events_copy;
+    uint64_t blobs, blobs_copy;
 };
-static_assert(sizeof(TailHead) == 40);
+static_assert(sizeof(TailHead) == 88);
 
 /* inflight: this, then the calls under way; `generation` is odd while they are being written. */
 struct InFlightHead {

@@ -19,6 +19,7 @@ namespace shimbench::session {
 namespace {
 
 constexpr size_t kKnownBlobs = 1 << 17;
+constexpr size_t kEventReserve = 64 << 10; // on a full disk events still tell who ended, and what was lost
 
 int64_t clock_ns(clockid_t clock) {
     timespec time;
@@ -84,9 +85,14 @@ std::string machine_json() {
            ",\"cpus\":" + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + "}";
 }
 
-// Both halves of a value that is published without a lock.
 void store_release(uint64_t &place, uint64_t value) {
     std::atomic_ref(place).store(value, std::memory_order_release);
+}
+
+// Release: who sees the count finds the records. The copy comes second, so a kill leaves a pair that differs.
+void store_count(uint64_t &place, uint64_t &copy, uint64_t value) {
+    store_release(place, value);
+    store_release(copy, value ^ kRowsKey);
 }
 
 } // namespace
@@ -108,7 +114,17 @@ Writer::Writer(const std::filesystem::path &directory, std::string_view tool_ver
     if (!tail_.reserve(kTailHeaderSize) ||
         !in_flight_.reserve(sizeof(InFlightHead) + kInFlightRows * sizeof(InFlightRow)))
         throw_errno("no space for the session " + directory_.string());
-    TailHead tail{stream_head(kTailMagic, sizeof(CallRow)), kTailRows, kTailHeaderSize, 0, kRowsKey};
+    TailHead tail{stream_head(kTailMagic, sizeof(CallRow)),
+                  kTailRows,
+                  kTailHeaderSize,
+                  0,
+                  kRowsKey,
+                  0,
+                  kRowsKey,
+                  0,
+                  kRowsKey,
+                  0,
+                  kRowsKey};
     std::memcpy(tail_.data(), &tail, sizeof tail);
     InFlightHead flying{stream_head(kInFlightMagic, sizeof(InFlightRow)), 0, 0, 0, 0};
     seal_record(flying);
@@ -133,6 +149,7 @@ Writer::Writer(const std::filesystem::path &directory, std::string_view tool_ver
         !blob_index_.flush() || !log_index_.flush())
         throw_errno(directory_.string());
     write_manifest(false);
+    events_.reserve_ahead(kEventReserve);
     sealer_ = std::thread(&Writer::seal_loop, this);
 }
 
@@ -251,6 +268,10 @@ void Writer::partial_lines(std::span<const std::pair<Line, std::string_view>> li
     partial_exists_ = replace_file(directory_ / "log.partial", data);
 }
 
+TailHead *Writer::tail_head() {
+    return reinterpret_cast<TailHead *>(tail_.data());
+}
+
 CallRow *Writer::tail_row(uint64_t row) {
     return reinterpret_cast<CallRow *>(tail_.data() + kTailHeaderSize) + row % kTailRows;
 }
@@ -266,8 +287,9 @@ bool Writer::publish_rows() {
         batch_.clear();
         whole = false;
     }
+    auto *head = tail_head();
     published_blobs_ = blob_count_;
-    auto *head = reinterpret_cast<TailHead *>(tail_.data());
+    store_count(head->blobs, head->blobs_copy, published_blobs_);
     for (size_t done = 0; done < batch_.size();) {
         uint64_t room;
         {
@@ -293,8 +315,7 @@ bool Writer::publish_rows() {
         }
         done += count;
         rows_ += count;
-        store_release(head->rows, rows_);
-        store_release(head->rows_copy, rows_ ^ kRowsKey);
+        store_count(head->rows, head->rows_copy, rows_);
         bool full;
         {
             std::lock_guard guard(mutex_);
@@ -315,6 +336,8 @@ bool Writer::publish_events() {
         return false; // kept, and tried again with the next
     event_count_ += unwritten_events_.size();
     unwritten_events_.clear();
+    store_count(tail_head()->events, tail_head()->events_copy, event_count_);
+    events_.reserve_ahead(kEventReserve);
     return true;
 }
 
@@ -323,6 +346,7 @@ bool Writer::publish() {
     if (pending_lines_) {
         if (log_.flush() && log_index_.flush()) {
             line_count_ += pending_lines_;
+            store_count(tail_head()->lines, tail_head()->lines_copy, line_count_);
         } else {
             log_index_.discard();
             lost_lines_ += pending_lines_;
@@ -401,6 +425,7 @@ void Writer::finish() {
         return; // a full disk: the tail stays, and the session is one that was not finished
     write_manifest(true);
     tail_.truncate(kTailHeaderSize);
+    events_.give_back();
 }
 
 } // namespace shimbench::session

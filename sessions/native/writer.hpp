@@ -116,6 +116,7 @@ class Writer {
     bool publish_rows();
     bool publish_events();
     LogEntry entry_of(const Line &line, std::string_view text, uint64_t offset) const;
+    TailHead *tail_head();
     CallRow *tail_row(uint64_t row);
     void seal_loop();
     bool seal(uint64_t first, uint32_t count);
