@@ -30,7 +30,7 @@ COMMANDS = {
     "deploy": "put the built libraries into a folder, and prove that the loader finds them there",
     "systemd": "run a systemd unit, as ollama.service, under the shim, recorded, and take it back",
     "host": "run the forwarder alone",
-    "sessions": "list the recorded sessions",
+    "sessions": "list the recorded sessions, name them, remove what nobody needs",
 }
 """name -> one line. In the order in which one meets them."""
 

@@ -6,8 +6,12 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from sessions.label import Label
 
 FILE_NAME = "shimbench.toml"
 """What makes a directory a project. Here, since finding a session must not read the whole of config."""
@@ -43,6 +47,21 @@ class Place:
         found = [path for path in self.sessions.iterdir() if path.is_dir() and not path.name.startswith(".")]
         return sorted(found, key=_age, reverse=True)
 
+    def named(self, name: str) -> Path | None:
+        """The session that was given this name; the newest, should a copied one have it too."""
+        return next((path for path in self.all() if label_of(path).name == name), None)
+
+
+def label_of(session: Path) -> Label:
+    """The label of a session; an empty one when it can't be read, which the listing tells."""
+    from sessions.errors import SessionError
+    from sessions.label import Label
+
+    try:
+        return Label.of(session)
+    except SessionError:
+        return Label()
+
 
 def _age(path: Path) -> tuple[str, int]:
     stem, _, number = path.name.partition(".")
@@ -66,8 +85,8 @@ def place_of(directory: Path | None = None) -> Place:
 def resolve(name: str | Path | None = None, directory: Path | None = None) -> Path:
     """The session a command line means.
 
-    None, "" or "@": the newest; "@-1": the one before it; else a path, or the name of a session in
-    its usual place. Raises UsageError.
+    None, "" or "@": the newest; "@-1": the one before it; "@good": the newest marked good; else a path,
+    or the name of a session in its usual place, by its directory or as given. Raises UsageError.
     """
     text = str(name) if name is not None else ""
     place = place_of(directory)
@@ -79,7 +98,14 @@ def resolve(name: str | Path | None = None, directory: Path | None = None) -> Pa
             return sessions[back]
         had = f"there are {len(sessions)}" if sessions else "there is none yet"
         raise UsageError(f"no session {text}: {had} in {place.sessions}; `shimbench run` records one")
+    if text == "@good":
+        good = next((path for path in place.all() if label_of(path).good), None)
+        if good is None:
+            raise UsageError(f"no session is good in {place.sessions}: `shimbench sessions good SESSION`")
+        return good
     for candidate in (Path(text), place.sessions / text):
         if candidate.exists():
             return candidate.resolve()
+    if named := place.named(text):
+        return named
     raise UsageError(f"{text}: no such session, neither as a path nor in {place.sessions}")
