@@ -307,11 +307,19 @@ class ShimbenchApp(App[bool]):
         """Why n and N can't go on."""
         return None if self.view.pattern is not None else "nothing is searched for: / first"
 
+    def show_kernels(self) -> None:
+        """The device pane with its kernels by time."""
+        self.show_pane("device")
+        self.content.device.show_kernels()
+        self.arrangement.show_titles()
+
     def back(self) -> None:
         """Leave the innermost passing state: a search, a filter, a pause, a maximised pane."""
         view = self.view
         if view.pattern is not None:
             view.search("")
+        elif view is self.content.device and self.content.device.back():
+            pass
         elif view is self.calls and self.calls.filter_text:
             self.calls.set_filter("", None)
         elif view is self.log_pane and self.log_pane.filter_text:

@@ -21,6 +21,7 @@ COMMANDS = {
     "diagnose": "say why a run did not get to compute on the GPU",
     "timeline": "print each process of a run as a bar, with Ollama's passes and limits",
     "device": "print the state of the device, from the recorded calls",
+    "kernels": "print the kernels of a run by time, their launches, and one with its PTX",
     "diff": "compare two runs call by call, the first divergence first",
     "export": "write a span of a session for another tool: Perfetto, SQLite, Parquet, CSV, text",
     "report": "one zip for a bug report: the redacted session, a page, a status text",

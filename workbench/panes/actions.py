@@ -328,6 +328,14 @@ def pane_actions() -> tuple[Action, ...]:
             lambda app: app.jumps.from_timeline("call"),
         ),
         _row(
+            "kernels",
+            "K",
+            "global",
+            "Kernels",
+            "Kernels by time, with launches by shape; Enter opens one: its PTX, and how often each line ran.",
+            lambda app: app.show_kernels(),
+        ),
+        _row(
             "break.toggle",
             "B",
             "global",

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from workbench.panes.demangle import demangled
 from workbench.panes.format import bytes_text, count_text
-from workbench.panes.lines import Ink, Part, TextLine, TextLines, column
+from workbench.panes.kernels import PTX, KernelLines, coloured
+from workbench.panes.lines import Ink, Part, TextLine, TextLines, column, parts_text
+from workbench.views.demangle import demangled
 
 if TYPE_CHECKING:
     from sessions import Session
@@ -22,7 +23,8 @@ Host = Mapping[str, Any]
 
 
 class DevicePane(TextLines):
-    """One part a process: memory, allocations, contexts, streams, modules, kernels, graphs."""
+    """One part a process: memory, allocations, contexts, streams, modules, kernels, graphs. Or its kernels by
+    time, and one of them with its PTX."""
 
     where: ClassVar[str] = "device"
     empty = "no call has touched the device yet"
@@ -32,9 +34,14 @@ class DevicePane(TextLines):
         self.device = device
         self.session = session
         self.open: set[str] = set()
+        self.kernels: KernelLines | None = None  # while they are shown
+        self._left: list[int] = []  # cursors of what the kernels, and one of them, were opened from
 
     def show_rows(self) -> None:
         """Draw what the view and the forwarder say now."""
+        if self.kernels is not None:
+            self.set_lines(self.kernels.lines(self.session))
+            return
         host = self.device.host
         lines: list[TextLine] = []
         if self.device.executes is False:
@@ -113,7 +120,7 @@ class DevicePane(TextLines):
                 [
                     ("  kernels ", "accent"),
                     (f"{count_text(len(ranked))}  ", "value"),
-                    (f"{count_text(launches)} launches", "dim"),
+                    (f"{count_text(launches)} launches, K shows them by time", "dim"),
                 ]
             )
         ]
@@ -133,9 +140,48 @@ class DevicePane(TextLines):
         )
         return [TextLine([(f"                 {words}", "dim")], key)]
 
+    def draw(self, index: int, width: int) -> list[Part]:
+        """PTX is coloured when it is seen."""
+        parts = super().draw(index, width)
+        if parts and parts[-1][1] == PTX:
+            parts[-1:] = coloured(parts[-1][0])
+        return parts
+
+    def line_text(self, index: int) -> str:
+        """As it is, without colours."""
+        return parts_text(super().draw(index, 0))
+
+    def show_kernels(self) -> None:
+        """The kernels by time instead of all the rest."""
+        if self.kernels is None:
+            self.kernels = KernelLines()
+            self._enter()
+
+    def back(self) -> bool:
+        """From a kernel to all of them, and from there to the rest; False: nothing was open."""
+        if self.kernels is None:
+            return False
+        if self.kernels.opened is not None:
+            self.kernels.opened = None
+        else:
+            self.kernels = None
+        self.show_rows()
+        self.move_to(self._left.pop(), by_user=False)
+        return True
+
+    def _enter(self) -> None:
+        self._left.append(self.cursor)
+        self.show_rows()
+        self.move_to(0, by_user=False)
+
     def toggle(self) -> bool:
-        """Open or close the list under the cursor."""
+        """Open or close the list under the cursor, or open the kernel there."""
         subject = self.selected
+        if self.kernels is not None:
+            if not self.kernels.choose(subject):
+                return False
+            self._enter()
+            return True
         if not isinstance(subject, str):
             return False
         self.open ^= {subject}
@@ -143,7 +189,9 @@ class DevicePane(TextLines):
         return True
 
     def status(self) -> str:
-        """The banner in short."""
+        """The banner in short, or what is shown instead of the device."""
+        if self.kernels is not None:
+            return "a kernel, Esc: all" if self.kernels.opened else "kernels by time, Esc: device"
         return "kernels not executed" if self.device.executes is False else ""
 
 

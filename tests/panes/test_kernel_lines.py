@@ -1,0 +1,81 @@
+"""Kernels in the device pane: by time, opened with their PTX, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from conftest import shown
+from scenario import write_working_run
+from textual.pilot import Pilot
+
+from sessions import open_session
+from workbench.app import ShimbenchApp
+
+TEXT = """.visible .entry _Z5scalePf(.param .u64 _Z5scalePf_param_0)
+{
+\tld.param.u64 \t%rd1, [_Z5scalePf_param_0];
+\tmov.u32 \t%r1, %tid.x; // the lane
+$L__BB0_1:
+\t@%p1 bra \t$L__BB0_1;
+\tret;
+}
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> ShimbenchApp:
+    builder = write_working_run(tmp_path / "session")
+    shape = {
+        "grid": [64, 1, 1], "block": [256, 1, 1], "shared": 1024, "launches": 80, "instructions": 640_000,
+        "seconds": 0.08, "shortest": 0.0008, "longest": 0.0031,
+    }  # fmt: skip
+    kernels = [
+        {"name": "_Z5scalePf", "module": 5, "launches": 80, "instructions": 640_000, "seconds": 0.08,
+         "compiled": True, "static_shared": 256, "shapes": [shape], "other_shapes": 0},
+        {"name": "copy", "module": 5, "launches": 30, "instructions": 3000, "seconds": 0.02,
+         "compiled": False, "shapes": [], "other_shapes": 30},
+    ]  # fmt: skip
+    builder.event("host", event="kernels", pid=4121, kernels=kernels)
+    blob = builder.blob(zstandard.compress(TEXT.encode()))
+    builder.event("host", event="ptx", pid=4121, module=5, kernel="_Z5scalePf", line=9, bytes=9, blob=blob)
+    lines = [[12, 8, 256], [14, 4000, 64000], [15, 8, 256]]
+    builder.event("host", event="lines", pid=4121, module=5, kernel="_Z5scalePf", counted=1, lines=lines)
+    builder.finish()
+    return ShimbenchApp(None, open_session(tmp_path / "session"))
+
+
+async def at_the_kernels(pilot: Pilot[None]) -> None:
+    await shown(pilot)
+    await pilot.press("K")
+    await pilot.pause()
+
+
+async def in_a_kernel(pilot: Pilot[None]) -> None:
+    await at_the_kernels(pilot)
+    await pilot.press("j", "j", "enter", "z")
+    await pilot.pause()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_kernels_by_time(snap_compare: Any, app: ShimbenchApp, size: tuple[int, int]) -> None:
+    assert snap_compare(app, terminal_size=size, run_before=at_the_kernels)
+
+
+def test_a_kernel_with_its_launches_and_its_ptx(snap_compare: Any, app: ShimbenchApp) -> None:
+    assert snap_compare(app, terminal_size=(120, 40), run_before=in_a_kernel)
+
+
+async def test_escape_goes_back_to_where_one_was(app: ShimbenchApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await in_a_kernel(pilot)
+        pane = app.content.device
+        text = [pane.line_text(n) for n in range(pane.count())]
+        assert any("4 000    16.0  " in line and "bra" in line for line in text)
+        await pilot.press("escape")
+        assert isinstance(pane.selected, tuple) and pane.selected[1:] == ("_Z5scalePf", 5)
+        await pilot.press("escape")
+        assert pane.kernels is None
+        assert any("K shows them by time" in pane.line_text(n) for n in range(pane.count()))
