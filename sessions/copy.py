@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import zstandard
 
 from sessions import format
 from sessions.blobs import Item
+from sessions.buffers import BufferState, buffer_of
 from sessions.session import Session
 from sessions.writer import SessionWriter, pack_items
 
@@ -50,6 +51,30 @@ class Untouched:
         return data
 
 
+class _Buffered:
+    """Another edit, which also gives buffers the numbers they have in the copy."""
+
+    def __init__(self, edit: Edit, source: Session, keep: bool) -> None:
+        self._edit = edit
+        self._source = source
+        self._keep = keep
+        self._numbers: dict[int, int] = {}
+        self.line, self.fields = edit.line, edit.fields
+        self.writer: SessionWriter | None = None
+
+    def item(self, item: Item) -> Item:
+        buffer = buffer_of(item)
+        if buffer is None:
+            return self._edit.item(item)
+        if buffer.state != BufferState.KEPT:
+            return item
+        if not self._keep or self.writer is None:
+            return replace(buffer, number=0, state=BufferState.LEFT_OUT).item()
+        if buffer.number not in self._numbers:
+            self._numbers[buffer.number] = self.writer.buffer(self._source.buffers.content(buffer.number))
+        return replace(buffer, number=self._numbers[buffer.number]).item()
+
+
 @dataclass(frozen=True)
 class Window:
     """Calls and lines between two moments, ns since the start. Events are kept whole: they say who is who."""
@@ -64,21 +89,25 @@ def copy_session(
     edit: Edit | None = None,
     window: Window | None = None,
     progress: Callable[[float], object] = lambda share: None,
+    *,
+    keep_buffers: bool = False,
 ) -> None:
     """Write `source` as a new, finished session at `path`; `progress` gets the share done, 0..1.
 
     A source that was never finished (its writer was killed, or still writes) is copied as far as it is
-    known. OSError when `path` can't be written, SessionError when the source is damaged.
+    known. Recorded buffers hold what a program computed with: they are left out, and said to be, unless
+    `keep_buffers`. OSError when `path` can't be written, SessionError when the source is damaged.
     """
-    edit = edit or Untouched()
+    buffered = _Buffered(edit or Untouched(), source, keep_buffers)
     window = window or Window()
-    manifest = edit.fields(source.manifest)
+    manifest = buffered.fields(source.manifest)
     model = (source.path / "schema.json.zst").read_bytes()
     schema = zstandard.ZstdDecompressor().decompress(model, max_output_size=256 << 20)
     writer = SessionWriter(path, schema, str(manifest.get("tool", "")), original=manifest)
     try:
-        _events(source, writer, edit)
-        _calls_and_lines(source, writer, edit, window, progress)
+        buffered.writer = writer
+        _events(source, writer, buffered)
+        _calls_and_lines(source, writer, buffered, window, progress)
         _in_flight(source, writer)
         writer.publish()
     finally:

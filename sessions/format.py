@@ -22,6 +22,7 @@ TAIL_MAGIC = b"SBTAIL01"
 IN_FLIGHT_MAGIC = b"SBFLYI01"
 CHUNK_INDEX_MAGIC = b"SBCALL01"
 BLOB_INDEX_MAGIC = b"SBBLOB01"
+BUFFER_INDEX_MAGIC = b"SBBUFF01"
 LOG_INDEX_MAGIC = b"SBLOGS01"
 
 STREAM_HEAD = np.dtype([("magic", "S8"), ("format", "<u4"), ("entry_size", "<u4")])
@@ -120,6 +121,17 @@ COLUMN_ENTRY = np.dtype(
 
 BLOB_ENTRY = np.dtype([("offset", "<u8"), ("length", "<u4"), ("crc", "<u4")])
 
+BUFFER_ENTRY = np.dtype(
+    [
+        ("offset", "<u8"),
+        ("stored", "<u8"),
+        ("length", "<u8"),
+        ("digest", "<u8", (2,)),
+        ("data_crc", "<u4"),
+        ("crc", "<u4"),
+    ]
+)
+
 LOG_ENTRY = np.dtype(
     [
         ("offset", "<u8"),
@@ -195,6 +207,9 @@ class ItemKind(IntEnum):
     TABLE = 6  # 16-byte UUID of an export table
     LOST = 7  # u64: calls lost before this one
     RETURN = 8  # u64: a return value that is no 32-bit result
+    BUFFER = 9  # sessions.buffers: what argument `index` points to, in buffers.dat
+    KERNEL = 10  # a launch's parameters: u32 count, u32 layout, count x (u32 offset, u32 size), the block
+    NESTED = 11  # what a pointer inside of argument `index` points to
 
 
 FIRST_PSEUDO_FUNCTION = 0xF000

@@ -14,6 +14,7 @@ import numpy as np
 import zstandard
 
 from sessions import format
+from sessions.buffers import Buffers
 from sessions.calls import Calls
 from sessions.errors import SessionError
 from sessions.events import Event, EventReader
@@ -68,6 +69,7 @@ class Session:
         self.schema = self._read_schema()
         self.calls = Calls(self.path, lambda: self.live)
         self.log = Log(self.path, lambda: self.live)
+        self.buffers = Buffers(self.path)
         self._event_reader = EventReader(self.path / "events.jsonl")
         self._in_flight = StreamFile(self.path / "inflight")
         self._processes = Processes()

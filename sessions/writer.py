@@ -23,6 +23,7 @@ void *shimbench_session_open_copy(
     const char *, const char *, const char *, size_t, int64_t, int64_t, const char *);
 int64_t shimbench_session_now(void *);
 uint32_t shimbench_session_blob(void *, const void *, size_t);
+uint64_t shimbench_session_buffer(void *, const void *, uint64_t);
 void shimbench_session_calls(void *, const void *, size_t);
 void shimbench_session_line(void *, int64_t, uint32_t, int32_t, uint8_t, uint8_t, int, const char *, size_t);
 void shimbench_session_event(void *, int64_t, const char *, const char *, size_t);
@@ -81,6 +82,10 @@ class SessionWriter:
     def blob(self, data: bytes) -> int:
         """The number of this content."""
         return int(self._library.shimbench_session_blob(self._handle, data, len(data)))
+
+    def buffer(self, data: bytes) -> int:
+        """The number of this buffer; 0 when the file system would not take it."""
+        return int(self._library.shimbench_session_buffer(self._handle, data, len(data)))
 
     def calls(self, rows: npt.NDArray[np.void]) -> None:
         """Calls, as records of sessions.format.CALL_ROW; their checks are made here."""

@@ -91,6 +91,16 @@ class TargetConfig:
 
 
 @dataclass(frozen=True)
+class RecordConfig:
+    """What is recorded besides calls."""
+
+    limit: int = 0
+    """bytes of buffers that a session keeps of what calls are given and fill, for replay; 0 none"""
+    inputs: bool = True
+    """what calls are given as well, not only what they fill: a replay has it from where it was recorded"""
+
+
+@dataclass(frozen=True)
 class Config:
     """All of it, for one directory."""
 
@@ -100,6 +110,7 @@ class Config:
     shim: ShimConfig = ShimConfig()
     host: HostConfig = HostConfig()
     target: TargetConfig = TargetConfig()
+    record: RecordConfig = RecordConfig()
     own_shim: bool = False
     """the libraries are those of our own native build"""
 
@@ -131,7 +142,7 @@ def load_config(directory: Path, own_libraries: Callable[[], Mapping[str, Path]]
     if host.run is None:
         host = HostConfig(host.watch, ("shimbench-host", "--device", "soft"))
     shim = ShimConfig(config.shim.watch, config.shim.build, config.shim.logs, libraries)
-    return Config(directory, config.path, shim, host, config.target, own_shim=True)
+    return Config(directory, config.path, shim, host, config.target, config.record, own_shim=True)
 
 
 def _own_libraries() -> Mapping[str, Path]:
@@ -264,6 +275,25 @@ def _ladder(value: Any) -> Mapping[str, tuple[str, ...]]:
     return {name: rungs[name] for name in _SHORT_RUNGS if name in rungs}
 
 
+DEFAULT_BUFFERS = 512 << 20
+"""Bytes of buffers that a session keeps when no limit is said."""
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def byte_count(text: str) -> int:
+    """`512M`, `2G`, `1048576` in bytes; ValueError when it is none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
+    if match is None:
+        raise ValueError('wants a size: "512M", "2G"')
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def _buffers(value: Any) -> int:
+    if isinstance(value, bool):
+        return DEFAULT_BUFFERS if value else 0
+    return byte_count(_text(value))
+
+
 def _libraries(value: Any) -> Mapping[str, str]:
     return _environment(value)
 
@@ -283,6 +313,7 @@ _EXERCISE: Mapping[str, Reader] = {
 TABLES: Mapping[str, Mapping[str, Reader]] = {
     "shim": {"watch": _texts, "build": _text, "logs": _texts, "libraries": _libraries},
     "host": {"watch": _texts, "run": _words},
+    "record": {"buffers": _buffers},
     "target": {"command": _words, "env": _environment, "exercise": _exercise, "ladder": _ladder},
 }
 
@@ -323,6 +354,7 @@ def _parse(text: str, directory: Path, path: Path) -> Config:
         ShimConfig(libraries=absolute, **read["shim"]),
         HostConfig(**read["host"]),
         TargetConfig(**read["target"]),
+        RecordConfig(read["record"].get("buffers", 0)),
     )
 
 

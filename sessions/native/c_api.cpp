@@ -48,6 +48,14 @@ EXPORTED uint32_t shimbench_session_blob(void *writer, const void *data, size_t 
     return static_cast<Writer *>(writer)->blob({static_cast<const std::byte *>(data), size});
 }
 
+EXPORTED uint64_t shimbench_session_buffer(void *writer, const void *data, uint64_t size) {
+    auto *from = static_cast<const std::byte *>(data);
+    return static_cast<Writer *>(writer)->buffer(size, [&](uint64_t at, std::span<std::byte> to) {
+        std::memcpy(to.data(), from + at, to.size());
+        return true;
+    });
+}
+
 // `rows` are CallRow records; their checks are made here.
 EXPORTED void shimbench_session_calls(void *writer, const void *rows, size_t count) {
     for (size_t i = 0; i < count; i++) {

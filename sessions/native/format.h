@@ -27,6 +27,7 @@ inline constexpr char kTailMagic[8] = {'S', 'B', 'T', 'A', 'I', 'L', '0', '1'};
 inline constexpr char kInFlightMagic[8] = {'S', 'B', 'F', 'L', 'Y', 'I', '0', '1'};
 inline constexpr char kChunkIndexMagic[8] = {'S', 'B', 'C', 'A', 'L', 'L', '0', '1'};
 inline constexpr char kBlobIndexMagic[8] = {'S', 'B', 'B', 'L', 'O', 'B', '0', '1'};
+inline constexpr char kBufferIndexMagic[8] = {'S', 'B', 'B', 'U', 'F', 'F', '0', '1'};
 inline constexpr char kLogIndexMagic[8] = {'S', 'B', 'L', 'O', 'G', 'S', '0', '1'};
 inline constexpr uint32_t kChunkMagic = 0x4b4e4843; /* "CHNK" */
 
@@ -165,6 +166,32 @@ struct BlobEntry {
     uint32_t crc; /* of the entry before it, then of the data */
 };
 static_assert(sizeof(BlobEntry) == 16);
+
+/* buffers.index: number of a buffer = its place, from 1. */
+struct BufferEntry {
+    uint64_t offset;    /* in buffers.dat */
+    uint64_t stored;    /* bytes there: zstd frames of kBufferPiece bytes each, the last one shorter */
+    uint64_t length;    /* of the content */
+    uint64_t digest[2]; /* of the content: buffers of equal digest and length are one */
+    uint32_t data_crc;  /* of the stored bytes */
+    uint32_t crc;       /* of the entry before it */
+};
+static_assert(sizeof(BufferEntry) == 48 && offsetof(BufferEntry, crc) == 44);
+inline constexpr uint64_t kBufferPiece = 8 << 20;
+
+/* The data of a payload's item of kind 9. */
+enum class BufferState : uint8_t { Kept, OverLimit, Unreadable, Dropped, LeftOut };
+struct BufferItem {
+    uint64_t buffer; /* its number; 0 when it was not kept */
+    uint64_t length;
+    uint32_t sequence; /* 0: of this call; else of the copy, by `thread`, that filled it */
+    uint32_t thread;
+    BufferState state;
+    uint8_t output;
+    uint16_t reserved;
+    uint32_t reserved_word;
+};
+static_assert(sizeof(BufferItem) == 32);
 
 enum class LogStream : uint8_t { Stdout, Stderr, Build, Host, Shim };
 enum class LogRole : uint8_t { Target, Host, Build, Exercise, Shim, Workbench };

@@ -55,28 +55,6 @@ StreamHead stream_head(const char (&magic)[8], size_t entry_size) {
     return head;
 }
 
-// Two lanes of multiply and fold; equal contents are all it must recognise.
-std::pair<uint64_t, uint64_t> content_hash(std::span<const std::byte> data) {
-    uint64_t low = data.size() * 0x9e3779b97f4a7c15ull, high = 0xc2b2ae3d27d4eb4full ^ data.size();
-    auto mix = [&](uint64_t word) {
-        low = (low ^ word) * 0x9fb21c651e98df25ull;
-        low ^= low >> 35;
-        high = (high + word) * 0xd6e8feb86659fd93ull;
-        high ^= high >> 32;
-    };
-    for (; data.size() >= 8; data = data.subspan(8)) {
-        uint64_t word;
-        std::memcpy(&word, data.data(), 8);
-        mix(word);
-    }
-    uint64_t word = 0;
-    if (!data.empty())
-        std::memcpy(&word, data.data(), data.size());
-    mix(word);
-    mix(low >> 29);
-    return {low, high};
-}
-
 std::string machine_json() {
     utsname name{};
     uname(&name);
@@ -109,6 +87,7 @@ Writer::Writer(const std::filesystem::path &directory, std::string_view tool_ver
       in_flight_(directory_ / "inflight", sizeof(InFlightHead) + kInFlightRows * sizeof(InFlightRow)),
       chunks_(directory_ / "calls.dat"), chunk_index_(directory_ / "calls.index"),
       blobs_(directory_ / "blobs.dat"), blob_index_(directory_ / "blobs.index"),
+      buffers_(directory_ / "buffers.dat"), buffer_index_(directory_ / "buffers.index"),
       log_(directory_ / "log.bytes"), log_index_(directory_ / "log.index"),
       events_(directory_ / "events.jsonl"), known_(kKnownBlobs) {
     if (!tail_.reserve(kTailHeaderSize) ||
@@ -131,6 +110,7 @@ Writer::Writer(const std::filesystem::path &directory, std::string_view tool_ver
     std::memcpy(in_flight_.data(), &flying, sizeof flying);
     chunk_index_.append_record(stream_head(kChunkIndexMagic, sizeof(ChunkEntry)));
     blob_index_.append_record(stream_head(kBlobIndexMagic, sizeof(BlobEntry)));
+    buffer_index_.append_record(stream_head(kBufferIndexMagic, sizeof(BufferEntry)));
     log_index_.append_record(stream_head(kLogIndexMagic, sizeof(LogEntry)));
 
     std::string_view schema = model.empty() ? "{\"format\":1,\"hash\":\"\",\"functions\":[]}" : model;
@@ -146,7 +126,7 @@ Writer::Writer(const std::filesystem::path &directory, std::string_view tool_ver
                 ",\"machine\":" + origin.machine +
                 ",\"schema_crc32\":" + std::to_string(crc32(bytes_of(packed)));
     if (!replace_file(directory_ / "schema.json.zst", packed) || !chunk_index_.flush() ||
-        !blob_index_.flush() || !log_index_.flush())
+        !blob_index_.flush() || !buffer_index_.flush() || !log_index_.flush())
         throw_errno(directory_.string());
     write_manifest(false);
     events_.reserve_ahead(kEventReserve);
@@ -277,7 +257,7 @@ CallRow *Writer::tail_row(uint64_t row) {
 }
 
 bool Writer::publish_rows() {
-    bool whole = true;
+    bool whole = publish_buffers();
     // Data before the entries that name it: a reader never finds an entry without its bytes.
     if (blobs_.buffered() && (!blobs_.flush() || !blob_index_.flush())) {
         blob_index_.discard();
@@ -342,7 +322,8 @@ bool Writer::publish_events() {
 }
 
 bool Writer::publish() {
-    bool whole = batch_.empty() && !blobs_.buffered() ? true : publish_rows();
+    bool idle = batch_.empty() && !blobs_.buffered() && !buffer_index_.buffered();
+    bool whole = idle ? true : publish_rows();
     if (pending_lines_) {
         if (log_.flush() && log_index_.flush()) {
             line_count_ += pending_lines_;

@@ -14,12 +14,14 @@
 #include <atomic>
 #include <condition_variable>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 namespace shimbench::session {
@@ -86,6 +88,13 @@ class Writer {
     int64_t now() const;
 
     uint32_t blob(std::span<const std::byte> data);
+    // Fills `to` with a buffer's bytes from `offset` on; false when it can't.
+    using BufferSource = std::function<bool(uint64_t offset, std::span<std::byte> to)>;
+    // The number of a buffer of `length` bytes, in buffers.dat unless its like is there already; 0 when its
+    // source fails or the disk is full. Reads the source twice when it is new.
+    uint64_t buffer(uint64_t length, const BufferSource &source);
+    // Bytes of buffers.dat.
+    uint64_t buffer_bytes() const { return buffers_.end(); }
     void call(const CallRow &row) { batch_.grow(1)[0] = row; }
     // Room for so many calls more, all of which are to be filled in.
     std::span<CallRow> room(size_t count) { return batch_.grow(count); }
@@ -112,6 +121,16 @@ class Writer {
         uint32_t blob = 0;
     };
 
+    struct Digest {
+        uint64_t low = 0, high = 0, length = 0;
+        bool operator==(const Digest &) const = default;
+    };
+    struct DigestHash {
+        size_t operator()(const Digest &digest) const { return digest.low; }
+    };
+
+    bool store_buffer(uint64_t length, const BufferSource &source, BufferEntry &entry);
+    bool publish_buffers();
     void write_manifest(bool finished);
     bool publish_rows();
     bool publish_events();
@@ -126,7 +145,7 @@ class Writer {
     int64_t start_mono_ns_ = 0, start_unix_ns_ = 0;
     std::string manifest_;
     MappedFile tail_, in_flight_;
-    AppendFile chunks_, chunk_index_, blobs_, blob_index_, log_, log_index_, events_;
+    AppendFile chunks_, chunk_index_, blobs_, blob_index_, buffers_, buffer_index_, log_, log_index_, events_;
     RowBuffer batch_;
     std::vector<Known> known_;
     uint64_t rows_ = 0, lost_ = 0, lost_lines_ = 0;
@@ -134,6 +153,10 @@ class Writer {
     uint64_t pending_lines_ = 0;
     std::vector<std::string> unwritten_events_;
     uint32_t blob_count_ = 0, published_blobs_ = 0;
+    std::unordered_map<Digest, uint64_t, DigestHash> known_buffers_;
+    uint64_t buffer_count_ = 0;
+    bool buffers_failed_ = false;
+    std::vector<std::byte> piece_, packed_;
     bool partial_exists_ = false;
 
     ChunkEncoder encoder_;

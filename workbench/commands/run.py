@@ -34,12 +34,17 @@ EXPECTATION_STATUS = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
         "shimbench run [DIR] [--session PATH] [--timeout S] [--json] [--no-tap] [--expect-gpu]\n"
-        "                     [--top RUNG] [-- COMMAND ...]"
+        "                     [--top RUNG] [--buffers[=LIMIT]] [-- COMMAND ...]"
     )
     parser.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR")
     parser.add_argument("--session", type=Path, metavar="PATH", help="where to record; must not exist yet")
     parser.add_argument("--timeout", type=float, metavar="S", help="end the target after so many seconds")
     parser.add_argument("--json", action="store_true", help="print one JSON object about the run")
+    parser.add_argument(
+        "--buffers", nargs="?", const="512M", metavar="LIMIT",
+        help="record what calls are given and fill as well, so that `shimbench replay` can perform them"
+        " again: up to LIMIT of the session (512M)",
+    )  # fmt: skip
     parser.add_argument("--no-tap", action="store_true", help="run bare: the same libraries, no recording")
     parser.add_argument(
         "--expect-gpu",

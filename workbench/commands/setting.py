@@ -31,12 +31,14 @@ def make_loop(
     `command` and `environment` stand in for the command line's, `exercise` and `ladder` for those of
     [target], as the demo needs. Raises UsageError.
     """
-    from workbench.config import load_config
+    from workbench.config import RecordConfig, load_config
     from workbench.loop.loop import Loop
     from workbench.sessions_store import place_of
     from workbench.target.command import find_target
 
     config = load_config(options.directory)
+    if getattr(options, "buffers", None) is not None:
+        config = dataclasses.replace(config, record=RecordConfig(_limit(options.buffers)))
     session: Path | None = options.session
     if session is not None and session.exists() and (not session.is_dir() or any(session.iterdir())):
         raise UsageError(f"--session {session}: there is something already")
@@ -59,6 +61,15 @@ def make_loop(
         place=place,
         attach=attach,
     )
+
+
+def _limit(text: str) -> int:
+    from workbench.config import byte_count
+
+    try:
+        return byte_count(text)
+    except ValueError as error:
+        raise UsageError(f"--buffers={text}: {error}") from None
 
 
 def run_workbench(loop: Loop) -> int:

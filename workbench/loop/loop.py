@@ -123,6 +123,8 @@ class Loop:
             raise ShimbenchError(f"{native.paths().collector} is not built: run ./dev build")
         try:
             self.collector = Collector.start(self.session_dir, native.paths().model)
+            if self.config.record.limit:
+                self.collector.record_buffers(self.config.record.limit, inputs=self.config.record.inputs)
         except (CollectorError, OSError) as error:
             raise ShimbenchError(f"no session can be written in {self.session_dir}: {error}") from error
         self._open_parts()

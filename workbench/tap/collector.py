@@ -216,6 +216,12 @@ class Collector:
         words = [str(word) for row in rows for word in (row.function, int(row.kind), row.value, row.nth)]
         self._ask("breakpoints", *words)
 
+    def record_buffers(self, limit: int, *, inputs: bool = True, outputs: bool = True) -> None:
+        """Have the buffers that calls are given and fill recorded from now on, in all processes, up to
+        `limit` bytes of the session; 0 records no more."""
+        which = (inputs * 1 + outputs * 2) if limit else 0
+        self._ask("buffers", str(which), str(limit))
+
     def release(self, identity: tuple[int, int, int] | None = None) -> None:
         """Let a call that a breakpoint stopped go on (process index, thread, sequence); None: all."""
         self._ask("release", *(str(word) for word in identity or ()))

@@ -20,6 +20,19 @@ ENDINGS = {
     "cuGetExportTable": "tap_leave_with_table",
 }
 
+#: Base names of calls after which all is done that was under way in a stream (its parameter), or in all.
+SYNCHRONISING = {
+    "cuStreamSynchronize": "hStream",
+    "cuStreamQuery": "hStream",
+    "cuCtxSynchronize": None,
+}
+
+#: Base names of calls after which handles of functions may mean other functions.
+UNLOADING = ("cuModuleUnload", "cuLibraryUnload")
+
+#: Functions that the tap itself has to do with, by a constant TAP_ID_name in tap_model.h.
+NAMED = ("cuFuncGetParamInfo", "cuKernelGetParamInfo")
+
 #: What an error is called that says "there is no such function", by library.
 MISSING = {"cuda": 500, "nvml": 13}
 
@@ -40,6 +53,8 @@ class Parameter:
     pointee_size: int
     depth: int
     length: str | None
+    name: str = ""
+    launched: str = ""  # of kernelParams: the parameter that names the function
 
     @property
     def word(self) -> str:
@@ -101,14 +116,46 @@ def read_parameters(function: dict[str, Any]) -> list[Parameter]:
                 pointee_size=raw["pointee_size"] or (1 if raw["pointee_kind"] == "void" else 0),
                 depth=raw["depth"] or 0,
                 length=length_expression(raw["length"], names, sizes),
+                name=raw["name"],
+                launched=_launched(raw["length"]),
             )
         )
     return parameters
 
 
+def _launched(length: str | int | None) -> str:
+    match = re.fullmatch(r"kernel_parameters\((\w+)\)", str(length))
+    return match[1] if match else ""
+
+
+def buffer_value(base: str, parameters: list[Parameter], index: int) -> tuple[str, str, str] | None:
+    """How a parameter is recorded only when buffers are: kind (enum tap_capture_kind), `count` and the
+    body of `counter`; None when it is not one of those."""
+    parameter = parameters[index]
+    names = [each.name for each in parameters]
+    if parameter.launched:
+        extra = names.index("extra") if "extra" in names else 0
+        return "TAP_CAPTURE_KERNEL", str(extra), f"w[{names.index(parameter.launched)}]"
+    if parameter.name in ("image", "code", "fatCubin") and parameter.length is None:
+        return "TAP_CAPTURE_IMAGE", "0", ""
+    if re.fullmatch(r"cuMemcpy\w*toHAsync", base) and parameter.direction == "out":
+        return "TAP_CAPTURE_OUT_LATER", str(names.index("hStream")), parameter.length or "0"
+    if base in ("cuMemcpy", "cuMemcpyAsync") and parameter.name == "src":
+        return "TAP_CAPTURE_HOST", "0", f"w[{names.index('ByteCount')}]"
+    return None
+
+
 def needs_capture(parameters: list[Parameter]) -> bool:
     """Whether anything has to be recorded that doesn't fit a record's head."""
     return len(parameters) > 3 or any(p.depth > 0 or p.c_type.startswith("struct") for p in parameters)
+
+
+def is_capturing(function: dict[str, Any], parameters: list[Parameter]) -> bool:
+    """The same, where buffers count too."""
+    base = function["base"]
+    return needs_capture(parameters) or any(
+        buffer_value(base, parameters, index) for index in range(len(parameters))
+    )
 
 
 def captured(parameter: Parameter) -> str | None:
@@ -128,6 +175,15 @@ def prototype(function: dict[str, Any], parameters: list[Parameter]) -> list[str
     lines = []
     values = []
     for index, parameter in enumerate(parameters):
+        buffered = buffer_value(function["base"], parameters, index)
+        if buffered is not None:
+            way, count, body = buffered
+            counter = f"count_{number}_{index}" if body else "NULL"
+            if body:
+                lines.append(f"static uint64_t {counter}(const uint64_t *w) {{ return {body}; }}")
+            size = parameter.pointee_size if way == "TAP_CAPTURE_OUT_LATER" else 1
+            values.append(f"    {{{way}, {index}, false, {size}, {count}, {counter}}},")
+            continue
         kind = captured(parameter)
         if kind is None:
             continue
@@ -166,7 +222,7 @@ def wrapper(function: dict[str, Any], parameters: list[Parameter]) -> list[str]:
     head = ", ".join((words + ["0"] * 4)[:4])
     pointer_result = function["result"].rstrip().endswith("*")
     result = "uint64_t" if pointer_result else "int32_t"
-    capture = needs_capture(parameters) or pointer_result
+    capture = is_capturing(function, parameters) or pointer_result
     both_ways = any(captured(p) == "TAP_CAPTURE_INOUT" for p in parameters)
     ending = ENDINGS.get(name)
     lines = [
@@ -183,6 +239,11 @@ def wrapper(function: dict[str, Any], parameters: list[Parameter]) -> list[str]:
     else:
         lines.append(f"        return real({names});")
     lines.append("    tap_mark_internal(&call);")
+    if capture:
+        lines += [
+            "    if (TAP_UNLIKELY(call.buffered))",
+            f"        tap_capture_ahead(&call, &tap_prototype_{number}, words);",
+        ]
     before = "NULL"
     if both_ways:
         before = "&before"
@@ -197,8 +258,15 @@ def wrapper(function: dict[str, Any], parameters: list[Parameter]) -> list[str]:
         lines.append(f"    tap_leave_with_pointer(&call, &tap_prototype_{number}, words, result);")
     elif capture:
         lines.append(f"    tap_leave_with(&call, &tap_prototype_{number}, words, {before}, result);")
+    elif function["base"] in SYNCHRONISING:
+        stream = SYNCHRONISING[function["base"]]
+        place = [parameter.name for parameter in parameters].index(stream) if stream else 0
+        waited = words[place] if stream else "TAP_EVERY_STREAM"
+        lines.append(f"    tap_leave_synchronised(&call, {waited}, result);")
     else:
         lines.append("    tap_leave(&call, result);")
+    if function["base"] in UNLOADING:
+        lines.append("    tap_forget_layouts();")
     lines += [
         "    return result;",
         "}",
@@ -224,6 +292,8 @@ def generate(model: dict[str, Any], out: Path, parts: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     count = max((f["id"] for f, _ in functions), default=0) + 1
     header = [BANNER, f'#define MODEL_HASH "{model["hash"]}"', f"#define TAP_FUNCTION_COUNT {count}"]
+    ids = {function["name"]: function["id"] for function, _ in functions}
+    header += [f"#define TAP_ID_{name} {ids.get(name, 0)}" for name in NAMED]
     write_if_changed(out / "tap_model.h", header)
 
     sizes = sorted({p.c_type for _, ps in functions for p in ps if p.c_type.startswith("struct")})

@@ -145,6 +145,8 @@ std::string Collector::answer(std::string_view verb, Fields fields) {
         return set_breakpoints(fields);
     if (verb == "release")
         return release_calls(fields);
+    if (verb == "buffers")
+        return set_buffers(fields);
     if (verb == "event") {
         drain_regions();
         std::string_view kind = fields.next();
@@ -260,6 +262,7 @@ void Collector::tend(int64_t now) {
     }
     for (Image *image : active_) {
         tell_losses(*image);
+        tell_lost_buffers(*image);
         if (image->modules_stale && now >= image->next_scan)
             scan_modules(*image);
     }

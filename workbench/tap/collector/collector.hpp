@@ -11,6 +11,7 @@
 #include "writer.hpp"
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -29,6 +30,13 @@ struct Options {
     long user = -1;         // whose processes may register, besides our own; -1 nobody else's
     int run = 0;            // of processes that were not started here
     bool idle_exit = false; // end once there is no client and no target any more
+};
+
+// Memory of a target that its buffers come through.
+struct Lane {
+    session::Descriptor memory;
+    uint64_t size = 0;
+    std::vector<uint32_t> read; // bytes of each block that are in the session, or will never be
 };
 
 // A process image: an exec makes another one of the same pid.
@@ -52,6 +60,10 @@ struct Image {
     bool modules_stale = true;
     int64_t next_scan = 0;
     int64_t scan_pause = 0;
+    std::vector<Lane> lanes;
+    // What calls under way were given, by thread and sequence, until they return.
+    std::map<std::pair<uint32_t, uint32_t>, std::vector<std::byte>> inputs;
+    uint64_t buffers_lost = 0, buffers_lost_told = 0;
     uint32_t holds = 0;         // as last looked at
     std::vector<HeldCall> held; // as last told
 };
@@ -86,7 +98,7 @@ class Collector {
     void flush_calls();
     void finish_region(Image &image);
     void look_at_callers(Image &image, std::span<const DrainedCall> calls);
-    session::CallRow row_of(const Image &image, const DrainedCall &call);
+    session::CallRow row_of(Image &image, const DrainedCall &call);
     void write_in_flight();
     void tell_losses(Image &image);
 
@@ -95,6 +107,16 @@ class Collector {
     std::string release_calls(Fields fields);
     void drop_breakpoints();
     void look_for_held_calls();
+
+    // Buffers (buffers.cpp)
+    std::string set_buffers(Fields fields);
+    void grant_buffers(Image &image);
+    void take_lanes(Image &image);
+    void take_inputs(Image &image, const DrainedCall &call);
+    void keep_buffers(Image &image, std::vector<std::byte> &items);
+    session::BufferItem keep_buffer(Image &image, const tap_buffer &told);
+    std::span<const std::byte> payload_of(Image &image, const DrainedCall &call);
+    void tell_lost_buffers(Image &image);
 
     // The workbench's requests (collector.cpp)
     std::string answer(std::string_view verb, Fields fields);
@@ -124,6 +146,9 @@ class Collector {
     Drained drained_;
     session::RowBuffer pending_;                               // of this pass, before they are put in order
     std::vector<std::pair<int64_t, uint32_t>> order_, merged_; // of pending_: time of entry, place
+    std::vector<std::byte> payload_;                           // of the call that is looked at
+    uint32_t buffers_ = 0;                                     // which are recorded, enum tap_buffers
+    uint64_t buffer_limit_ = 0;                                // bytes of them in the session
     std::vector<FlyingCall> flying_;
     std::vector<session::InFlightRow> flying_rows_;
     std::vector<Breakpoint> breakpoints_;

@@ -150,6 +150,7 @@ void Collector::welcome(Descriptor socket, uint32_t pid, const tap_hello &hello,
     image.clock.emplace(region->head(), calibration_);
     image.region = std::move(region);
     image.region->set_breakpoints(breakpoints_); // before it is answered: its first call may be one
+    grant_buffers(image);
     image.held.clear();
     image.socket = std::move(socket);
     if (!image.pidfd)
@@ -233,7 +234,7 @@ void Collector::watch_end(Image &image) {
     // It may have ended already; then there is no descriptor to be had.
     if (!image.pidfd || !loop_.add(image.pidfd.get(), EPOLLIN, handler))
         if (image.socket)
-            loop_.add(image.socket.get(), EPOLLIN | EPOLLRDHUP, handler);
+            loop_.add(image.socket.get(), EPOLLRDHUP, handler); // lanes come in there too
 }
 
 void Collector::tell_process(Image &image, const ProcessFacts &facts, int parent_index) {

@@ -48,7 +48,7 @@ void Collector::look_at_callers(Image &image, std::span<const DrainedCall> calls
     }
 }
 
-CallRow Collector::row_of(const Image &image, const DrainedCall &call) {
+CallRow Collector::row_of(Image &image, const DrainedCall &call) {
     const tap_record &record = call.record;
     CallRow row{};
     row.time = image.clock->mono_ns(record.start) - writer_.start_mono_ns();
@@ -58,9 +58,8 @@ CallRow Collector::row_of(const Image &image, const DrainedCall &call) {
     row.thread = call.thread;
     row.sequence = record.sequence;
     row.parent = record.parent;
-    if (call.payload_length)
-        row.payload =
-            writer_.blob(std::span(drained_.payloads).subspan(call.payload_offset, call.payload_length));
+    if (auto items = payload_of(image, call); !items.empty())
+        row.payload = writer_.blob(items);
     row.result = record.result;
     row.process = static_cast<uint16_t>(image.index);
     row.function = record.function;
@@ -82,10 +81,16 @@ size_t Collector::drain_region(Image &image, size_t limit) {
                         std::span(drained_.payloads).subspan(call.payload_offset, call.payload_length));
             continue;
         }
+        if (record.function == TAP_FN_INPUTS) {
+            take_inputs(image, call);
+            continue;
+        }
         pending_[at++] = row_of(image, call);
     }
     pending_.shrink(at);
     look_at_callers(image, drained_.calls);
+    if (buffers_ && !image.lanes.empty())
+        grant_buffers(image);
     return drained_.calls.size();
 }
 
@@ -139,10 +144,15 @@ void Collector::finish_region(Image &image) {
         row.function = call.slot.function;
         row.flags = static_cast<uint8_t>(session::CallFlag::Unreturned);
         row.nesting = call.nesting;
+        if (auto given = image.inputs.find({call.thread, call.slot.sequence}); given != image.inputs.end())
+            row.payload = writer_.blob(given->second);
         pending_.grow(1)[0] = row;
     }
     flush_calls();
     tell_losses(image);
+    tell_lost_buffers(image);
+    image.inputs.clear();
+    image.lanes.clear();
     image.region.reset();
 }
 

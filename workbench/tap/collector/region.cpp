@@ -186,7 +186,7 @@ bool Region::take_records(uint32_t index, uint32_t tid, uint32_t committed, Drai
             call.payload_length = static_cast<uint32_t>(out.payloads.size()) - call.payload_offset;
         }
         call.record.flags &= static_cast<uint8_t>(~TAP_FLAG_UNRETURNED); // ours to say
-        if (call.record.function != TAP_FN_MODULE)
+        if (call.record.function != TAP_FN_MODULE && call.record.function != TAP_FN_INPUTS)
             state.recent[state.recent_at++ % state.recent.size()] = call.record.sequence;
         state.position += count;
     }
@@ -216,7 +216,8 @@ void Region::set_nesting(uint32_t index, std::span<DrainedCall> calls) {
         }
         if (open.size() >= 64)
             open.erase(open.begin());
-        open.push_back({record.sequence, calls[i].nesting});
+        if (record.function != TAP_FN_INPUTS) // of a call that comes later
+            open.push_back({record.sequence, calls[i].nesting});
     }
 }
 

@@ -83,6 +83,10 @@ class Region {
     void release_all();
     // These and no others. Those that stay as they were keep their count of matches.
     void set_breakpoints(std::span<const Breakpoint> wanted);
+    // Which buffers are recorded (enum tap_buffers), and how many bytes of them it may have put into lanes.
+    void set_buffers(uint32_t which, uint64_t limit);
+    // How many it has.
+    uint64_t buffers_taken();
     // Says that there is still somebody who can release calls.
     void beat();
     // Records dropped by the target so far.

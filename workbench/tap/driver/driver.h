@@ -11,7 +11,17 @@
 
 /* --- what the generated files declare ------------------------------------------------------------ */
 
-enum tap_capture_kind { TAP_CAPTURE_STRING, TAP_CAPTURE_IN, TAP_CAPTURE_OUT, TAP_CAPTURE_INOUT };
+enum tap_capture_kind {
+    TAP_CAPTURE_STRING,
+    TAP_CAPTURE_IN,
+    TAP_CAPTURE_OUT,
+    TAP_CAPTURE_INOUT,
+    /* While buffers are recorded: */
+    TAP_CAPTURE_OUT_LATER, /* as OUT, whole once the stream in argument `count` has been waited for */
+    TAP_CAPTURE_HOST,      /* an address of either side: its bytes where it is the host's */
+    TAP_CAPTURE_IMAGE,     /* a module, which carries its length */
+    TAP_CAPTURE_KERNEL,    /* kernelParams; `counter` gives the function, `count` the argument `extra` */
+};
 
 /* What a pointer parameter points to. */
 struct tap_value {
@@ -85,8 +95,18 @@ struct tap_before {
 
 TAP_HIDDEN void tap_capture_before(const struct tap_prototype *prototype, const uint64_t *words,
                                    struct tap_before *before);
+/* What a call was given, ahead of it, when buffers are recorded. */
+TAP_HIDDEN void tap_capture_ahead(const struct tap_call *call, const struct tap_prototype *prototype,
+                                  const uint64_t *words);
 TAP_HIDDEN void tap_capture(struct tap_payload *payload, const struct tap_prototype *prototype,
                             const uint64_t *words, const struct tap_before *before, bool succeeded);
+/* The end of a call that waited for a stream (or TAP_EVERY_STREAM), with what was copied there. */
+TAP_HIDDEN void tap_leave_synchronised(const struct tap_call *call, uint64_t stream, int32_t result);
+TAP_HIDDEN void tap_put_image(struct tap_payload *payload, uint8_t index, uint64_t image);
+TAP_HIDDEN void tap_put_kernel(struct tap_payload *payload, const struct tap_value *value,
+                               const uint64_t *words);
+/* Handles of functions mean other functions from now on. */
+TAP_HIDDEN void tap_forget_layouts(void);
 /* The end of a call with all that its prototype says; `before` may be NULL. */
 TAP_HIDDEN void tap_leave_with(const struct tap_call *call, const struct tap_prototype *prototype,
                                const uint64_t *words, const struct tap_before *before, int32_t result);

@@ -31,6 +31,10 @@ void tap_reset_local(void);
 bool tap_next_chunk(struct tap_local *local);
 /* Room for `cells` cells at the end of the thread's chain; NULL when the region is full. */
 struct tap_record *tap_reserve(struct tap_local *local, uint32_t cells);
+/* Hands a lane's memfd to the collector; false when that can't be. */
+bool tap_send_lane(int lane_fd, uint32_t number, uint64_t size);
+/* In a fork's child: lanes are the parent's, and so is what its copies will fill. */
+void tap_forget_buffers(void);
 /* In a fork's child: what the parent's region says of modules isn't in ours. */
 void tap_forget_modules(void);
 /* Finds a thread block and a first chunk for this thread. */

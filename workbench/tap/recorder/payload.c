@@ -59,12 +59,41 @@ static bool begin(struct tap_payload *payload, const struct tap_call *call, int3
     return true;
 }
 
+bool shimbench_ahead_begin(struct tap_payload *payload, const struct tap_call *call) {
+    struct tap_local *local = &shimbench_local;
+    if (!tap_still_ours(call))
+        return false;
+    local->busy = 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    struct tap_record *record = tap_reserve(local, TAP_MAX_CELLS);
+    if (!record) { /* the call itself is still recorded, or counted as lost */
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        local->busy = 0;
+        return false;
+    }
+    *record = (struct tap_record){
+        .start = call->start, .caller = call->caller, .sequence = call->sequence, .function = TAP_FN_INPUTS};
+    *payload = (struct tap_payload){.at = (uint8_t *)(record + 1),
+                                    .end = (uint8_t *)(record + TAP_MAX_CELLS),
+                                    .record = record,
+                                    .call = call};
+    return true;
+}
+
+static void commit(const struct tap_payload *payload);
+
+void shimbench_ahead_finish(struct tap_payload *payload) {
+    commit(payload);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    shimbench_local.busy = 0;
+}
+
 bool shimbench_payload_begin(struct tap_payload *payload, const struct tap_call *call, int32_t result,
                              uint64_t end) {
     if (TAP_UNLIKELY(call->watched))
         shimbench_break_after(call, result);
-    return begin(payload, call, result, end,
-                 shimbench_capture_limit() <= USUAL_LIMIT ? USUAL_CELLS : TAP_MAX_CELLS);
+    bool usual = shimbench_capture_limit() <= USUAL_LIMIT && !call->buffered;
+    return begin(payload, call, result, end, usual ? USUAL_CELLS : TAP_MAX_CELLS);
 }
 
 void shimbench_leave_slowly(const struct tap_call *call, int32_t result, uint64_t end) {
@@ -162,7 +191,8 @@ void shimbench_put_string_safely(struct tap_payload *payload, uint8_t index, uin
     close_item(payload, &item);
 }
 
-void shimbench_payload_finish(struct tap_payload *payload) {
+/* Publishes the record with the items put behind it. */
+static void commit(const struct tap_payload *payload) {
     struct tap_local *local = &shimbench_local;
     struct tap_record *record = payload->record;
     size_t bytes = (size_t)(payload->at - (uint8_t *)record);
@@ -172,6 +202,11 @@ void shimbench_payload_finish(struct tap_payload *payload) {
     record->cells = (uint8_t)cells;
     local->used += (uint32_t)cells;
     __atomic_store_n(&local->chunk->committed, local->used, __ATOMIC_RELEASE);
+}
+
+void shimbench_payload_finish(struct tap_payload *payload) {
+    commit(payload);
+    struct tap_local *local = &shimbench_local;
     tap_retire(local, payload->call);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     local->busy = 0;

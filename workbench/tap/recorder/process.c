@@ -130,6 +130,7 @@ static void become_child(void) {
     tap_forget_socket();
     tap_reset_local();
     tap_forget_modules();
+    tap_forget_buffers();
     shimbench_process.alive = &nobody;
     shimbench_process.region = NULL;
     munmap(parents, TAP_REGION_SIZE);

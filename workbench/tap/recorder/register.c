@@ -185,6 +185,27 @@ out:
     return fd;
 }
 
+static bool socket_is_still_ours(void);
+
+bool tap_send_lane(int lane_fd, uint32_t number, uint64_t size) {
+    if (!socket_is_still_ours())
+        return false;
+    struct tap_lane lane = {.kind = TAP_LANE, .number = number, .size = size};
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(sizeof lane_fd)];
+    } control = {0};
+    struct iovec data = {.iov_base = &lane, .iov_len = sizeof lane};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct cmsghdr *part = CMSG_FIRSTHDR(&message);
+    part->cmsg_level = SOL_SOCKET;
+    part->cmsg_type = SCM_RIGHTS;
+    part->cmsg_len = CMSG_LEN(sizeof lane_fd);
+    memcpy(CMSG_DATA(part), &lane_fd, sizeof lane_fd);
+    return sendmsg(collector.fd, &message, MSG_NOSIGNAL) == (ssize_t)sizeof lane;
+}
+
 static bool socket_is_still_ours(void) {
     struct stat status;
     return collector.fd >= 0 && fstat(collector.fd, &status) == 0 && status.st_dev == collector.device &&

@@ -64,7 +64,8 @@ struct tap_call {
     uint32_t depth;
     uint16_t function;
     uint8_t flags;
-    bool watched; /* a breakpoint wants to see its result */
+    bool watched;  /* a breakpoint wants to see its result */
+    bool buffered; /* what it is given is recorded ahead of it */
 };
 
 /* Items being written behind a record's head. */
@@ -115,6 +116,7 @@ static inline bool tap_enter(struct tap_call *call, uint16_t function, uint64_t 
     call->function = function;
     call->flags = 0;
     call->watched = false;
+    call->buffered = false;
     call->args[0] = arg0;
     call->args[1] = arg1;
     call->args[2] = arg2;
@@ -139,8 +141,11 @@ static inline bool tap_enter(struct tap_call *call, uint16_t function, uint64_t 
     } else {
         call->start = tap_ticks();
     }
-    if (TAP_UNLIKELY(attention))
-        shimbench_break_before(call);
+    if (TAP_UNLIKELY(attention)) {
+        call->buffered = attention & TAP_ATTENTION_BUFFERS;
+        if (attention & TAP_ATTENTION_BREAKS)
+            shimbench_break_before(call);
+    }
     return true;
 }
 
@@ -210,6 +215,25 @@ TAP_PUBLIC void shimbench_put_string_safely(struct tap_payload *payload, uint8_t
                                             size_t limit);
 TAP_PUBLIC void shimbench_put_string(struct tap_payload *payload, uint8_t index, const char *string);
 TAP_PUBLIC void shimbench_payload_finish(struct tap_payload *payload);
+/* The record ahead of a call, of what it is given: begin, put..., finish. */
+TAP_PUBLIC bool shimbench_ahead_begin(struct tap_payload *payload, const struct tap_call *call);
+TAP_PUBLIC void shimbench_ahead_finish(struct tap_payload *payload);
+
+/* Whether buffers of this kind (enum tap_buffers) are to be recorded. */
+static inline bool tap_buffers_wanted(unsigned which) {
+    return __atomic_load_n(&shimbench_process.region->buffers, __ATOMIC_RELAXED) & which;
+}
+/* A buffer of any length, in a lane; its item says when it could not be kept, and why. */
+TAP_PUBLIC void shimbench_put_buffer(struct tap_payload *payload, uint8_t index, uint64_t address,
+                                     uint64_t length, bool output);
+/* Memory that a copy in `stream` fills until the stream is waited for; then it is put with the call that
+ * waited. */
+TAP_PUBLIC void shimbench_expect_output(const struct tap_call *call, uint8_t index, uint64_t stream,
+                                        uint64_t address, uint64_t length);
+#define TAP_EVERY_STREAM UINT64_MAX
+TAP_PUBLIC bool shimbench_expects_output(uint64_t stream);
+TAP_PUBLIC void shimbench_put_expected(struct tap_payload *payload, uint64_t stream);
+
 /* Bytes of one captured value at the most. */
 TAP_PUBLIC size_t shimbench_capture_limit(void);
 /* Copies memory that may not be there; the number of bytes copied, from the start. */

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define TAP_MAGIC       0x3147455250415453ull /* "STAPREG1", little endian */
-#define TAP_ABI_VERSION 2u
+#define TAP_ABI_VERSION 3u
 
 #define TAP_CELL_SIZE       64u
 #define TAP_CHUNK_SIZE      65536u
@@ -45,6 +45,9 @@ enum tap_function {
                                    starts and ends; sequence 0. What it overlaps is gone from there
                                    on. May come twice; a thread that goes on calling from a place
                                    where another module was put meanwhile does not notice */
+    TAP_FN_INPUTS = 0xf008,     /* no call: what this thread's call `sequence` was given, written ahead of it
+                                   while buffers are recorded, so that a call which never returns has it
+                                   too. That call's own record then holds nothing but outputs */
 };
 
 enum tap_flag {
@@ -84,6 +87,9 @@ enum tap_item_kind {
     TAP_ITEM_TABLE = 6,    /* 16-byte UUID of an export table */
     TAP_ITEM_LOST = 7,     /* u64: how many records were dropped before this one */
     TAP_ITEM_RETURN = 8,   /* u64: a return value that is no 32-bit result (pointer, size) */
+    TAP_ITEM_BUFFER = 9,   /* struct tap_buffer: bytes that argument `index` points to, kept in a lane */
+    TAP_ITEM_KERNEL = 10,  /* struct tap_kernel, its parameters' places, their bytes */
+    TAP_ITEM_NESTED = 11,  /* what a pointer inside of argument `index` points to: a launch's attributes */
 };
 struct tap_item {
     uint8_t kind;
@@ -92,6 +98,42 @@ struct tap_item {
     uint32_t original; /* length before a cut; equal to `length` when whole */
 };
 static_assert(sizeof(struct tap_item) == 8, "an item's head is one word");
+
+/* Buffers are large and asked for: they go by lanes, memfds of the process's own which the tap makes when
+ * it needs one and hands over (TAP_LANE) before the first record that names it. A lane is filled from its
+ * start and never used twice; the collector gives the pages back that it has read. */
+#define TAP_LANE_SIZE (1ull << 30) /* sparse; a larger buffer has a lane of its own */
+#define TAP_MAX_LANES 256u
+
+enum tap_buffer_state {
+    TAP_BUFFER_KEPT = 0,
+    TAP_BUFFER_OVER_LIMIT = 1, /* tap_region.buffer_limit was reached */
+    TAP_BUFFER_UNREADABLE = 2, /* no memory of the process, at least not all of it */
+    TAP_BUFFER_DROPPED = 3,    /* no lane, or more outputs under way than are waited for */
+};
+struct tap_buffer {
+    uint64_t offset; /* in its lane */
+    uint64_t length; /* of all of it */
+    uint32_t lane;
+    uint32_t sequence; /* 0: of this call; else of the copy, by `thread`, that has filled it by now */
+    uint32_t thread;   /* tid */
+    uint8_t state;     /* enum tap_buffer_state */
+    uint8_t output;    /* 1: as it was after the call */
+    uint16_t reserved;
+};
+static_assert(sizeof(struct tap_buffer) == 32, "no padding");
+
+/* A launch's parameters: `count` pairs of u32 (offset in the block, size), then the block. */
+enum tap_kernel_layout {
+    TAP_KERNEL_GUESSED = 0, /* the shim told no layout: what was readable, of 64 bytes a parameter at most */
+    TAP_KERNEL_TOLD = 1,    /* by the shim's cuFuncGetParamInfo or cuKernelGetParamInfo */
+    TAP_KERNEL_PACKED = 2,  /* the launch's `extra` gave a block, which is one pair here */
+};
+struct tap_kernel {
+    uint32_t count;
+    uint32_t layout; /* enum tap_kernel_layout */
+};
+static_assert(sizeof(struct tap_kernel) == 8, "no padding");
 
 /* Cell 0 of a chunk. `committed` counts cells behind it that are whole records; the producer
  * stores it with release after the cells, so whoever loads it with acquire sees them. `next` is
@@ -140,9 +182,13 @@ static_assert(sizeof(struct tap_break) == 16, "a row of the table of breakpoints
 
 /* Bits of tap_region.attention: what a call has to look at. All 0 in a process that is just recorded. */
 enum tap_attention {
-    TAP_ATTENTION_PAUSED = 1, /* pass calls through without recording them */
-    TAP_ATTENTION_BREAKS = 2, /* there are breakpoints */
+    TAP_ATTENTION_PAUSED = 1,  /* pass calls through without recording them */
+    TAP_ATTENTION_BREAKS = 2,  /* there are breakpoints */
+    TAP_ATTENTION_BUFFERS = 4, /* buffers are recorded */
 };
+
+/* Bits of tap_region.buffers: which ones. */
+enum tap_buffers { TAP_BUFFERS_INPUTS = 1, TAP_BUFFERS_OUTPUTS = 2 };
 
 enum tap_thread_state { TAP_THREAD_FREE = 0, TAP_THREAD_LIVE = 1, TAP_THREAD_ENDED = 2 };
 
@@ -197,7 +243,12 @@ struct tap_region {
     uint32_t max_breaks;
     uint32_t holds;          /* times a call stopped, counted by the threads: a change is worth a look */
     uint32_t collector_beat; /* counted on by the collector as long as there are breakpoints */
-    uint64_t reserved[14];
+    uint32_t buffers;        /* enum tap_buffers; set before TAP_ATTENTION_BUFFERS */
+    uint32_t reserved_word;
+    uint64_t buffer_limit; /* bytes of buffers that the process may have put into lanes, raised by the
+                              collector as long as the session's own limit is not reached */
+    uint64_t buffer_taken; /* bytes it has put there, counted by the threads */
+    uint64_t reserved[11];
 };
 static_assert(sizeof(struct tap_region) <= 4096, "the header fits its page");
 
@@ -205,7 +256,7 @@ static_assert(sizeof(struct tap_region) <= 4096, "the header fits its page");
  * HELLO carries the region's memfd, then (when asked to tee) duplicates of descriptors 1 and 2.
  * The answer carries, for each teed descriptor, the write end of a pipe to put in its place: the
  * collector copies what comes through to the original and into the log, with this pid. */
-enum { TAP_HELLO = 1, TAP_WELCOME = 2, TAP_EXEC = 3, TAP_FORK = 4 };
+enum { TAP_HELLO = 1, TAP_WELCOME = 2, TAP_EXEC = 3, TAP_FORK = 4, TAP_LANE = 5 };
 struct tap_hello {
     uint32_t kind; /* TAP_HELLO */
     uint32_t abi_version;
@@ -221,6 +272,12 @@ struct tap_welcome {
     uint32_t accepted;
     uint32_t tee;     /* bits of the descriptors that are to be replaced */
     uint32_t process; /* the collector's number for this process */
+};
+/* Later, over the same socket: lane `number`, whose memfd it carries. There is no answer. */
+struct tap_lane {
+    uint32_t kind; /* TAP_LANE */
+    uint32_t number;
+    uint64_t size;
 };
 
 #endif
