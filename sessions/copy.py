@@ -59,7 +59,7 @@ class _Buffered:
         self._source = source
         self._keep = keep
         self._numbers: dict[int, int] = {}
-        self.line, self.fields = edit.line, edit.fields
+        self.line, self.fields, self.blob = edit.line, edit.fields, edit.blob
         self.writer: SessionWriter | None = None
 
     def item(self, item: Item) -> Item:
