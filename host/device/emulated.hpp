@@ -23,6 +23,7 @@ struct Module {
     std::vector<soft::CodeEntry> entries;
     std::string code; // PTX or cubin, whichever `kind` says
     soft::CodeKind kind = soft::CodeKind::Ptx;
+    std::uint32_t arch = 0; // that the code is for
     bool unpacked = false;
     bool library = false;
     std::uint64_t context = 0;

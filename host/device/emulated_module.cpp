@@ -59,6 +59,7 @@ bool EmulatedDevice::unpack(Module &module) {
     if (!entry)
         return false;
     module.kind = entry->kind;
+    module.arch = entry->arch;
     module.code = soft::unpack(*entry).value_or("");
     return !module.code.empty();
 }
@@ -243,8 +244,10 @@ CUresult EmulatedDevice::get_attribute(int *value, CUfunction_attribute wanted, 
     case CU_FUNC_ATTRIBUTE_NUM_REGS:
         *value = static_cast<int>(found->facts.registers);
         return CUDA_SUCCESS;
-    case CU_FUNC_ATTRIBUTE_PTX_VERSION:
-    case CU_FUNC_ATTRIBUTE_BINARY_VERSION:
+    case CU_FUNC_ATTRIBUTE_PTX_VERSION: // CUB chooses by it how it launches, and the kernels know only that
+        *value = static_cast<int>(modules_.at(found->module).arch);
+        return CUDA_SUCCESS;
+    case CU_FUNC_ATTRIBUTE_BINARY_VERSION: // what PTX is compiled for
         *value = static_cast<int>(arch());
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES:

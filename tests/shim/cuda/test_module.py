@@ -75,6 +75,19 @@ def test_a_modules_variables_take_device_memory_until_it_is_unloaded(
     assert answers(script, shim_host, START) == ["True 0 True", "400"]
 
 
+def test_a_kernel_says_which_target_its_ptx_has_and_which_device_it_runs_on(
+    answers: Answers, shim_host: dict[str, str]
+) -> None:
+    script = """
+        PTX_VERSION, BINARY_VERSION = 5, 6
+        assert cuda.cuModuleLoadData(byref(module), PTX.replace(b"sm_80", b"sm_75")) == 0
+        assert cuda.cuModuleGetFunction(byref(function), module, b"add") == 0
+        for attribute in (PTX_VERSION, BINARY_VERSION):
+            print(cuda.cuFuncGetAttribute(byref(value), attribute, function), value.value)
+    """
+    assert answers(script, shim_host, START) == ["0 75", "0 80"]
+
+
 def test_streams_have_numbers_that_do_not_come_again(answers: Answers, shim_host: dict[str, str]) -> None:
     script = """
         stream, number, seen = c_void_p(), c_uint64(), []
