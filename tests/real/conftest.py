@@ -101,6 +101,16 @@ class Consumer:
     def environment(self) -> dict[str, str]:
         return {"LD_LIBRARY_PATH": str(self.cudart), "GGML_NO_BACKTRACE": "1"}
 
+    def under_shim(self, native_paths: native.NativePaths) -> dict[str, str]:
+        """The environment in which it finds our libraries by itself, without a workbench."""
+        major = self.cudart_version.split(".")[0]
+        blas = [native_paths.lib / f"lib{name}.so.{major}" for name in ("cublas", "cublasLt")]
+        return {
+            **self.environment,
+            "LD_LIBRARY_PATH": f"{native_paths.lib}:{self.cudart}",
+            "LD_PRELOAD": ":".join(map(str, blas)),
+        }
+
 
 @pytest.fixture(scope="session")
 def cudart() -> Callable[[str], Path]:

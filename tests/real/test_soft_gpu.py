@@ -29,12 +29,7 @@ def decode(
     if host is None:
         words += ["--gpu-layers", 0]
     else:
-        major = consumer.cudart_version.split(".")[0]
-        environment |= host
-        environment["LD_PRELOAD"] = ":".join(
-            str(paths.lib / f"lib{name}.so.{major}") for name in ("cublas", "cublasLt")
-        )
-        environment["LD_LIBRARY_PATH"] = f"{paths.lib}:{consumer.cudart}"
+        environment |= consumer.under_shim(paths) | host
     done = subprocess.run(
         consumer.command(paths, *words), env=environment, capture_output=True, text=True, errors="replace"
     )
