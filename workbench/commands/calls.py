@@ -20,6 +20,7 @@ from workbench.commands.common import (
     take_session,
     told_as_errors,
 )
+from workbench.moments import add_at, session_at
 
 if TYPE_CHECKING:
     from sessions import Session
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--first", type=int, metavar="N", help="at most the first N that pass the filter")
     parser.add_argument("--last", type=int, metavar="N", help="only the last N that pass the filter")
     parser.add_argument("--filter-help", action="store_true", help="explain the filter language and stop")
+    add_at(parser)
     add_session_words(parser, "FILTER ...", "a filter")
 
 
@@ -50,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     call_filter = parse(text)
     decoder = CallDecoder(session.schema)
     with told_as_errors():
+        session = session_at(session, options.at)
         rows = _chosen(session, call_filter, options.first, options.last)
         if options.json:
             head = {"session": str(session.path), "total": len(session.calls), "filter": text}

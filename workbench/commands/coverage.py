@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from workbench.commands.common import add_session_words, print_json, take_session, told_as_errors
+from workbench.moments import add_at, moment_named, state_at
 
 if TYPE_CHECKING:
     from workbench.views.coverage import Asked, CoverageRow
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=int, metavar="N", help="of this run instead of the newest")
     parser.add_argument("--all", action="store_true", help="harmless names and those never called as well")
     parser.add_argument("--missing", action="store_true", help="only names that were not answered")
+    add_at(parser)
     add_session_words(parser, "NAME ...", "globs over names")
 
 
@@ -37,9 +39,12 @@ def run(options: argparse.Namespace) -> int:
 
     session, text = take_session(options.words)
     globs = text.split()
-    coverage = Coverage(options.run)
     with told_as_errors():
-        coverage.update(session)
+        if options.at is not None:
+            coverage = state_at(moment_named(session, options.at), options.run).coverage
+        else:
+            coverage = Coverage(options.run)
+            coverage.update(session)
         rows = [row for row in coverage.rows() if _wanted(row, globs, options.missing)]
     if options.json:
         names = [_as_json(row) for row in rows]

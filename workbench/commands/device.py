@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from workbench.commands.common import add_json, print_json, size, take_session, told_as_errors
+from workbench.moments import add_at, moment_named, state_at
 
 if TYPE_CHECKING:
     from sessions import Session
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("session", nargs="?", metavar="SESSION", help="path, name, @ (newest) or @-1")
     parser.add_argument("--run", type=int, metavar="N", help="of this run instead of the newest")
     parser.add_argument("--all", action="store_true", help="every allocation and kernel")
+    add_at(parser)
     add_json(parser)
 
 
@@ -35,9 +37,13 @@ def run(options: argparse.Namespace) -> int:
     session, rest = take_session([options.session] if options.session else [])
     if rest:
         raise UsageError(f"there is no session {rest}")
-    state = DeviceState(options.run)
     with told_as_errors():
-        state.update(session)
+        if options.at is not None:
+            moment = moment_named(session, options.at)
+            session, state = moment, state_at(moment, options.run).device
+        else:
+            state = DeviceState(options.run)
+            state.update(session)
     if options.json:
         print_json(
             {

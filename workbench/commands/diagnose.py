@@ -13,10 +13,12 @@ import shutil
 
 from workbench.commands.common import add_session_words, print_json, take_session, told_as_errors
 from workbench.errors import UsageError
+from workbench.moments import add_at, session_at
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=int, metavar="N", help="of this run instead of the newest")
+    add_at(parser)
     add_session_words(parser, "", "nothing else")
 
 
@@ -27,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     if rest:
         raise UsageError(f"no such session: {rest}")
     with told_as_errors():
-        found = explain(session, options.run)
+        found = explain(session_at(session, options.at), options.run)
     if options.json:
         print_json(
             {

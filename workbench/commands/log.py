@@ -24,6 +24,7 @@ from workbench.commands.common import (
     told_as_errors,
 )
 from workbench.errors import UsageError
+from workbench.moments import add_at, session_at
 from workbench.views.log_blocks import LogBlocks
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", metavar="LEVEL", help="this level and graver: trace ... error")
     parser.add_argument("--source", metavar="GLOB", help="lines that name such a source: runner.go*, srv*")
     parser.add_argument("--role", help="target, host, build, exercise or shim")
+    add_at(parser)
     add_session_words(parser, "REGEX", "a regular expression")
 
 
@@ -54,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         except ValueError as error:
             raise UsageError(str(error)) from None
     with told_as_errors():
+        session = session_at(session, options.at)
         blocks = LogBlocks()
         blocks.update(session)
         chosen = _chosen(session, pattern, options, blocks)

@@ -15,11 +15,13 @@ import shutil
 
 from workbench.commands.common import add_session_words, print_json, take_session, told_as_errors
 from workbench.errors import UsageError
+from workbench.moments import add_at, session_at
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--run", type=int, metavar="N", help="of this run instead of the newest")
+    add_at(parser)
     add_session_words(parser, "", "nothing else")
 
 
@@ -30,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     session, rest = take_session(options.words)
     if rest:
         raise UsageError(f"no such session: {rest}")
+    session = session_at(session, options.at)
     known = {process.run for process in session.processes if process.role in ("", "target")}
     if options.run is not None and options.run not in known:
         raise UsageError(f"no run {options.run}: there are {', '.join(map(str, sorted(known))) or 'none'}")
