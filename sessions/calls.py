@@ -186,6 +186,18 @@ class Calls:
         blocks += [(start, min(start + format.CHUNK_ROWS, self._rows)) for start in tail]
         return [(start, min(stop, self._rows)) for start, stop in blocks if start < self._rows]
 
+    def spans(self) -> list[tuple[int, int, int, int]]:
+        """Stretches of rows: (start, stop, earliest, latest time of entry), ascending, all rows in one."""
+        found = []
+        for entry in self._entries:
+            start = int(entry["first_row"])
+            found.append((start, start + int(entry["rows"]), int(entry["time_min"]), int(entry["time_max"])))
+        for start in range(self.sealed, self._rows, format.CHUNK_ROWS):
+            stop = min(start + format.CHUNK_ROWS, self._rows)
+            times = self.columns(start, stop, ("time",))["time"]
+            found.append((start, stop, int(times.min()), int(times.max())))
+        return found
+
     # The tail
 
     def _published(self) -> int | None:

@@ -26,6 +26,7 @@ from workbench.panes.looks import KeyTurn, Looks
 from workbench.panes.outside import Outside
 from workbench.panes.palette import Commands
 from workbench.panes.prompt import KeyLine, Prompt
+from workbench.panes.travel_line import TravelLine
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from workbench.panes.facts import SessionFacts
     from workbench.panes.jumps import Jumps
     from workbench.panes.log import LogPane
+    from workbench.panes.travel import Travel
     from workbench.panes.why import WhyPane
 
 
@@ -60,6 +62,7 @@ class ShimbenchApp(App[bool]):
     breaks: Breaks
     jumps: Jumps
     looks: Looks
+    travel: Travel
 
     def __init__(
         self,
@@ -91,12 +94,14 @@ class ShimbenchApp(App[bool]):
         from workbench.panes.breaks import Breaks
         from workbench.panes.content import Content
         from workbench.panes.jumps import Jumps
+        from workbench.panes.travel import Travel
 
         self.session = session
         self._content = Content(session, self.root)
         self.facts = self._content.facts
         self.breaks = Breaks(self)
         self.jumps = Jumps(self)
+        self.travel = Travel(self)
         self.looks = Looks(self)
 
     @property
@@ -158,6 +163,7 @@ class ShimbenchApp(App[bool]):
         """Let the thread that looks for causes end."""
         if self.opened:
             self.facts.diagnosis.stop()
+            self.travel.stop()
 
     def on_resize(self, event: events.Resize) -> None:
         """Between one pane at a time and all of them."""
@@ -330,6 +336,8 @@ class ShimbenchApp(App[bool]):
             self.log_pane.pause()
         elif self.zoomed:
             self.zoom()
+        elif self.travel.moment is not None:
+            self.travel.now()
         self.arrangement.show_titles()
 
     def choose(self) -> None:
@@ -401,6 +409,10 @@ class ShimbenchApp(App[bool]):
     def on_why_pane_clicked(self, message: WhyPane.Clicked) -> None:
         """A click on a piece of evidence."""
         self.jumps.to(message.target)
+
+    def on_travel_line_clicked(self, message: TravelLine.Clicked) -> None:
+        """A click on the time line goes there."""
+        self.travel.to_time(message.time_ns)
 
     def on_bar_clicked(self, message: Bar.Clicked) -> None:
         """A click on the GPU mode shows where it comes from."""

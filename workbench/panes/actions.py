@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 
 from workbench.actions import Action, Registry, loop_actions
 from workbench.panes.handover import hand_over
+from workbench.panes.travel_actions import travel_actions
 
 if TYPE_CHECKING:
     from workbench.app import ShimbenchApp
@@ -426,7 +427,7 @@ def pane_actions() -> tuple[Action, ...]:
 @cache
 def registry() -> Registry:
     """All commands: the loop's and the panes'."""
-    return Registry((*loop_actions(), *pane_actions()))
+    return Registry((*loop_actions(), *pane_actions(), *travel_actions()))
 
 
 def bindings(where: str) -> list[BindingType]:
@@ -441,6 +442,16 @@ def bindings(where: str) -> list[BindingType]:
 
 
 KEY_NAMES = {
+    "full_stop": ".",
+    "comma": ",",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "plus": "+",
+    "minus": "-",
     "space": "Space",
     "enter": "Enter",
     "escape": "Esc",

@@ -12,6 +12,7 @@ from workbench.panes.frame import Rule, Tab
 from workbench.panes.header import Bar, HeaderLine, header_facts, stage_parts
 from workbench.panes.lines import Inks, LineView, Waiting
 from workbench.panes.prompt import KeyLine, Prompt
+from workbench.panes.travel_line import TravelLine
 
 if TYPE_CHECKING:
     from textual.widget import Widget
@@ -60,6 +61,7 @@ class Arrangement:
         with Vertical(id="bottom"):
             yield Rule([_TITLES["log"]], "├", "┤", id="log-rule")
             yield content.log if content is not None else Waiting()
+        yield TravelLine()
         yield KeyLine()
         yield Bar(id="offers")
         yield Prompt()
@@ -188,13 +190,16 @@ class Arrangement:
         if not self.whole:
             return
         width = app.size.width
-        facts = header_facts(app.session, app.loop.status if app.loop is not None else None)
+        moment = app.travel.facts
+        now = app.loop.status if app.loop is not None and moment is None else None
+        facts = header_facts(app.travel.session, now)
         app.query_one("#header", Bar).show(HeaderLine(facts).parts(width))
         right = f"{facts.run_ns / 1e9:.1f} s " if facts.run_ns is not None else ""
-        right = app.facts.limit_text() or right
+        right = (app.facts.limit_text() if moment is None else "") or right
         stopped = app.breaks.header(width // 2 if width >= 160 else width)
         room = width - len(right) - 2 - sum(len(text) for text, _ in stopped)
-        stages = [*stopped, *stage_parts(app.facts.mode, app.facts.stages(), room)]
+        known = moment or app.facts
+        stages = [*stopped, *stage_parts(known.mode, known.stages(), room)]
         app.query_one("#stages", Bar).show(stages, [(right, "dim")] if right else None)
         notes = "w evidence  o source" if app.why.targets else ""
         app.query_one("#why-rule", Rule).show(info=app.why.title, notes=notes)

@@ -15,6 +15,7 @@ _HINTS = {
     "search": "regular expression",
     "goto": "number of a call",
     "note": "what is worth knowing about this call",
+    "travel": "7.1s   250ms   @443   log:212   run:2",
     "break": "cuMemAlloc*   cu* error   cuLaunchKernel result:CUDA_ERROR_INVALID_VALUE @3",
 }
 
@@ -67,6 +68,8 @@ class Asking:
             app.notify(f"nothing matches {text}", severity="warning")
         elif kind == "goto":
             app.jumps.to_call(text)
+        elif kind == "travel":
+            return not text or app.travel.to_name(text)
         elif kind == "break":
             return not text or app.breaks.toggle(text)
         elif kind == "note":

@@ -238,6 +238,17 @@ class CallLines:
         else:
             self._expanded.insert(bisect_left(self._expanded, start), start)
 
+    def calls_before(self, row: int) -> int:
+        """How many calls that pass the filter stand before a row."""
+        return min(row, self.scanned) if self._passing is None else self._passing.searchsorted(row)
+
+    def lines_before(self, row: int) -> int:
+        """How many lines stand for calls before a row; the last may be a fold that holds later ones too."""
+        if row >= self.scanned:
+            return min(self.indexed + row - self.scanned, len(self))
+        position = self.calls_before(row)
+        return (self.index_of_row(self.row_at(position - 1)) or 0) + 1 if position else 0
+
     def index_of_row(self, row: int) -> int | None:
         """The line that shows a call, or the nearest following one when the filter hides it."""
         if row >= self.scanned:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from textual.binding import BindingType
 
 from sessions import SessionError
@@ -22,6 +23,7 @@ from workbench.views.stops import Stops
 if TYPE_CHECKING:
     from sessions import InFlight, Row, Session
     from sessions.decode import CallDecoder, DecodedCall
+    from sessions.moment import Moment
 
 WITH_PROCESS, WITH_CALLER, WITH_TIME = 124, 100, 76
 """Widths of the pane from which these columns stand beside the call."""
@@ -53,6 +55,7 @@ class CallsPane(LineView):
         self._grown = False  # since the lines were last shown
         self._wanted: int | None = None  # row to select once it has been taken in
         self.marks: dict[int, str] = {}  # row -> note
+        self.moment: Moment | None = None  # shown instead of now
         self.stops = Stops(session)
 
     # Content
@@ -79,7 +82,7 @@ class CallsPane(LineView):
         """Show what has been taken in; ages of calls in flight move only when asked."""
         if self.paused:
             return
-        if in_flight_too:
+        if in_flight_too and self.moment is None:
             before = self.in_flight
             self.in_flight = list(self.session.in_flight())
             self._grown |= bool(before or self.in_flight)
@@ -94,11 +97,41 @@ class CallsPane(LineView):
 
     def count(self) -> int:
         """Lines of recorded calls, then one a call in flight."""
-        return len(self.calls) + len(self.in_flight)
+        return self._recorded + len(self.in_flight)
+
+    @property
+    def _recorded(self) -> int:
+        """Lines of recorded calls: all, or those before the moment."""
+        return len(self.calls) if self.moment is None else self.calls.lines_before(self.moment.cut.rows)
+
+    def _line(self, index: int) -> CallLine:
+        """A line; of a fold only the calls before the moment."""
+        line = self.calls.line(index)
+        if self.moment is None or not line.folded:
+            return line
+        before = self.calls.calls_before(self.moment.cut.rows)
+        return replace(line, count=max(min(line.count, before - line.position), 1))
+
+    def show_moment(self, moment: Moment | None) -> None:
+        """Show the calls that had been recorded at a moment, and those under way then; None: now."""
+        self.moment = moment
+        self.following = False
+        self.in_flight = list((moment or self.session).in_flight())
+        self.lines_changed()
+        self.post_message(self.StatusChanged(self))
+
+    def show_end(self, row: int | None = None) -> None:
+        """Put the cursor on a call, without opening its fold, or on the last recorded one; calls under way
+        below it are shown as well if there is room."""
+        index = None if row is None else self.calls.index_of_row(row)
+        self.move_to(max(self._recorded - 1, 0) if index is None else index, by_user=False, centre=True)
+        top = self._last_top()
+        if top <= self.cursor:
+            self.scroll_to(y=top, animate=False, force=True)
 
     def status(self) -> str:
         """Filter, how much passes it, whether the view is paused or follows."""
-        words = []
+        words = [] if self.moment is None else [f"AT {time_text(self.moment.now_ns())} s"]
         if self.filter_text:
             words.append(f"filter {self.filter_text}  {count_text(self.calls.passing)} of "
                          f"{count_text(len(self.session.calls))}")  # fmt: skip
@@ -144,7 +177,7 @@ class CallsPane(LineView):
 
     def selected_line(self) -> CallLine | None:
         """The line under the cursor, None on a call in flight."""
-        return self.calls.line(self.cursor) if self.cursor < len(self.calls) else None
+        return self._line(self.cursor) if self.cursor < self._recorded else None
 
     def selected_row(self) -> int | None:
         """Index of the call under the cursor (the first of a fold)."""
@@ -153,7 +186,7 @@ class CallsPane(LineView):
 
     def selected_in_flight(self) -> InFlight | None:
         """The call in flight under the cursor."""
-        index = self.cursor - len(self.calls)
+        index = self.cursor - self._recorded
         return self.in_flight[index] if 0 <= index < len(self.in_flight) else None
 
     def show_row(self, row: int, *, by_user: bool = False) -> bool:
@@ -194,21 +227,32 @@ class CallsPane(LineView):
 
     def first_error(self, step: int) -> bool:
         """Go to the first failed call there is, or (-1) to the last."""
-        found = self._error_from(-1 if step > 0 else self.calls.scanned, step)
+        found = self._error_from(-1 if step > 0 else self._searched, step)
         return found is not None and self.show_row(found, by_user=True)
 
+    @property
+    def _searched(self) -> int:
+        """Rows among which errors are looked for."""
+        scanned = self.calls.scanned
+        return scanned if self.moment is None else min(scanned, self.moment.cut.rows)
+
+    def failed(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """Which of the rows start..stop failed, fatal lookups among them; only those the filter passes."""
+        found = self.outcomes.failures(start, stop).copy()
+        found[np.array(self.outcomes.fatal_lookups(start, stop), np.int64) - start] = True
+        if self.calls.filter is not None and found.any():
+            found &= self.calls.filter.mask(self.session, start, stop)
+        return found
+
     def _error_from(self, row: int, step: int) -> int | None:
-        total = self.calls.scanned
+        total = self._searched
         start = row + 1 if step > 0 else row - 1
         size = 4096  # mostly the next one is near
         while 0 <= start < total:
             low, high = (
                 (start, min(start + size, total)) if step > 0 else (max(start - size + 1, 0), start + 1)
             )
-            failed = np.flatnonzero(self.outcomes.failures(low, high)) + low
-            failed = np.union1d(failed, self.outcomes.fatal_lookups(low, high)).astype(np.int64)
-            if self.calls.filter is not None and len(failed):
-                failed = failed[self.calls.filter.mask(self.session, low, high)[failed - low]]
+            failed = np.flatnonzero(self.failed(low, high)) + low
             if len(failed):
                 return int(failed[0] if step > 0 else failed[-1])
             start = high if step > 0 else low - 1
@@ -219,37 +263,42 @@ class CallsPane(LineView):
 
     def line_key(self, index: int) -> Hashable | None:
         """A recorded call never changes; one in flight grows older."""
-        if index >= len(self.calls):
+        if index >= self._recorded:
             return None
-        line = self.calls.line(index)
+        line = self._line(index)
         return line, line.row in self.marks
 
     def look(self) -> Hashable:
         """What names resolve to, and what unanswered ones do, comes to be known later than the calls."""
-        return self.outcomes.version, sum(len(process.modules) for process in self.session.processes)
+        known = sum(len(process.modules) for process in self.session.processes)
+        return self.outcomes.version, known, self.moment
 
     def draw(self, index: int, width: int) -> list[Part]:
         """One call, fold or call in flight."""
-        recorded = len(self.calls)
+        recorded = self._recorded
         if index >= recorded:
             return self._draw_in_flight(index - recorded, width)
-        line = self.calls.line(index)
+        line = self._line(index)
         if line.folded:
             return self._draw_fold(line, width)
         return self._draw_call(line, width)
 
     def _draw_call(self, line: CallLine, width: int) -> list[Part]:
-        row = self.session.calls.row(line.row)
+        session = self.moment or self.session
+        row = session.calls.row(line.row)
         mark: Part = ("*" if line.row in self.marks else " ", "accent")
         parts = [mark, *self._gutter(row)]
         after: list[Part] = []
         if self.size.width >= WITH_TIME:
             after = [(" ", "plain"), column(duration_text(row.duration), 9, "dim", right=True)]
         room = max(width - sum(len(text) for text, _ in (*parts, *after)), 12)
-        call = self.decoder.call(self.session, line.row)
+        call = self.decoder.call(session, line.row)
+        ink = self.outcomes.ink(row.function, row.result, row.flags)
+        if self.moment is not None and line.row in self.moment.cut.late:
+            call, ink = replace(call, result="in flight"), "warn"
         if line.inside:  # its head names the function
             call = replace(call, name=" ")
-        shown = call_parts(call, self.outcomes.ink(row.function, row.result, row.flags), room)
+        shown = call_parts(call, ink, room)
         if after and width < 10_000:
             shown.append((" " * max(room - sum(len(text) for text, _ in shown), 0), "plain"))
         return [*parts, *shown, *after]
@@ -302,12 +351,12 @@ class CallsPane(LineView):
 
     def line_text(self, index: int) -> str:
         """The whole call, for search and copy."""
-        if index >= len(self.calls):
-            return "".join(text for text, _ in self._draw_in_flight(index - len(self.calls), 400))
-        line = self.calls.line(index)
+        if index >= self._recorded:
+            return "".join(text for text, _ in self._draw_in_flight(index - self._recorded, 400))
+        line = self._line(index)
         if line.folded:
             return "".join(text for text, _ in self._draw_fold(line, 400)).strip()
-        return self.decoder.text(self.session, line.row)
+        return self.decoder.text(self.moment or self.session, line.row)
 
     def find(self, pattern: re.Pattern[str], start: int, step: int) -> int | None:
         """The next matching line, at most a bounded stretch of lines away (decoding is not free)."""

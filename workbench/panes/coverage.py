@@ -37,9 +37,13 @@ class CoveragePane(TextLines):
         super().__init__(id=id)
         self.coverage = coverage
         self.open: set[str] = set()  # names and groups shown in full
+        self.coming = ""  # said instead, while the state at a moment is not known yet
 
     def show_rows(self) -> None:
         """Draw what the view knows now."""
+        if self.coming:
+            self.set_lines([TextLine([(self.coming, "warn")])])
+            return
         groups: dict[str, list[CoverageRow]] = {key: [] for key, _, _ in _GROUPS}
         for row in self.coverage.rows():
             groups[_group(row)].append(row)

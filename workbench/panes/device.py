@@ -36,9 +36,13 @@ class DevicePane(TextLines):
         self.open: set[str] = set()
         self.kernels: KernelLines | None = None  # while they are shown
         self._left: list[int] = []  # cursors of what the kernels, and one of them, were opened from
+        self.coming = ""  # said instead, while the state at a moment is not known yet
 
     def show_rows(self) -> None:
         """Draw what the view and the forwarder say now."""
+        if self.coming:
+            self.set_lines([TextLine([(self.coming, "warn")])])
+            return
         if self.kernels is not None:
             self.set_lines(self.kernels.lines(self.session))
             return

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sessions.decode import CallDecoder
+from sessions.states import INTERVAL, States
 from workbench.diagnosis.facts import Gatherer
 from workbench.diagnosis.live import LiveDiagnosis, seen_of
 from workbench.panes.outcomes import Outcomes, base_name
 from workbench.panes.stages import Stage, StageTracker, with_walls
 from workbench.views.coverage import Coverage
 from workbench.views.device import DeviceState
+from workbench.views.snapshots import State
 from workbench.views.summary import GpuModeTracker
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class SessionFacts:
         self._names_changed = False
         self._effects: dict[str, str] = {}
         self.outcomes = Outcomes(session, self.effect)
+        self._states: States | None = None
 
     def take(self, stop: int) -> None:
         """Take in what was recorded since, of calls those up to row `stop`."""
@@ -43,6 +46,19 @@ class SessionFacts:
         self.gpu.update(self.session, stop)
         self._news |= self._gatherer.update(self.session, stop)
         self.scanned = stop
+        if stop % INTERVAL == 0 and self.session.live:
+            self._leave_snapshot(stop)
+
+    def _leave_snapshot(self, stop: int) -> None:
+        """For time travel, while a run is watched: later somebody else would have to go through all calls."""
+        run = self.device.run
+        if not stop or self.coverage.run != run or self.tracker.run != run:
+            return
+        if self._states is None:
+            self._states = States(self.session)
+        if (stop, run) not in self._states:
+            state = State(self.device, self.coverage, self.tracker.counts)
+            self._states.put(stop, run, state.saved())
 
     def judge(self) -> None:
         """What the names that were not answered do, from what has been taken in; and have causes sought."""

@@ -41,6 +41,15 @@ class InspectorPane(TextLines):
         self.set_lines([*self._head(row), *self._arguments(row), *self._payload(row), *self._log(row)])
         self.post_message(self.StatusChanged(self))
 
+    def again(self) -> None:
+        """Draw the call anew: the session is one of another moment."""
+        row, self.row = self.row, None
+        if row is not None and row < len(self.session.calls):
+            cursor, top = self.cursor, self.scroll_offset.y
+            self.show_row(row)
+            self.cursor = cursor
+            self.scroll_to(y=top, animate=False, force=True)
+
     def status(self) -> str:
         """Which call is shown."""
         return "" if self.row is None else f"call {self.row + 1}"

@@ -11,7 +11,7 @@ from textual.strip import Strip
 
 from workbench.panes.actions import bindings
 from workbench.panes.call_lines import GrowingArray
-from workbench.panes.format import count_text, elide
+from workbench.panes.format import count_text, elide, time_text
 from workbench.panes.lines import Ink, LineView, Part, column, wrapped
 from workbench.panes.sgr import PLAIN, plain_text, styled_parts
 from workbench.target.log_grammar import Kind, Level, LogLine, parse_bytes
@@ -20,6 +20,7 @@ from workbench.views.log_filter import LogFilter, read
 
 if TYPE_CHECKING:
     from sessions import Line, Session
+    from sessions.moment import Moment
 
 _GUTTER_NAME = 14
 _INKS: dict[Kind, Ink] = {"time": "dim", "source": "name", "key": "dim", "value": "value", "gap": "dim"}
@@ -40,6 +41,7 @@ class LogPane(LineView):
         self.filter_text = ""
         self._filter: LogFilter | None = None
         self.blocks = LogBlocks()
+        self.moment: Moment | None = None  # shown instead of now
         self._shown: GrowingArray | None = None
         self._scanned = 0
         self._frame: tuple[tuple[int, ...], list[tuple[int, int]]] | None = None
@@ -107,8 +109,21 @@ class LogPane(LineView):
         self.post_message(self.StatusChanged(self))
 
     def count(self) -> int:
-        """Lines that pass the filter."""
+        """Lines that pass the filter; at a moment, those written by then."""
+        if self.moment is not None:
+            lines = min(self.moment.cut.lines, self._scanned)
+            return lines if self._shown is None else self._shown.searchsorted(lines)
         return self._scanned if self._shown is None else len(self._shown)
+
+    def show_moment(self, moment: Moment | None) -> None:
+        """Show the lines that had been written at a moment, the last of them; None: now."""
+        self.moment = moment
+        self.following = False
+        self._frame = None
+        self.lines_changed()
+        if moment is not None:
+            self.move_to(self.count() - 1, by_user=False)
+        self.post_message(self.StatusChanged(self))
 
     def number(self, index: int) -> int:
         """The log's own number (from 0) of a shown line."""
@@ -141,7 +156,7 @@ class LogPane(LineView):
 
     def status(self) -> str:
         """Filter, wrap, pause."""
-        words = []
+        words = [] if self.moment is None else [f"AT {time_text(self.moment.now_ns())} s"]
         if self.filter_text:
             words.append(
                 f"filter {self.filter_text}  {count_text(self.count())} of {count_text(self._scanned)}"

@@ -123,6 +123,7 @@ class Looks:
             if now >= self._header_due and session.live:
                 self._header_due = now + VIEW_PERIOD
                 app.arrangement.show_header()
+            app.travel.look()
             if due and (self.stale or session.live):
                 self.stale = behind
                 spent = time.thread_time()
@@ -162,7 +163,7 @@ class Looks:
         app = self._app
         scanned = app.calls.calls.scanned == len(app.session.calls) == app.facts.scanned
         explained = app.facts.diagnosed and self._explained is app.facts.diagnosis.report.explanation
-        return not self.stale and scanned and explained
+        return not self.stale and scanned and explained and app.travel.settled
 
     def _take_marks(self) -> None:
         calls, events = self._app.calls, self._app.session.events
@@ -173,13 +174,19 @@ class Looks:
         self._events_read = len(events)
 
     def _update_views(self) -> None:
-        from workbench.panes.why import walls_of
-
         app = self._app
         app.facts.judge()
         self._take_marks()
-        app.arrangement.show_tab()
         self._explained = app.facts.diagnosis.report.explanation
+        if app.travel.moment is None:  # else they stand still
+            self.show_views()
+
+    def show_views(self) -> None:
+        """What is derived from all that is known."""
+        from workbench.panes.why import walls_of
+
+        app = self._app
+        app.arrangement.show_tab()
         app.why.show(walls_of(self._explained))
         app.arrangement.show_header()
         app.arrangement.show_titles()

@@ -60,9 +60,9 @@ class Stage:
 class StageTracker:
     """Counts results by function over the calls of the newest run."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, counts: ResultCounts | None = None) -> None:
         self.session = session
-        self.counts = ResultCounts(session)
+        self.counts = counts or ResultCounts(session)
         self._ids = {function.name: number for number, function in session.schema.functions.items()}
 
     @property

@@ -27,11 +27,15 @@ class TimelinePane(TextLines):
         super().__init__(id=id)
         self.session = session
         self._tracker = TimelineTracker()
+        self._tracked = session
 
     def show_rows(self) -> None:
         """Draw what the session knows now, as wide as the pane is."""
         if self.session.newest_run < 0:
+            self.set_lines([])
             return
+        if self.session is not self._tracked:
+            self._tracker, self._tracked = TimelineTracker(), self.session
         self._tracker.update(self.session)
         self._draw()
 
