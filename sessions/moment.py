@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sessions import format
-from sessions.blobs import Item
 from sessions.calls import Calls, Row
 from sessions.columns import Array
 from sessions.log import Line, Log
@@ -75,6 +74,7 @@ class MomentCalls(Calls):
     """The calls before a cut."""
 
     def __init__(self, calls: Calls, cut: Cut) -> None:
+        vars(self).update(vars(calls))  # the same files and caches
         self._whole = calls
         self._cut = cut
         self._rows = cut.rows
@@ -118,9 +118,14 @@ class MomentCalls(Calls):
             changed["duration"][late] = self._cut.time_ns - found["time"][late]
         return {name: changed.get(name, found[name]) for name in wanted}
 
-    def payload_of(self, blob: int) -> list[Item]:
-        """As Calls.payload_of()."""
-        return self._whole.payload_of(blob)
+    def spans(self) -> list[tuple[int, int, int, int]]:
+        """As Calls.spans(), the last one cut."""
+        spans = self._whole.spans()
+        return [
+            (start, min(stop, self._rows), low, high)
+            for start, stop, low, high in spans
+            if start < self._rows
+        ]
 
     def blocks_begun_by(self, time_ns: int) -> list[tuple[int, int]]:
         """As Calls.blocks_begun_by()."""
@@ -132,6 +137,7 @@ class MomentLog(Log):
     """The lines before a cut."""
 
     def __init__(self, log: Log, count: int) -> None:
+        vars(self).update(vars(log))  # the same files and caches
         self._whole = log
         self._until = min(count, len(log))
         self.damage: list[str] = []
@@ -158,14 +164,10 @@ class Moment(Session):
     """`session` at a cut. It is not live: what it shows stands still."""
 
     def __init__(self, session: Session, cut: Cut) -> None:
+        vars(self).update(vars(session))  # what it was recorded on, and from which files it is read
         self.whole = session
         self.cut = cut
-        self.path = session.path
-        self.manifest = session.manifest
-        self.start_unix_ns, self.start_mono_ns = session.start_unix_ns, session.start_mono_ns
-        self.finished = session.finished
         self.live = False
-        self.schema = session.schema
         self.calls = MomentCalls(session.calls, cut)
         self.log = MomentLog(session.log, cut.lines)
         self.events = [event for event in session.events if event.time_ns <= cut.time_ns]

@@ -142,3 +142,20 @@ def test_columns_of_a_moment_never_change_those_of_the_session(tmp_path: Path) -
     moment = moment_at(session, 300)
     assert moment.calls.columns(0, 2, ("result", "duration"))["result"].tolist() == [0, 4]
     assert session.calls.columns(0, 2)["result"].tolist() == [3, 4]
+
+
+def test_a_moment_answers_all_that_a_session_does(tmp_path: Path) -> None:
+    builder = builder_of(tmp_path)
+    builder.process(pid=7, time=0)
+    builder.call("cuInit", time=100, duration=5, items=[out_item(0, b"abcd")])
+    builder.line("said", time=100)
+    builder.finish()
+    session = open_session(builder.path)
+    moment = moment_at(session, 200)
+    for whole, part in ((session, moment), (session.calls, moment.calls), (session.log, moment.log)):
+        for name in dir(whole):
+            if not name.startswith("_"):
+                assert getattr(part, name) is not None or getattr(whole, name) is None
+    assert moment.calls.payload(0)[0].data == b"abcd"
+    assert moment.calls.spans() == session.calls.spans()
+    assert moment.damage == []
