@@ -88,11 +88,17 @@ class Processes:
     def __init__(self) -> None:
         self.list: list[Process] = []
         self._lost: dict[tuple[int, str], int] = {}
+        self.lost_lines = 0
+        """log lines that the writer could not keep"""
 
     @property
     def lost(self) -> int:
         """Calls that were not recorded, in all processes and in the writer."""
         return sum(self._lost.values())
+
+    def lost_to(self, why: str) -> int:
+        """Of these, those lost for one reason: `ring` or `disk`."""
+        return sum(count for (_, reason), count in self._lost.items() if reason == why)
 
     def add(self, event: Event) -> None:
         """Take an event in; ValueError when it makes no sense. Those not about processes do nothing."""
@@ -134,5 +140,6 @@ class Processes:
     def _add_lost(self, fields: dict[str, Any]) -> None:
         index = int(fields.get("process", -1))
         self._lost[(index, str(fields.get("why", "")))] = int(fields["count"])
+        self.lost_lines = max(self.lost_lines, int(fields.get("lines", 0)))
         if 0 <= index < len(self.list):
             self.list[index].lost = sum(count for (of, _), count in self._lost.items() if of == index)

@@ -93,6 +93,11 @@ class Session:
         return self._processes.lost
 
     @property
+    def lost_to_disk(self) -> tuple[int, int]:
+        """Calls and log lines that the file system would not take; the disk was full, or failed."""
+        return self._processes.lost_to("disk"), self._processes.lost_lines
+
+    @property
     def damage(self) -> list[str]:
         """What is missing at the ends of streams, as sentences."""
         return self.calls.damage + self.log.damage + self._damage

@@ -94,11 +94,18 @@ bool MappedFile::reserve(size_t size) {
     constexpr size_t step = 1 << 20;
     if (size <= reserved_)
         return true;
-    size_t wanted = std::min(size_, (size + step - 1) / step * step);
-    if (posix_fallocate(fd_.get(), static_cast<off_t>(reserved_), static_cast<off_t>(wanted - reserved_)) !=
-        0)
+    // One step, then all of it: a ring that can go round needs no more of a disk that fills up later.
+    size_t least = std::min(size_, (size + step - 1) / step * step);
+    return extend(least <= step ? least : size_) || extend(least);
+}
+
+bool MappedFile::extend(size_t end) {
+    if (end <= reserved_)
+        return true;
+    auto start = static_cast<off_t>(reserved_);
+    if (posix_fallocate(fd_.get(), start, static_cast<off_t>(end) - start) != 0)
         return false;
-    reserved_ = wanted;
+    reserved_ = end;
     return true;
 }
 
@@ -114,12 +121,13 @@ bool replace_file(const std::filesystem::path &path, std::span<const std::byte> 
     try {
         AppendFile file(fresh);
         file.append(data);
-        if (!file.flush())
-            return false;
+        if (file.flush() && rename(fresh.c_str(), path.c_str()) == 0)
+            return true;
     } catch (const std::system_error &) {
         return false;
     }
-    return rename(fresh.c_str(), path.c_str()) == 0;
+    unlink(fresh.c_str()); // on a full disk what is there stays
+    return false;
 }
 
 bool replace_file(const std::filesystem::path &path, const std::string &text) {

@@ -70,6 +70,8 @@ class MappedFile {
     void truncate(size_t size);
 
   private:
+    bool extend(size_t end);
+
     Descriptor fd_;
     std::byte *data_ = nullptr;
     size_t size_ = 0;

@@ -67,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
     loop = make_loop(options, watch=False)
     loop.open()
     passed_on = OutputCopy(loop.session, sys.stdout.buffer, sys.stderr.buffer, target=not options.json)
+    if loop.notice:
+        _say(f"shimbench: warning: {loop.notice}")
     loop.driver.top = options.top or RUNGS[-1]
     climb = options.top is not None
     outcome = asyncio.run(run_once(loop, options.timeout, _say, passed_on, climb=climb))
@@ -94,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(report, indent=1))
     else:
         _say(f"shimbench: recorded in {loop.session_dir}")
-    for warning in _wrong_libraries(loop.session_dir):
+    for warning in (*_losses(loop.session_dir), *_wrong_libraries(loop.session_dir)):
         _say(f"shimbench: warning: {warning}")
     if outcome.timed_out:
         _say(f"shimbench: the target was still running after {options.timeout:g} s and was ended")
@@ -102,6 +104,17 @@ def run(options: argparse.Namespace) -> int:
         _say(f"shimbench: expected GPU mode, found: {mode}")
         return EXPECTATION_STATUS
     return status
+
+
+def _losses(session_dir: Path) -> list[str]:
+    """What happened and is not in the session."""
+    from sessions import open_session
+
+    session = open_session(session_dir)
+    calls, lines = session.lost_to_disk
+    said = [f"{calls} calls and {lines} lines are lost, the disk took no more: {session_dir}"]
+    left = session.lost - calls
+    return (said if calls or lines else []) + ([f"{left} calls are lost"] if left else [])
 
 
 def _wrong_libraries(session_dir: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,16 @@ from typing import TYPE_CHECKING
 from workbench import native
 from workbench.errors import ShimbenchError
 from workbench.loop.build import BuildReport, progress_of, run_build
+from workbench.loop.room import with_room
 from workbench.loop.store import BuildStore, StoredBuild
 from workbench.loop.watch import Saved, SourceFiles
 from workbench.target.command import find_program
 
 if TYPE_CHECKING:
     from workbench.loop.loop import Loop
+    from workbench.sessions_store import Place
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class Builder:
@@ -31,6 +36,10 @@ class Builder:
         self._loop = loop
         self._store = BuildStore(loop.place.store)
         self._building: asyncio.Task[BuildReport] | None = None
+
+    def move(self, place: Place) -> None:
+        """Keep builds in another place from now on."""
+        self._store = BuildStore(place.store)
 
     def give_up(self) -> None:
         """The build under way is not wanted any more."""
@@ -106,7 +115,10 @@ class Builder:
         Raises ShimbenchError when a part is missing.
         """
         loop = self._loop
-        self.current = await asyncio.to_thread(self._keep)
+        kept, elsewhere = await asyncio.to_thread(self._keep)
+        self.current = kept
+        if elsewhere:
+            loop.emit("target", f"  warning: {elsewhere}")
         if self.reports:
             self.reports[-1] = replace(self.reports[-1], store_id=self.current.id)
         loop.set_status(
@@ -116,13 +128,26 @@ class Builder:
             self._tell(self.reports[-1])
         return self.current
 
-    def _keep(self) -> StoredBuild:
+    def _keep(self) -> tuple[StoredBuild, str]:
+        """-> what is kept, and why it lies elsewhere than usual, if it does."""
         config = self._loop.config
         missing = self._missing_library()
         if missing:
             raise ShimbenchError(f"there is no {missing}: build it, or correct [shim.libraries]")
         sources = SourceFiles(config.directory, config.watch) if config.watch else ()
-        return self._store.keep(config.shim.libraries, self._host_program(), sources, config.directory)
+        built = config.shim.libraries, self._host_program(), sources, config.directory
+        try:
+            return self._store.keep(*built), ""
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            place, why = with_room(self._loop.place)
+            if place == self._loop.place:  # there is some, and still not enough
+                raise ShimbenchError(
+                    f"{place.store}: the build can't be kept: {error.strerror}; free some space"
+                ) from error
+            self.move(place)
+            return self._store.keep(*built), why
 
     def _missing_library(self) -> Path | None:
         libraries = self._loop.config.shim.libraries

@@ -29,6 +29,7 @@ from workbench.loop.host import HostForwarder
 from workbench.loop.launch import end_group, end_strays
 from workbench.loop.logs import LogFollower
 from workbench.loop.processes import CollectorSpawner, Exit
+from workbench.loop.room import with_room
 from workbench.loop.runs import Runs
 from workbench.loop.stacks import watch_for_hangs
 from workbench.loop.status import HostStatus, LoopEvent, LoopStatus, TargetStatus
@@ -118,10 +119,12 @@ class Loop:
         """
         if self._attach and self._open_left_alone():
             return
-        self.session_dir.parent.mkdir(parents=True, exist_ok=True)
         if not native.paths().collector.is_file():
             raise ShimbenchError(f"{native.paths().collector} is not built: run ./dev build")
+        if self.session_dir.parent == self.place.sessions:
+            self._move_to(*with_room(self.place))
         try:
+            self.session_dir.parent.mkdir(parents=True, exist_ok=True)
             self.collector = Collector.start(self.session_dir, native.paths().model)
             if self.config.record.limit:
                 self.collector.record_buffers(self.config.record.limit, inputs=self.config.record.inputs)
@@ -130,6 +133,13 @@ class Loop:
         self._open_parts()
         work = Work(str(self.config.directory), self.target.argv, self.tap, str(self.host.socket_path))
         self._claim = Claim.make(self.session_dir, work)
+
+    def _move_to(self, place: Place, why: str) -> None:
+        """Sessions and builds go to another place, where this one takes none."""
+        if place != self.place:
+            self.place, self.notice = place, why
+            self.session_dir = place.new_session()
+            self.builder.move(place)
 
     def _open_parts(self, host_socket: Path | None = None) -> None:
         self.session = open_session(self.session_dir)
@@ -296,9 +306,17 @@ class Loop:
     async def _tick(self) -> None:
         """Count the target's processes now and then, and look where one died."""
         crashed = 0
+        full = False
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self.session.refresh()
+            if any(self.session.lost_to_disk) and not full:
+                full = True
+                self.emit(
+                    "target",
+                    f"  warning: {self.session_dir}: the disk takes no more; what was recorded stays, "
+                    "what comes now is counted as lost. Free some space, and recording goes on",
+                )
             dead = sum(process.signal in FAULTS for process in self.session.processes)
             if dead > crashed:
                 crashed = dead

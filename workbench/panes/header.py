@@ -41,6 +41,7 @@ class HeaderFacts:
     alive: bool = False
     calls: int = 0
     lost: int = 0
+    disk_full: bool = False
     live: bool = False
     save_to_call: float | None = None
     run_ns: int | None = None  # since the run began, or how long it took
@@ -100,8 +101,8 @@ def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
         ending = f"killed by signal {signal}" if signal else f"exit {code}" if code else "ended"
     return HeaderFacts(
         run, shim, f"{detail} {str(name)[:4]}".strip(), host, target, alive if session.live else len(mine),
-        bool(alive), len(session.calls), int(session.lost), session.live, save_to_call,
-        None if began is None else max(_last_moment(session, stopped) - began, 0),
+        bool(alive), len(session.calls), int(session.lost), any(session.lost_to_disk), session.live,
+        save_to_call, None if began is None else max(_last_moment(session, stopped) - began, 0),
         ending, rung, status.top if status is not None and status.top != "tokens" else "", driven,
     )  # fmt: skip
 
@@ -213,7 +214,10 @@ class HeaderLine:
         elif facts.driven and not brief:
             parts += [bar, (elide(facts.driven, 40), "plain")]
         parts += [bar, (count_text(facts.calls), "plain"), (" calls ", "dim")]
-        parts.append((f"{count_text(facts.lost)} lost", "fatal" if facts.lost else "dim"))
+        lost = f"{count_text(facts.lost)} lost"
+        if facts.disk_full:
+            lost += ", DISK FULL"
+        parts.append((lost, "fatal" if facts.lost or facts.disk_full else "dim"))
         if not facts.live and not brief:
             parts.append(("  saved", "accent"))
         return parts

@@ -26,10 +26,11 @@ using session::LogStream;
 
 namespace {
 
-constexpr int64_t kTendEvery = 100'000'000;        // ns
 constexpr int64_t kCalibrateEvery = 1'000'000'000; // ns
-constexpr int64_t kEndPatience = 5'000'000'000;    // ns between SIGTERM and SIGKILL
-constexpr int kLongestPause = 32;                  // ms, between looks at rings nobody writes to
+constexpr int64_t kTendEvery = 100'000'000;        // ns
+constexpr int64_t kLongestDiskLossPause = 30'000'000'000;
+constexpr int64_t kEndPatience = 5'000'000'000; // ns between SIGTERM and SIGKILL
+constexpr int kLongestPause = 32;               // ms, between looks at rings nobody writes to
 
 constexpr std::array<std::string_view, 6> kRoles{"target", "host", "build", "exercise", "shim", "workbench"};
 constexpr std::array<std::string_view, 5> kStreams{"stdout", "stderr", "build", "host", "shim"};
@@ -272,14 +273,24 @@ void Collector::tend(int64_t now) {
     for (auto &[line, text] : waiting)
         line.time = writer_.now();
     writer_.partial_lines(waiting);
-    if (writer_.lost() > told_disk_loss_ || writer_.lost_lines() > told_line_loss_) {
-        told_disk_loss_ = writer_.lost();
-        told_line_loss_ = writer_.lost_lines();
-        writer_.event(writer_.now(), "lost",
-                      "\"process\":-1,\"why\":\"disk\",\"count\":" + std::to_string(told_disk_loss_) +
-                          ",\"lines\":" + std::to_string(told_line_loss_));
+    if (now >= next_disk_loss_ && tell_disk_loss()) {
+        // What is left for events on a full disk must last: less and less often.
+        disk_loss_pause_ = std::min(disk_loss_pause_ * 2, kLongestDiskLossPause);
+        next_disk_loss_ = now + disk_loss_pause_;
     }
     next_tend_ = now + kTendEvery;
+}
+
+// False when there is nothing new to tell.
+bool Collector::tell_disk_loss() {
+    if (writer_.lost() == told_disk_loss_ && writer_.lost_lines() == told_line_loss_)
+        return false;
+    told_disk_loss_ = writer_.lost();
+    told_line_loss_ = writer_.lost_lines();
+    writer_.event(writer_.now(), "lost",
+                  "\"process\":-1,\"why\":\"disk\",\"count\":" + std::to_string(told_disk_loss_) +
+                      ",\"lines\":" + std::to_string(told_line_loss_));
+    return true;
 }
 
 // The workbench is gone and no target runs: a forwarder alone is of no use to anybody.
@@ -359,6 +370,8 @@ void Collector::seal() {
         tell_losses(*image);
     write_in_flight();
     tee_.finish();
+    writer_.publish(); // what is lost by now is known
+    tell_disk_loss();
     writer_.event(writer_.now(), "closed", "");
     writer_.finish();
 }

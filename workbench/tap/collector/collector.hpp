@@ -125,6 +125,7 @@ class Collector {
     std::string log_line(Fields fields);
     void take_signals();
     void tend(int64_t now);
+    bool tell_disk_loss();
     void seal();
     bool abandoned() const;
     void end_all();
@@ -156,6 +157,7 @@ class Collector {
     int pause_ms_ = 1;
     int64_t next_tend_ = 0, next_calibration_ = 0;
     uint64_t told_disk_loss_ = 0, told_line_loss_ = 0;
+    int64_t next_disk_loss_ = 0, disk_loss_pause_ = 100'000'000; // ns
     int64_t ending_until_ = 0; // what is left of what we started is being ended; then SIGKILL
     bool stopping_ = false, sealed_ = false, killed_ = false;
 };
