@@ -98,7 +98,8 @@ class StandInLoop(Loop):
     def open(self) -> None:
         self.session_dir.mkdir(parents=True)
         self.collector = StandInCollector()  # type: ignore[assignment]
-        self.session = SimpleNamespace(refresh=lambda: False, processes=[], calls=[], log=[])  # type: ignore[assignment]
+        empty = SimpleNamespace(refresh=lambda: False, processes=[], calls=[], log=[], lost_to_disk=(0, 0))
+        self.session = empty  # type: ignore[assignment]
         self.spawner = CollectorSpawner(self.collector)
         self.host = HostForwarder(
             self.spawner, self.config.directory, self.session_dir, self._host_status, self._host_state
