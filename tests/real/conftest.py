@@ -27,6 +27,8 @@ from workbench.demo.model import make_tiny_model
 
 ROOT = Path(__file__).parent.parent.parent
 FOREIGN_SHIM = ROOT / "tests" / "fixtures" / "foreign_shim"
+# A shim of another build: C++, behind a version script, before a driver that it opens itself.
+PROXY_SHIM = ROOT / "tests" / "fixtures" / "proxy_shim"
 PATIENCE_SECONDS = 60.0
 
 LLAMA_CUDA_13 = NpmPackage(
@@ -178,6 +180,26 @@ def copy_foreign_shim(
     (directory / "shimbench.toml").write_text("\n".join(lines) + "\n")
     subprocess.run(["make", "-s", *(f"{k}={v}" for k, v in variables.items())], cwd=directory, check=True)
     return directory
+
+
+@pytest.fixture(scope="session")
+def proxy_shim(
+    tmp_path_factory: pytest.TempPathFactory, foreign_shim: Callable[..., Path]
+) -> Callable[[str], Path]:
+    """Build the C++ shim in front of the foreign one; -> the folder of its shimbench.toml."""
+
+    def make(fault: str) -> Path:
+        folder = tmp_path_factory.mktemp("proxy")
+        behind = foreign_shim() / "build" / "libvgpu-cuda.so"
+        words = ["c++", "-std=c++20", "-g", "-Wall", "-Wextra", "-fPIC", "-shared", f"-DFAULT_{fault}"]
+        words += [f'-DBEHIND="{behind}"', f"-Wl,--version-script={PROXY_SHIM / 'exports.map'}"]
+        words += ["-Wl,-soname,libcuda.so.1"]
+        words += ["-o", str(folder / "libproxy.so"), str(PROXY_SHIM / "proxy.cpp"), "-ldl", "-pthread"]
+        subprocess.run(words, check=True)
+        (folder / "shimbench.toml").write_text('[shim.libraries]\n"libcuda.so.1" = "libproxy.so"\n')
+        return folder
+
+    return make
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE_SECONDS, ROOT, Consumer, Recorder
+from conftest import PATIENCE_SECONDS, Consumer, Recorder
 
 from sessions import SessionError, open_session
 from workbench.diagnosis import diagnose
@@ -87,8 +86,6 @@ HANGING = {
 TIME_TO_HANG = 6.0
 
 
-# A shim of another build: C++, behind a version script, before a driver that it opens itself.
-PROXY = ROOT / "tests" / "fixtures" / "proxy_shim"
 # fault -> the runtime, the rule that speaks first, and a word of its cause.
 PROXY_BROKEN = {
     "THROW": ("13.0", "call-crashes", "cuInit"),
@@ -104,24 +101,8 @@ PROXY_BROKEN = {
     "NULL_MEMORY": ("13.5", "success-without-effect", "cuMemAlloc_v2"),
     "FULL": ("13.0", "out-of-memory", "nobody holds memory"),
     "SLOW": ("12.9", "slow-load", "constructors"),
+    "SLOW_LOOKUPS": ("13.0", "slow-load", "cuGetProcAddress_v2 took"),
 }
-
-
-@pytest.fixture(scope="session")
-def proxy_shim(tmp_path_factory: pytest.TempPathFactory, foreign_shim: ForeignShim) -> Callable[[str], Path]:
-    """Build the C++ shim in front of the foreign one; -> the folder of its shimbench.toml."""
-
-    def make(fault: str) -> Path:
-        folder = tmp_path_factory.mktemp("proxy")
-        behind = foreign_shim() / "build" / "libvgpu-cuda.so"
-        words = ["c++", "-std=c++20", "-g", "-Wall", "-Wextra", "-fPIC", "-shared", f'-DBEHIND="{behind}"']
-        words += [f"-DFAULT_{fault}", f"-Wl,--version-script={PROXY / 'exports.map'}"]
-        words += ["-Wl,-soname,libcuda.so.1", "-o", str(folder / "libproxy.so"), str(PROXY / "proxy.cpp")]
-        subprocess.run([*words, "-ldl", "-pthread"], check=True)
-        (folder / "shimbench.toml").write_text('[shim.libraries]\n"libcuda.so.1" = "libproxy.so"\n')
-        return folder
-
-    return make
 
 
 def probe(programs: Path, runtimes: Callable[[str], Path], version: str) -> list[str]:

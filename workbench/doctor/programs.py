@@ -120,7 +120,7 @@ def _native() -> Iterator[Finding]:
 def _debugger(environ: Mapping[str, str]) -> Finding:
     found = shutil.which("gdb", path=environ.get("PATH"))
     if found is None:
-        return warning("gdb", "not on PATH: no stacks of a process that hangs", "apt install gdb")
+        return warning("gdb", "not on PATH: stacks of what hangs are guessed from /proc", "apt install gdb")
     said = _first_line([found, "--version"])
     if said is None:
         return warning("gdb", f"{found} does not run", "apt install --reinstall gdb")

@@ -74,6 +74,8 @@ class Loop:
         self.notice = ""
         """what is to be said at the start: that a session goes on, or that one runs on alone"""
         self.crashes_told: set[int] = set()
+        self.looking = asyncio.Lock()
+        """held while the stacks of a process are read: two debuggers can't be at one"""
         self.stopped = False
         self.watch = watch
         self._attach = attach and session_dir is None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil  # type: ignore[import-untyped]
 
 from sessions.items import Pseudo
+from workbench.diagnosis.limits import limit_of
+from workbench.diagnosis.stacks import restless
+from workbench.loop.threads import look
 from workbench.panes.stacks import stacks_of
 
 if TYPE_CHECKING:
@@ -21,28 +24,53 @@ MOST = 4
 IDLE_NS = 2_000_000_000
 LINES = 400
 LOOK_SECONDS = 1.0
+PACE_NS = 800_000_000
+"""A process that is still starting by then is slow for Ollama's refresh."""
 TOO_LONG_NS, WAITING_TOO_LONG_NS = 5_000_000_000, 20_000_000_000
 """A call that takes so long hangs; one that waits for the device's work may take longer."""
 _WAITS = ("cuCtxSynchronize", "cuStreamSynchronize", "cuEventSynchronize", "cuMemcpy", "cuStreamWait")
 
 
 async def watch_for_hangs(loop: Loop) -> None:
-    """Record the stacks of what hangs in a call, once a process, while it can still be looked at: Ollama
+    """Record the stacks of what hangs, once a process and activity, while it can still be looked at: Ollama
     kills a process whose limit runs out long before the run ends."""
-    if shutil.which("gdb") is None:
-        return
     looked: set[int] = set()
+    paced: set[int] = set()
+    idle: dict[int, int] = {}
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         alive = {p.index: p for p in loop.session.processes if p.ended_ns is None and p.role == "target"}
-        fresh = {
-            flight.process: alive[flight.process]
-            for flight in loop.session.in_flight()
-            if flight.process in alive and flight.process not in looked and _hangs(loop, flight)
-        }
-        looked |= fresh.keys()
-        if fresh:
-            await _record(loop, list(fresh.values())[:MOST])
+        _record_pace(loop, [process for process in alive.values() if process.index not in paced], paced)
+        flights = [flight for flight in loop.session.in_flight() if flight.process in alive]
+        fresh = {f.process for f in flights if f.process not in looked and _hangs(loop, f)}
+        looked |= fresh
+        chosen = [alive[index] for index in fresh]
+        busy = {flight.process for flight in flights if flight.function != Pseudo.DLOPEN}
+        for process in alive.values():
+            if process.registered and process.index not in busy and await _stands(loop, process, idle):
+                chosen.append(process)
+        if chosen:
+            await _record(loop, chosen[:MOST])
+
+
+def _record_pace(loop: Loop, processes: list[Process], done: set[int]) -> None:
+    """Once a process that is still there after a while, whether it computed or waited until then: an event
+    `pace` {run, process, lived_seconds, cpu_seconds, queued_seconds} of its first thread."""
+    for process in processes:
+        lived = loop.session.now_ns() - process.started_ns
+        if lived < PACE_NS or not process.registered:
+            continue
+        done.add(process.index)
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            cpu, queued = Path(f"/proc/{process.pid}/schedstat").read_text().split()[:2]
+            loop.record_event(
+                "pace",
+                run=process.run,
+                process=process.index,
+                lived_seconds=round(lived / 1e9, 3),
+                cpu_seconds=round(int(cpu) / 1e9, 3),
+                queued_seconds=round(int(queued) / 1e9, 3),
+            )
 
 
 def _hangs(loop: Loop, flight: InFlight) -> bool:
@@ -51,11 +79,25 @@ def _hangs(loop: Loop, flight: InFlight) -> bool:
     return flight.function != Pseudo.DLOPEN and flight.age_ns > limit
 
 
+async def _stands(loop: Loop, process: Process, seen: dict[int, int]) -> bool:
+    """Has a process that is in no call stood still for long, in a way that a healthy one does not?
+
+    `seen`: when those that were looked at had been active last, so that each is looked at once a pause.
+    """
+    last = _last_activity(loop, process)
+    if loop.session.now_ns() - last < TOO_LONG_NS or seen.get(process.index) == last:
+        return False
+    seen[process.index] = last
+    limit = limit_of(loop.session, process)
+    if limit is not None and limit.name != "model load":
+        return True
+    first = next(iter(await asyncio.to_thread(look, process.pid, with_frames=False)), None)
+    return first is not None and (first.holder != 0 or restless(first.wakes, first.runs))
+
+
 async def record_stacks(loop: Loop) -> None:
-    """Record an event `stacks` {run, process, lines, idle_seconds} for each process that seems to hang,
-    and for the forwarder. Does nothing without gdb."""
-    if shutil.which("gdb") is None:
-        return
+    """Record an event `stacks` {run, process, lines, threads, idle_seconds} for each process that seems to
+    hang, and for the forwarder."""
     loop.session.refresh()
     await _record(loop, hanging(loop))
 
@@ -65,9 +107,13 @@ async def _record(loop: Loop, chosen: list[Process]) -> None:
     hosts = [p for p in loop.session.processes if p.role == "host" and p.ended_ns is None]
     pids = [(host, pid) for host in hosts[:2] for pid in [host.pid, *_busiest_children(host.pid)]]
     looked = [*((process, process.pid) for process in chosen), *pids] if chosen else []
-    stacks = await asyncio.gather(*(stacks_of(pid) for _, pid in looked))
+    async with loop.looking:
+        # Before the debugger stops them: a thread that is traced neither sleeps nor runs.
+        looks = [asyncio.to_thread(look, pid, with_frames=False) for _, pid in looked]
+        threads = await asyncio.gather(*looks)
+        stacks = await asyncio.gather(*(stacks_of(pid) for _, pid in looked))
     now = loop.session.now_ns() if looked else 0
-    for (process, pid), lines in zip(looked, stacks, strict=True):
+    for (process, pid), lines, seen in zip(looked, stacks, threads, strict=True):
         idle = (now - _last_activity(loop, process)) / 1e9
         loop.record_event(
             "stacks",
@@ -75,6 +121,7 @@ async def _record(loop: Loop, chosen: list[Process]) -> None:
             process=process.index,
             pid=pid,
             lines=lines[:LINES],
+            threads=[thread.as_json() for thread in seen],
             idle_seconds=round(idle, 3),
         )
 
@@ -99,7 +146,7 @@ def hanging(loop: Loop) -> list[Process]:
     if not alive:
         return []
     now = session.now_ns()
-    calls = {call.process: call.started_ns for call in session.in_flight()}
+    calls = {c.process: c.started_ns for c in session.in_flight() if c.function != Pseudo.DLOPEN}
     found = []
     for process in alive:
         since = calls.get(process.index, _last_activity(loop, process))

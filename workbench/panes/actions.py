@@ -138,7 +138,7 @@ def pane_actions() -> tuple[Action, ...]:
             "b",
             "global",
             "Stacks",
-            "The native stacks of all threads of the process that hangs, or is selected, read by gdb.",
+            "The native stacks of all threads of the process that hangs, or is selected (best with gdb).",
             lambda app: app.outside.show_stacks(),
             lambda app: app.outside.no_stacks(),
         ),

@@ -56,11 +56,9 @@ class Outside:
 
     def no_stacks(self) -> str | None:
         """Why the target's stacks can't be read."""
-        from workbench.panes.stacks import no_debugger
-
         if self.app.loop is None:
             return "this is a saved session: nothing runs"
-        return no_debugger() or (None if self._process() else "no process of the target is alive")
+        return None if self._process() else "no process of the target is alive"
 
     def _process(self) -> Process | None:
         """The selected process if it lives, else that of the oldest call under way, else the newest."""
@@ -78,13 +76,14 @@ class Outside:
     async def show_stacks(self) -> None:
         """The stacks of all threads of a process, over the panes."""
         from workbench.panes.overlays import Overlay
-        from workbench.panes.stacks import stacks_of
+        from workbench.panes.stacks import no_debugger, stacks_of
 
         process = self._process()
         if process is None:
             return
-        self.app.notify(f"gdb reads the stacks of {process.pid}")
-        lines = await stacks_of(process.pid)
+        how = "gdb reads" if no_debugger() is None else "without gdb: what lies on"
+        self.app.notify(f"{how} the stacks of {process.pid}")
+        lines = await stacks_of(process.pid) or [f"the stacks of {process.pid} can't be read"]
         shown = [TextLine([(line, "head" if line.startswith("Thread ") else "plain")]) for line in lines]
         title = f"STACKS {process.pid} {process.exe.rsplit('/', 1)[-1]}"
         self.app.push_screen(Overlay(title, shown, "\n".join(lines), indent=4))

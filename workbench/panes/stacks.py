@@ -1,4 +1,4 @@
-"""The native stacks of a target's threads, asked of gdb."""
+"""The native stacks of a target's threads, asked of gdb, or read off their stacks where it is not there."""
 
 from __future__ import annotations
 
@@ -9,15 +9,25 @@ _PATIENCE_SECONDS = 20.0
 
 
 def no_debugger() -> str | None:
-    """Why stacks can't be read, or None."""
+    """Why gdb can't be asked, or None."""
     return None if shutil.which("gdb") else "gdb is not on PATH: apt install gdb"
 
 
 async def stacks_of(pid: int) -> list[str]:
     """The stacks of all threads, a line a frame. gdb stops the process for as long as it reads.
 
-    What gdb says when it may not attach stands among the lines.
+    Without gdb, or where it may not attach, what lies on the stacks of the threads that sleep; [] when
+    that can't be read either.
     """
+    lines = await _asked_of_gdb(pid) if no_debugger() is None else []
+    if any(line.lstrip().startswith("#") for line in lines):
+        return lines
+    from workbench.loop.threads import backtraces, look
+
+    return backtraces(await asyncio.to_thread(look, pid, with_frames=True)) or lines
+
+
+async def _asked_of_gdb(pid: int) -> list[str]:
     words = (
         "-nx",
         "-batch",

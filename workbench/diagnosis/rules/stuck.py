@@ -9,7 +9,7 @@ from sessions.items import Pseudo
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.limits import limit_of
 from workbench.diagnosis.model import Diagnosis, Evidence, Stage
-from workbench.diagnosis.stacks import SHOWN, every_stack_of, stack_of, top_of
+from workbench.diagnosis.stacks import every_stack_of, held_up, shown, threads_of, top_of
 
 PATIENCE_NS = 3_000_000_000
 """Longer than any call before the first kernel may take."""
@@ -52,7 +52,13 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
         since = f"{flight.started_ns / 1e9:.3f} s"
         text = f"{name} is under way in thread {flight.thread} since {since} of the session"
         yield _diagnosis(
-            facts, flight.function, name, flight.age_ns, Evidence(text, name=name), flight.process
+            facts,
+            flight.function,
+            name,
+            flight.age_ns,
+            Evidence(text, name=name),
+            flight.process,
+            flight.thread,
         )
     for call in facts.unreturned:
         process = facts.process(call.process)
@@ -64,7 +70,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             continue
         shown.add((call.process, call.thread))
         evidence = facts.call_evidence(call.row)
-        yield _diagnosis(facts, call.function, call.name, call.duration, evidence, call.process)
+        yield _diagnosis(facts, call.function, call.name, call.duration, evidence, call.process, call.thread)
 
 
 def _patience(name: str) -> int:
@@ -72,11 +78,11 @@ def _patience(name: str) -> int:
 
 
 def _diagnosis(
-    facts: Facts, function: int, name: str, age_ns: int, evidence: Evidence, process: int
+    facts: Facts, function: int, name: str, age_ns: int, evidence: Evidence, process: int, thread: int
 ) -> Diagnosis:
     loading = function == Pseudo.LOAD
     seconds = f"{age_ns / 1e9:.1f} s"
-    place, stack = where(facts, process)
+    place, stack = where(facts, process, thread)
     known = facts.process(process)
     verb = "is" if facts.session.live and known is not None and known.ended_ns is None else "was"
     limit = limit_of(facts.session, known) if known is not None else None
@@ -97,14 +103,25 @@ def _diagnosis(
     )
 
 
-def where(facts: Facts, process: int) -> tuple[str, list[Evidence]]:
-    """In the guest, on the wire or in the host: as the stacks show it, when they were taken."""
-    stack = stack_of(facts, process)
-    if not stack:
+def where(facts: Facts, process: int, thread: int) -> tuple[str, list[Evidence]]:
+    """In the guest, on the wire or in the host: as that thread's stack shows it, when it was taken."""
+    threads = threads_of(facts, process)
+    mine = next((each for each in threads if each.tid == thread), threads[0] if threads else None)
+    if mine is None:
         return "", []
-    pieces = [Evidence(frame) for frame in stack[:SHOWN]]
-    top = top_of(stack)
-    if not any(_TALKS.search(frame) for frame in stack):
+    pieces = [Evidence(frame) for frame in shown(mine.stack)]
+    top = mine.place
+    if mine.holder:
+        chain = held_up(mine, threads)
+        if len(chain) == 1:
+            return f", in the guest ({top}): it waits for a lock that it holds itself", pieces
+        text = f", in the guest ({top}): thread {chain[1].name} holds the lock and stands in {chain[1].place}"
+        pieces += [Evidence(f"thread {chain[1].name}: {frame}") for frame in shown(chain[1].stack)]
+        return text + (", a deadlock" if chain[-1].holder else ""), pieces
+    if not mine.stack:
+        told = f"thread {mine.name} stands in {top}"
+        return f" ({told})", [Evidence(told)]
+    if not any(_TALKS.search(frame) for frame in mine.stack):
         return f", in the guest ({top})", pieces
     for host in [p for p in facts.session.processes if p.role == "host"]:
         for work in every_stack_of(facts, host.index):
@@ -112,6 +129,6 @@ def where(facts: Facts, process: int) -> tuple[str, list[Evidence]]:
                 continue
             return f", in the host ({top_of(work)})", [
                 *pieces,
-                *(Evidence(f"host: {f}") for f in work[:SHOWN]),
+                *(Evidence(f"host: {f}") for f in shown(work)),
             ]
     return f", waiting for its forwarder ({top})", pieces

@@ -1,0 +1,136 @@
+"""Hangs in which no call of the driver is under way, with real processes: who holds the lock, who polls."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Recorder
+
+MakeShim = Callable[..., Path]
+TIME_TO_HANG = 6.0
+HELPER = (
+    "#include <unistd.h>\n__attribute__((constructor)) static void wait_for_the_host(void) { pause(); }\n"
+)
+
+
+@pytest.fixture(params=["with gdb", "without gdb"])
+def looking(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The environment of a shimbench that finds gdb on PATH, or finds none."""
+    if request.param == "with gdb":
+        return {}
+    (tmp_path / "bin").mkdir()
+    return {"PATH": str(tmp_path / "bin")}
+
+
+def library(path: Path, source: str) -> Path:
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-O1", "-x", "c", "-", "-o", str(path)], input=source.encode(), check=True
+    )
+    return path
+
+
+def built(make: MakeShim, **variables: object) -> Path:
+    """That shim, with nothing left to build: there may be no compiler on PATH."""
+    directory = make(**variables)
+    configuration = directory / "shimbench.toml"
+    lines = [line for line in configuration.read_text().splitlines() if not line.startswith("build =")]
+    configuration.write_text("\n".join(lines) + "\n")
+    return directory
+
+
+def idler(programs: Path, runtimes: Callable[[str], Path], version: str, *mode: object) -> list[str]:
+    runtime = runtimes(version) / f"libcudart.so.{version.partition('.')[0]}"
+    return [str(programs / "idler"), str(runtime), *map(str, mode)]
+
+
+def only(report: dict[str, Any]) -> dict[str, Any]:
+    [found] = [each for each in report["diagnosis"] if each["consequence_of"] is None]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_dlopen_that_waits_for_the_loaders_lock_is_told_with_the_thread_that_holds_it(
+    looking: dict[str, str],
+    foreign_shim: MakeShim,
+    cudart: Callable[[str], Path],
+    target_programs: Path,
+    recorder: Recorder,
+    tmp_path: Path,
+) -> None:
+    # A thread of the shim's own loads a library whose constructor never ends; the program loads another.
+    environment = {**looking, "VGPU_HELPER": str(library(tmp_path / "libhelper.so", HELPER))}
+    other = library(tmp_path / "libother.so", "int other;\n")
+    command = idler(target_programs, cudart, "13.0", "open", other)
+    done = recorder.run(
+        command, built(foreign_shim, FAULT="LOADER_LOCK"), environment=environment, timeout=TIME_TO_HANG
+    )
+    found = only(done.report)
+    assert (found["rule"], found["certainty"]) == ("hangs-outside-calls", "proved"), found
+    assert "loader's lock" in found["cause"]
+    assert "wait_for_the_host in libhelper.so" in found["cause"]
+    assert "after its last call" in found["cause"]
+
+
+def test_two_threads_of_a_shim_that_wait_for_each_other_are_a_deadlock(
+    looking: dict[str, str],
+    proxy_shim: MakeShim,
+    cudart: Callable[[str], Path],
+    target_programs: Path,
+    recorder: Recorder,
+) -> None:
+    command = idler(target_programs, cudart, "12.9", "sleep")
+    done = recorder.run(command, proxy_shim("DEADLOCK"), environment=looking, timeout=TIME_TO_HANG)
+    found = only(done.report)
+    assert (found["rule"], found["certainty"]) == ("hangs-outside-calls", "proved"), found
+    assert "deadlock" in found["cause"]
+    assert any("take_both" in piece["text"] for piece in found["evidence"])
+
+
+def test_a_call_that_waits_for_a_lock_is_told_with_the_thread_that_keeps_it(
+    looking: dict[str, str],
+    proxy_shim: MakeShim,
+    cudart: Callable[[str], Path],
+    target_programs: Path,
+    recorder: Recorder,
+) -> None:
+    command = idler(target_programs, cudart, "13.0", "sleep")
+    done = recorder.run(command, proxy_shim("KEPT_LOCK"), environment=looking, timeout=TIME_TO_HANG)
+    found = only(done.report)
+    assert (found["rule"], found["certainty"]) == ("call-hangs", "proved"), found
+    assert "cuDeviceGetCount" in found["what"]
+    assert "holds the lock and stands in" in found["cause"]
+    assert "keep_the_device_lock" in found["cause"]
+
+
+@pytest.mark.parametrize(("mode", "version"), [("flag", "12.9"), ("spin", "13.0")])
+def test_a_program_that_looks_for_the_end_of_a_copy_that_never_comes_is_told_to_poll(
+    mode: str,
+    version: str,
+    looking: dict[str, str],
+    proxy_shim: MakeShim,
+    cudart: Callable[[str], Path],
+    target_programs: Path,
+    recorder: Recorder,
+) -> None:
+    command = idler(target_programs, cudart, version, mode)
+    done = recorder.run(command, proxy_shim("LOST_COPY"), environment=looking, timeout=TIME_TO_HANG)
+    assert "cudaMemcpyAsync: 0" in done.log
+    found = only(done.report)
+    assert (found["rule"], found["certainty"]) == ("hangs-outside-calls", "possible"), found
+    assert "polls without a call" in found["cause"]
+    assert any("cuMemcpyDtoHAsync" in piece["text"] for piece in found["evidence"])
+
+
+def test_no_rule_speaks_about_a_copy_that_comes_nor_about_a_program_that_sleeps(
+    proxy_shim: MakeShim, cudart: Callable[[str], Path], target_programs: Path, recorder: Recorder
+) -> None:
+    shim = proxy_shim("NONE")
+    came = recorder.run(idler(target_programs, cudart, "13.0", "flag"), shim)
+    assert "the copy came" in came.log
+    assert came.report["diagnosis"] == []
+    slept = recorder.run(idler(target_programs, cudart, "13.0", "sleep"), shim, timeout=TIME_TO_HANG)
+    assert slept.report["diagnosis"] == []
