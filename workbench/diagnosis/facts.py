@@ -22,6 +22,7 @@ from sessions.decode import INTERNAL, UNRETURNED, CallDecoder
 from sessions.items import ItemKind, Pseudo, out_word, string_of, words_of
 from workbench.diagnosis.model import Evidence
 from workbench.diagnosis.saying import ANY, Said, parse
+from workbench.diagnosis.startup import Startup, StartupTimes
 from workbench.views.coverage import Coverage, CoverageRow
 from workbench.views.log import HEAD_BYTES, numbered_lines, of_run
 from workbench.views.summary import GpuMode, GpuModeTracker
@@ -187,6 +188,7 @@ class Facts:
     coverage: list[CoverageRow] = field(default_factory=list)
     mode: GpuMode = field(default_factory=lambda: GpuMode("unknown"))
     in_flight: list[InFlight] = field(default_factory=list)  #: calls of the run under way at the last look
+    startup: dict[int, Startup] = field(default_factory=dict)  #: process -> its time up to the first kernel
 
     @cached_property
     def _by_name(self) -> dict[str, list[Call]]:
@@ -407,6 +409,7 @@ class Gatherer:
         self._last_by_thread: dict[tuple[int, int], int] = {}
         self._lookups: dict[int, Lookups] = {}
         self._launched: dict[int, int] = {}
+        self._startup = StartupTimes()
 
     def update(self, session: Session, stop: int | None = None) -> bool:
         """Take in rows (up to `stop`), lines and events recorded since; True if a rule may have more to
@@ -448,6 +451,7 @@ class Gatherer:
             self._coverage.rows(),
             self._mode.mode,
             [call for call in session.in_flight() if call.process in mine],
+            self._startup.all(),
         )
 
     def _processes(self, session: Session) -> list[Process]:
@@ -497,7 +501,10 @@ class Gatherer:
         self._note_last(columns, outer & ~self._search[function], start)
         lookups = self._lookup[function]
         self._count_lookups(columns, outer & lookups, start)
-        launches = np.flatnonzero(outer & ~failed & self._launch[function])
+        launched = outer & ~failed & self._launch[function]
+        counted = outer & ~self._search[function] & ((flags & UNRETURNED) == 0)
+        self._startup.take(columns, counted, launched, start)
+        launches = np.flatnonzero(launched)
         for number in distinct(process[launches]):
             self._launched[number] = start + int(launches[process[launches] == number][-1])
         wanted = self._watched[function]
