@@ -404,39 +404,3 @@ def test_a_crash_in_no_call_is_told_without_what_fails_in_every_run(builder: Ses
     builder.exit(0, signal=11, time=90 * SECOND)
     [left] = explain(builder.open()).unexplained
     assert "signal 11 outside of the driver" in left.text and "cuStreamSynchronize" in left.text
-
-
-def test_a_load_made_slow_by_many_short_calls_names_their_function(builder: SessionBuilder) -> None:
-    process = ollama(builder, "--list-devices", environment={"CUDA_VISIBLE_DEVICES": "0"}, time=SECOND)
-    for place in range(300):
-        call(
-            builder,
-            "cuGetProcAddress_v2",
-            process=process,
-            time=2 * SECOND + place * 5_000_000,
-            duration=5_000_000,
-        )
-    call(builder, "cuInit", process=process, args=(0,), time=4 * SECOND, duration=200_000_000)
-    fields = {"lived_seconds": 1.0, "cpu_seconds": 0.1, "queued_seconds": 0.05}
-    builder.event("pace", run=1, process=process, **fields)
-    builder.line(NOT_REFRESHED, process=process)
-    found = only(builder)
-    assert (found.rule, found.certainty) == ("slow-load", "proved")
-    assert "cuGetProcAddress_v2 took 1.5 s in 300 calls of it; cuInit took 0.2 s" in found.cause
-    assert "before its first call 1.0 s" in found.cause and "in no call 0.5 s" in found.cause
-    assert "slept 0.8 s: it waits" in found.cause
-
-
-def test_what_a_model_spends_after_its_first_kernel_is_no_slow_start(builder: SessionBuilder) -> None:
-    call(builder, "cuInit", args=(0,), time=SECOND, duration=SECOND)
-    call(builder, "cuLaunchKernel", args=(1,), time=3 * SECOND)
-    for place in range(100):
-        call(
-            builder,
-            "cuMemAlloc_v2",
-            args=(1, 1),
-            time=(4 + place) * SECOND,
-            duration=90_000_000,
-            items=[out_item(0, b"\1" * 8)],
-        )
-    assert diagnose(builder.open()) == []

@@ -273,7 +273,7 @@ def test_a_program_that_lost_the_environment_is_told(
     assert first(done.report["diagnosis"])["rule"] == "environment-dropped"
 
 
-def test_no_rule_speaks_about_a_model_that_ran_on_a_shim_that_works(
+def test_a_shim_whose_kernels_do_nothing_and_that_says_nothing_of_it_is_told_from_its_waits(
     foreign_shim: ForeignShim,
     llama: Consumer,
     native_paths: NativePaths,
@@ -283,7 +283,10 @@ def test_no_rule_speaks_about_a_model_that_ran_on_a_shim_that_works(
     command = llama.command(native_paths, "--model", tiny_model, "--repeat", 1)
     done = recorder.run(command, foreign_shim(), environment=llama.environment)
     assert done.status == 0, done.stderr
-    assert done.report["diagnosis"] == []
+    [found] = done.report["diagnosis"]
+    assert (found["rule"], found["certainty"]) == ("success-without-effect", "likely")
+    assert "waits for kernels" in found["cause"]
+    assert any("Synchronize" in piece["text"] and piece["call"] for piece in found["evidence"])
 
 
 def test_the_98_byte_line_of_a_real_backend_is_explained_by_the_name_that_was_asked_for(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sessions import open_session
 from workbench import native
 
 sys.path.insert(0, str(Path(__file__).parent / "ollama_standin"))
@@ -58,6 +59,30 @@ def test_the_probe_asks_the_runtime_that_lies_in_the_targets_path(
     assert rung["text"] == f"cudart {version} finds 1 device"
     assert report["calls"] > 0  # under the tap, as the target would be
     assert all("true" not in process["command"][:1] for process in report["processes"])
+
+
+def test_the_probe_tries_a_kernel_and_a_shim_that_runs_none_is_proved_to(
+    tmp_path: Path, cudart: Callable[[str], Path], foreign_shim: Callable[..., Path]
+) -> None:
+    build = foreign_shim() / "build"
+    shim = {"libcuda.so.1": build / "libvgpu-cuda.so", "libvgpu-common.so": build / "libvgpu-common.so"}
+    directory = configure(tmp_path, ["true"], "ladder = true", shim)
+    status, report, _ = run(directory, "--top", "probe", cudart=cudart("12.9"))
+    assert status == 0  # it counts devices: what its kernels do is no matter of that rung
+    [found] = report["diagnosis"]
+    assert (found["rule"], found["certainty"]) == ("success-without-effect", "proved")
+    assert "wrote nothing" in found["cause"]
+    assert report["gpu_mode"] != "gpu"  # a kernel of ours is no work of the target's
+
+
+def test_the_probes_kernel_computes_on_our_own_shim_and_no_rule_speaks(
+    tmp_path: Path, cudart: Callable[[str], Path]
+) -> None:
+    directory = configure(tmp_path, ["true"], "ladder = true")
+    status, report, _ = run(directory, "--top", "probe", cudart=cudart("13.0"))
+    assert (status, report["diagnosis"]) == (0, [])
+    events = open_session(Path(report["session"])).events
+    assert [e.fields["outcome"] for e in events if e.kind == "kernel-probe"] == ["computed"]
 
 
 @pytest.mark.parametrize(

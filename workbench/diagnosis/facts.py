@@ -23,6 +23,8 @@ from sessions.items import ItemKind, Pseudo, out_word, string_of, words_of
 from workbench.diagnosis.model import Evidence
 from workbench.diagnosis.saying import ANY, Said, parse
 from workbench.diagnosis.startup import Startup, StartupTimes
+from workbench.diagnosis.waits import Waited, WaitTimes, kinds_of
+from workbench.target.roles import is_kernel_probe
 from workbench.views.coverage import Coverage, CoverageRow
 from workbench.views.log import HEAD_BYTES, numbered_lines, of_run
 from workbench.views.summary import GpuMode, GpuModeTracker
@@ -188,6 +190,7 @@ class Facts:
     coverage: list[CoverageRow] = field(default_factory=list)
     mode: GpuMode = field(default_factory=lambda: GpuMode("unknown"))
     in_flight: list[InFlight] = field(default_factory=list)  #: calls of the run under way at the last look
+    waited: dict[int, Waited] = field(default_factory=dict)  #: process -> how promptly its waits end
     startup: dict[int, Startup] = field(default_factory=dict)  #: process -> its time up to the first kernel
 
     @cached_property
@@ -396,6 +399,7 @@ class Gatherer:
         self.run = -1
         self._session: Session | None = None
         self._calls = self._lines = self._events = 0
+        self._kinds = np.zeros(_SIZE, np.int8)
         self._keeps_views = coverage is None or mode is None
         self._coverage = Coverage(run) if coverage is None else coverage
         self._mode = GpuModeTracker(run) if mode is None else mode
@@ -410,6 +414,7 @@ class Gatherer:
         self._lookups: dict[int, Lookups] = {}
         self._launched: dict[int, int] = {}
         self._startup = StartupTimes()
+        self._waits = WaitTimes(self._kinds)
 
     def update(self, session: Session, stop: int | None = None) -> bool:
         """Take in rows (up to `stop`), lines and events recorded since; True if a rule may have more to
@@ -451,11 +456,13 @@ class Gatherer:
             self._coverage.rows(),
             self._mode.mode,
             [call for call in session.in_flight() if call.process in mine],
+            self._waits.all(),
             self._startup.all(),
         )
 
     def _processes(self, session: Session) -> list[Process]:
-        return [p for p in session.processes if p.run == self.run and p.role in ("target", "exercise")]
+        mine = [p for p in session.processes if p.run == self.run and p.role in ("target", "exercise")]
+        return [process for process in mine if not is_kernel_probe(process.argv)]
 
     def _begin(self, session: Session) -> None:
         self._session = session
@@ -474,6 +481,7 @@ class Gatherer:
         self._search = table((), int(Pseudo.DLSYM), int(Pseudo.DLVSYM), int(Pseudo.DLOPEN))
         self._launch = table([*_LAUNCHES, *(f"{name}_ptsz" for name in _LAUNCHES)])
         self._attribute = schema.function_id("cuDeviceGetAttribute") or 0
+        self._kinds = kinds_of(schema.function_id, _SIZE)
 
     def _take_events(self, session: Session) -> bool:
         fresh = session.events[self._events :]
@@ -504,6 +512,7 @@ class Gatherer:
         launched = outer & ~failed & self._launch[function]
         counted = outer & ~self._search[function] & ((flags & UNRETURNED) == 0)
         self._startup.take(columns, counted, launched, start)
+        self._waits.take(columns, counted & ~failed, start)
         launches = np.flatnonzero(launched)
         for number in distinct(process[launches]):
             self._launched[number] = start + int(launches[process[launches] == number][-1])

@@ -13,11 +13,22 @@ from typing import TYPE_CHECKING, Any
 from sessions import SessionError, open_session
 from workbench.config import RUNGS, Config, Exercise
 from workbench.loop.processes import Spawner
-from workbench.loop.teed import run_teed
+from workbench.loop.teed import Teed, run_teed
 from workbench.target import exercise as driving
 from workbench.target import ollama
 from workbench.target.exercise import Expectation, Outcome
-from workbench.target.ladder import PATIENCE_SECONDS, SHORT_RUNGS, Rung, judge, seen_rung, short_rungs
+from workbench.target.ladder import (
+    KERNEL_PATIENCE_SECONDS,
+    PATIENCE_SECONDS,
+    SHORT_RUNGS,
+    Rung,
+    ShortRung,
+    judge,
+    judge_kernel,
+    kernel_probe,
+    seen_rung,
+    short_rungs,
+)
 from workbench.views.log import numbered_lines, of_run
 from workbench.views.since import changes, run_facts
 
@@ -83,22 +94,7 @@ class Driver:
             if RUNGS.index(rung.name) > top or self._hurry.is_set():
                 break
             answer.unlink(missing_ok=True)
-            own = dict(rung.environment)
-            paths = [*filter(None, (own.get("LD_LIBRARY_PATH"), environment.get("LD_LIBRARY_PATH")))]
-            if paths:
-                own["LD_LIBRARY_PATH"] = ":".join(paths)
-            ended = await run_teed(
-                self._spawner,
-                rung.argv,
-                {**environment, **own},
-                self.target.cwd,
-                "target",
-                run,
-                answer.parent,
-                timeout=PATIENCE_SECONDS,
-                both=True,
-                ending_early=self._hurry.wait(),
-            )
+            ended = await self._run_rung(rung, run, environment, answer.parent, PATIENCE_SECONDS)
             command = (self.config.target.ladder or {}).get(rung.name)
             result = judge(
                 rung.name, answer, ended.status, ended.ending, ended.text, ended.seconds, not command
@@ -107,10 +103,45 @@ class Driver:
             if result.state == "failed":
                 self.done.set()
                 return result
+            if rung.name == "probe" and not command:
+                await self._try_kernel(run, rung, environment, answer.parent)
         if self.top in SHORT_RUNGS:
             self.done.set()
             return self.rungs.get(self.top) or Rung(self.top, "failed", "nothing here to run for it")
         return None
+
+    async def _run_rung(
+        self, rung: ShortRung, run: int, environment: Mapping[str, str], folder: Path, timeout: float
+    ) -> Teed:
+        own = dict(rung.environment)
+        paths = [*filter(None, (own.get("LD_LIBRARY_PATH"), environment.get("LD_LIBRARY_PATH")))]
+        if paths:
+            own["LD_LIBRARY_PATH"] = ":".join(paths)
+        return await run_teed(
+            self._spawner,
+            rung.argv,
+            {**environment, **own},
+            self.target.cwd,
+            "target",
+            run,
+            folder,
+            timeout=timeout,
+            both=True,
+            ending_early=self._hurry.wait(),
+        )
+
+    async def _try_kernel(
+        self, run: int, probe: ShortRung, environment: Mapping[str, str], folder: Path
+    ) -> None:
+        """Whether a kernel does anything: an event `kernel-probe` {run, outcome, text}. It decides no rung,
+        for a shim may well be built up to its launches one wall after another."""
+        answer = folder / "kernel.json"
+        answer.unlink(missing_ok=True)
+        ended = await self._run_rung(
+            kernel_probe(probe, answer), run, environment, folder, KERNEL_PATIENCE_SECONDS
+        )
+        outcome, text = judge_kernel(answer, ended.status, ended.ending, ended.seconds)
+        self._tell("kernel-probe", text, run=run, outcome=outcome)
 
     def start(self, run: int) -> None:
         """The target was launched: watch it, and drive it."""

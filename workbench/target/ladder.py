@@ -31,6 +31,8 @@ SHORT_RUNGS = RUNGS[:2]
 """What runs before the target."""
 PATIENCE_SECONDS = 30.0
 """As long as Ollama waits for a discovery process."""
+KERNEL_PATIENCE_SECONDS = 5.0
+"""For a kernel of ours: nothing waits for its outcome."""
 
 State = Literal["ok", "failed"]
 
@@ -88,6 +90,24 @@ def _probe(target: Target, environ: Mapping[str, str], answer: Path) -> ShortRun
     script = Path(__file__).with_name("probe.py")
     words = (sys.executable, "-I", "-S", str(script), str(answer), str(runtime))
     return ShortRung("probe", words, _libraries_of(target, environ))
+
+
+def kernel_probe(probe: ShortRung, answer: Path) -> ShortRung:
+    """What runs a kernel of ours where `probe` counted devices; `answer` gets its outcome."""
+    script = Path(__file__).with_name("kernel_probe.py")
+    words = (probe.argv[0], "-I", "-S", str(script), str(answer))
+    return ShortRung("kernel", words, probe.environment)
+
+
+def judge_kernel(answer: Path, status: int | None, ending: str, seconds: float) -> tuple[str, str]:
+    """The outcome (computed, nothing, wrong, copies, failed) and what it means."""
+    if status is None:
+        return "failed", f"a kernel of ours was still at it after {seconds:.0f} s"
+    try:
+        found = json.loads(answer.read_text())
+        return str(found["outcome"]), str(found["text"])
+    except (OSError, ValueError, KeyError):
+        return "failed", f"the process that tried a kernel of ours ended with {ending}"
 
 
 def _list_devices(target: Target, environ: Mapping[str, str]) -> ShortRung | None:

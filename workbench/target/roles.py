@@ -55,6 +55,11 @@ REFRESH = Limit("refresh before a model loads", 3.0)
 LOAD_STALL_SECONDS = 300.0
 
 
+def is_kernel_probe(argv: Sequence[str]) -> bool:
+    """A process of ours that tries what a kernel does (target/kernel_probe.py): no part of the target."""
+    return len(argv) > 3 and PurePosixPath(argv[3]).name == "kernel_probe.py" and argv[1] == "-I"
+
+
 def command_words(argv: Sequence[str]) -> list[str]:
     """The command line without an interpreter in front: what a script's author calls its own."""
     words = list(argv)

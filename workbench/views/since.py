@@ -11,6 +11,7 @@ import numpy as np
 
 from sessions import FIRST_PSEUDO_FUNCTION
 from sessions.decode import INTERNAL, UNRETURNED, CallDecoder
+from workbench.target.roles import is_kernel_probe
 from workbench.views.summary import gpu_mode
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ class RunFacts:
 
 def run_facts(session: Session, run: int) -> RunFacts:
     """Read everything about one run of a session."""
-    members = [process.run == run and process.role == "target" for process in session.processes]
+    members = [
+        process.run == run and process.role == "target" and not is_kernel_probe(process.argv)
+        for process in session.processes
+    ]
     mine = np.array([*members, False], bool)
     called: Counter[int] = Counter()
     failed: Counter[tuple[int, int]] = Counter()

@@ -11,7 +11,7 @@ import numpy as np
 
 from sessions import FIRST_PSEUDO_FUNCTION, Pseudo
 from sessions.decode import INTERNAL, UNRETURNED, CallDecoder
-from workbench.target.roles import role_of
+from workbench.target.roles import is_kernel_probe, role_of
 from workbench.views.coverage import Coverage
 from workbench.views.log import HEAD_BYTES, numbered_lines, of_run
 from workbench.views.mapped import wrong_libraries
@@ -235,6 +235,8 @@ class GpuModeTracker:
 
 def _discovers(session: Session, process: Process) -> bool:
     """Whether it only looks for devices: what it launches is no sign that a model computes there."""
+    if is_kernel_probe(process.argv):
+        return True
     parent = process.parent_index
     known = 0 <= parent < len(session.processes)
     return role_of(process.argv, session.processes[parent].argv if known else ()).discovers
