@@ -26,7 +26,10 @@ struct parameters {
 
 /* Where the fields we set lie, in every release since flash_attn_type came (2025-08). */
 enum model_field { MODEL_GPU_LAYERS = 16 };
-enum context_field { CONTEXT_N_CTX = 0, CONTEXT_N_BATCH = 4, CONTEXT_N_UBATCH = 8 };
+enum context_field { CONTEXT_N_CTX = 0, CONTEXT_N_BATCH = 4, CONTEXT_N_UBATCH = 8, CONTEXT_ENUMS_FROM = 12 };
+
+/* llama.cpp's own numbers. */
+enum flash_attention { FLASH_ATTENTION_AUTO = -1, FLASH_ATTENTION_OFF = 0, FLASH_ATTENTION_ON = 1 };
 
 struct batch {
     int32_t n_tokens;
@@ -99,7 +102,8 @@ struct options {
     int tokens;
     int prompt_tokens;
     int gpu_layers; /* -1: all */
-    double repeat;  /* seconds */
+    enum flash_attention flash_attention;
+    double repeat; /* seconds */
     bool list_devices;
 };
 
@@ -111,6 +115,7 @@ static const char USAGE[] =
     "  --tokens N          decode N tokens, greedily (8)\n"
     "  --prompt-tokens N   after a prompt of N tokens (40)\n"
     "  --gpu-layers N      layers to put on the GPU, -1 all (-1); 0 leaves the CUDA backend out\n"
+    "  --flash-attention auto|on|off   (auto: what llama.cpp chooses)\n"
     "  --repeat SECONDS    start over with the prompt until so much time has gone by (0)\n"
     "  --logits FILE       write the logits after the prompt and after each token, as 32-bit floats\n";
 
@@ -249,14 +254,33 @@ static bool model_parameters(const struct llama_api *api, int gpu_layers, struct
     return true;
 }
 
-/* A context just big enough for the prompt and what follows. Flash attention stays what llama.cpp
- * chooses by itself. */
-static bool context_parameters(const struct llama_api *api, int length, struct parameters *parameters) {
+/* Flash attention is the last of four enums in a row that are all -1 by default; 0: they are not there. */
+static size_t flash_attention_field(const struct parameters *parameters) {
+    int in_a_row = 0;
+    for (size_t offset = CONTEXT_ENUMS_FROM; offset < CONTEXT_ENUMS_FROM + 64; offset += 4) {
+        in_a_row = get_field(parameters, offset) == -1 ? in_a_row + 1 : 0;
+        if (in_a_row == 4)
+            return offset;
+    }
+    return 0;
+}
+
+/* A context just big enough for the prompt and what follows. */
+static bool context_parameters(const struct llama_api *api, int length, enum flash_attention flash_attention,
+                               struct parameters *parameters) {
     *parameters = api->llama_context_default_params();
     if (get_field(parameters, CONTEXT_N_CTX) != 512 || get_field(parameters, CONTEXT_N_BATCH) != 2048 ||
         get_field(parameters, CONTEXT_N_UBATCH) != 512) {
         fprintf(stderr, "shimbench-llama: unknown layout of llama_context_params\n");
         return false;
+    }
+    if (flash_attention != FLASH_ATTENTION_AUTO) {
+        size_t offset = flash_attention_field(parameters);
+        if (offset == 0) {
+            fprintf(stderr, "shimbench-llama: llama_context_params has no flash_attn_type where we look\n");
+            return false;
+        }
+        set_field(parameters, offset, flash_attention);
     }
     set_field(parameters, CONTEXT_N_CTX, length);
     set_field(parameters, CONTEXT_N_BATCH, length < 512 ? length : 512);
@@ -334,7 +358,8 @@ static bool run_model(const struct llama_api *api, const struct options *options
     }
     printf("model: %s, %.1f ms\n", options->model, (now_seconds() - start) * 1e3);
     start = now_seconds();
-    if (!context_parameters(api, options->prompt_tokens + options->tokens + 1, &parameters))
+    if (!context_parameters(api, options->prompt_tokens + options->tokens + 1, options->flash_attention,
+                            &parameters))
         goto out;
     generation.context = api->llama_init_from_model(model, parameters);
     if (generation.context == NULL) {
@@ -376,21 +401,34 @@ static int whole_number(const char *text, const char *option, int least, int mos
     return (int)value;
 }
 
+static enum flash_attention flash_attention_named(const char *word) {
+    if (strcmp(word, "on") == 0)
+        return FLASH_ATTENTION_ON;
+    if (strcmp(word, "off") == 0)
+        return FLASH_ATTENTION_OFF;
+    if (strcmp(word, "auto") == 0)
+        return FLASH_ATTENTION_AUTO;
+    fprintf(stderr, "shimbench-llama: --flash-attention takes auto, on or off, not '%s'\n", word);
+    exit(2);
+}
+
 static struct options parse_options(int count, char **words) {
-    enum { LIBS = 1, MODEL, TOKENS, PROMPT_TOKENS, GPU_LAYERS, REPEAT, LOGITS, LIST_DEVICES, HELP };
+    enum { LIBS = 1, MODEL, TOKENS, PROMPT_TOKENS, GPU_LAYERS, FLASH, REPEAT, LOGITS, LIST_DEVICES, HELP };
     static const struct option LONG[] = {
         {"libs", required_argument, NULL, LIBS},
         {"model", required_argument, NULL, MODEL},
         {"tokens", required_argument, NULL, TOKENS},
         {"prompt-tokens", required_argument, NULL, PROMPT_TOKENS},
         {"gpu-layers", required_argument, NULL, GPU_LAYERS},
+        {"flash-attention", required_argument, NULL, FLASH},
         {"repeat", required_argument, NULL, REPEAT},
         {"logits", required_argument, NULL, LOGITS},
         {"list-devices", no_argument, NULL, LIST_DEVICES},
         {"help", no_argument, NULL, HELP},
         {0},
     };
-    struct options options = {.tokens = 8, .prompt_tokens = 40, .gpu_layers = -1};
+    struct options options = {
+        .tokens = 8, .prompt_tokens = 40, .gpu_layers = -1, .flash_attention = FLASH_ATTENTION_AUTO};
     int option;
     while ((option = getopt_long(count, words, "", LONG, NULL)) != -1) {
         switch (option) {
@@ -408,6 +446,9 @@ static struct options parse_options(int count, char **words) {
             break;
         case GPU_LAYERS:
             options.gpu_layers = whole_number(optarg, "gpu-layers", -1, 998);
+            break;
+        case FLASH:
+            options.flash_attention = flash_attention_named(optarg);
             break;
         case REPEAT:
             options.repeat = whole_number(optarg, "repeat", 0, 1000000);

@@ -46,7 +46,7 @@ def make_tiny_model(path: Path, seed: int = 0, shape: Shape = TINY) -> Path:
     partial = path.with_name(f"{path.name}.part")
     writer = gguf.GGUFWriter(partial, "llama")
     _add_shape(writer, shape)
-    _add_tokenizer(writer)
+    add_byte_tokenizer(writer)
     random = np.random.default_rng(seed)
     for name, size in _weight_shapes(shape).items():
         weights = random.standard_normal(size, dtype=np.float32) / np.sqrt(np.float32(size[-1]))
@@ -74,7 +74,7 @@ def _add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_vocab_size(VOCABULARY)
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter) -> None:
+def add_byte_tokenizer(writer: gguf.GGUFWriter) -> None:
     """A SentencePiece vocabulary that falls back to bytes for every character."""
     tokens = [*SPECIAL_TOKENS, *(f"<0x{byte:02X}>" for byte in range(BYTES))]
     types = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL]
