@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,17 +92,7 @@ class Build:
     def _encoded(self, kind: str, content: Array) -> bytes:
         if kind in INTEGERS:
             return content.astype(INTEGERS[kind]).tobytes()
-        content = np.ascontiguousarray(content, dtype=np.float32)
-        rows, columns = int(np.prod(content.shape[:-1])), content.shape[-1]
-        room = ctypes.create_string_buffer(
-            rows * self.ggml.call("ggml_row_size", TYPES[kind], columns, returns=ctypes.c_size_t)
-        )
-        source = content.ctypes.data_as(ctypes.c_void_p)
-        weight = np.ones(columns, dtype=np.float32)  # of each column, which some quantizers ask for
-        importance = weight.ctypes.data_as(ctypes.c_void_p)
-        words = (TYPES[kind], source, room, 0, rows, columns, importance)
-        self.ggml.call("ggml_quantize_chunk", *words, returns=ctypes.c_size_t)
-        return room.raw
+        return self.ggml.quantized(kind, content)
 
 
 def decoded(kind: str, content: bytes) -> npt.NDArray[np.float64]:

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 TYPES = {
     "f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "q2_K": 10, "q3_K": 11,
     "q4_K": 12, "q5_K": 13, "q6_K": 14, "iq2_xxs": 16, "iq2_xs": 17, "iq3_xxs": 18, "iq1_s": 19,
@@ -72,9 +75,7 @@ class Ggml:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._libraries = [
-            ctypes.CDLL(str(self.find(name)), mode=ctypes.RTLD_GLOBAL) for name in ("-base", "")
-        ]
+        self._libraries = [ctypes.CDLL(str(self.find(name))) for name in ("-base", "")]
         self._check_layout()
 
     def find(self, part: str) -> Path:
@@ -125,6 +126,18 @@ class Ggml:
         if not context:
             raise GgmlError("ggml_init failed")
         return int(context)
+
+    def quantized(self, kind: str, values: npt.NDArray[np.float32]) -> bytes:
+        """Rows of numbers as ggml stores them in that type."""
+        values = np.ascontiguousarray(values, dtype=np.float32)
+        rows, columns = int(np.prod(values.shape[:-1])), values.shape[-1]
+        size = self.call("ggml_row_size", TYPES[kind], columns, returns=ctypes.c_size_t)
+        room = ctypes.create_string_buffer(rows * size)
+        weights = np.ones(columns, dtype=np.float32)  # of each column, which some types ask for
+        source, importance = (array.ctypes.data_as(ctypes.c_void_p) for array in (values, weights))
+        words = (TYPES[kind], source, room, 0, rows, columns, importance)
+        self.call("ggml_quantize_chunk", *words, returns=ctypes.c_size_t)
+        return room.raw
 
     def _check_layout(self) -> None:
         context = self.context(1 << 14)
