@@ -16,10 +16,12 @@ from sessions.blobs import Blobs, Item
 from sessions.columns import Array, decode
 from sessions.errors import SessionError
 from sessions.files import IndexFile, StreamFile
+from sessions.part import Part
 from sessions.tail import Tail
 
 _CACHE_BYTES = 96 << 20
 _NEIGHBOURS = 64  # rows read at once for one that is looked at
+_SHARED_ROWS = 1 << 17  # of a part that is kept for the next who asks for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Calls:
         self._first_rows: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
         self._rows = 0
         self._neighbours: tuple[int, int, dict[str, Array]] = (0, 0, {})
+        self._part: Part | None = None
         self._directories: dict[int, npt.NDArray[np.void]] = {}
         self._cache: OrderedDict[tuple[int, str], Array] = OrderedDict()
         self._cached_bytes = 0
@@ -125,6 +128,24 @@ class Calls:
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in wanted}
+
+    def part(self, start: int, stop: int) -> Part:
+        """Rows start..stop, shared by all who ask for just these one after another."""
+        part = self._part
+        if part is None or part.start != start or len(part) != stop - start:
+            part = Part(self, start, stop)
+            self._part = part if len(part) <= _SHARED_ROWS else None
+        return part
+
+    def pick(self, rows: npt.NDArray[np.int64], names: Iterable[str]) -> dict[str, Array]:
+        """Columns at a few rows, which lie not far from each other; shape (len(rows),)."""
+        found = self._tail.pick(rows, names)
+        return self._picked(rows, names) if found is None else found
+
+    def _picked(self, rows: npt.NDArray[np.int64], names: Iterable[str]) -> dict[str, Array]:
+        start = int(rows.min())
+        columns = self.columns(start, int(rows.max()) + 1, names)
+        return {name: column[rows - start] for name, column in columns.items()}
 
     def row(self, number: int) -> Row:
         """Row `number` (from 0)."""
@@ -232,7 +253,7 @@ class Calls:
         if start < min(sealed, from_tail) and not (self._live() and self._tail.keeps(start)):
             return None
         stop = min(stop, start + format.TAIL_ROWS)
-        found = self._tail.columns(start, stop, wanted)
+        found = self._tail.columns(start, stop, wanted, self._live())
         if found is None:
             self._read_index()  # overwritten since refresh(): then it has been sealed
             if start < self.sealed:

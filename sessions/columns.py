@@ -27,7 +27,12 @@ def decompress(stored: bytes, raw: int, where: str) -> bytes:
 def from_planes(raw: bytes, rows: int, dtype: np.dtype[np.generic]) -> Array:
     """Byte planes (all first bytes, then all second ones ...) to values."""
     planes = np.frombuffer(raw, dtype=np.uint8).reshape(dtype.itemsize, rows)
-    return np.ascontiguousarray(planes.T).view(dtype).reshape(rows)
+    values = np.zeros(rows, dtype=dtype)
+    value_bytes = values.view(np.uint8).reshape(rows, dtype.itemsize)
+    for place, plane in enumerate(planes):
+        if plane.any():  # the high bytes of most columns are zero
+            value_bytes[:, place] = plane
+    return values
 
 
 def from_zigzag(values: Array) -> Array:

@@ -62,6 +62,7 @@ TAIL_HEAD = np.dtype(
         ("events_copy", "<u8"),
         ("blobs", "<u8"),
         ("blobs_copy", "<u8"),
+        ("ahead", "<u8"),
     ]
 )
 

@@ -16,6 +16,7 @@ from sessions import format
 from sessions.calls import Calls, Row
 from sessions.columns import Array
 from sessions.log import Line, Log
+from sessions.part import Part
 from sessions.processes import Processes
 from sessions.session import InFlight, Session
 
@@ -79,6 +80,7 @@ class MomentCalls(Calls):
         self._cut = cut
         self._rows = cut.rows
         self._neighbours: tuple[int, int, dict[str, Array]] = (0, 0, {})
+        self._part: Part | None = None
         self.damage: list[str] = []
 
     @property
@@ -117,6 +119,10 @@ class MomentCalls(Calls):
             changed["duration"] = found["duration"].copy()
             changed["duration"][late] = self._cut.time_ns - found["time"][late]
         return {name: changed.get(name, found[name]) for name in wanted}
+
+    def pick(self, rows: npt.NDArray[np.int64], names: Iterable[str]) -> dict[str, Array]:
+        """As Calls.pick()."""
+        return self._picked(rows, names)
 
     def spans(self) -> list[tuple[int, int, int, int]]:
         """As Calls.spans(), the last one cut."""

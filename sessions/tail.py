@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from sessions.errors import SessionError
 from sessions.files import StreamFile, check_head
 
 _ROW = format.CALL_ROW.itemsize
-_CHECKED_AT_ONCE = 4096  # rows: the temporaries stay in the cache of the processor
+_READ_AT_ONCE = 4096  # rows: they and the temporaries stay in the cache of the processor
+_FEW = 512  # rows for which no column is taken apart
 
 
 class _Ring:
@@ -92,21 +94,34 @@ class Tail:
         bad = np.flatnonzero(format.row_checks(rows, first) != rows["check"])
         return int(bad[0]) if len(bad) else len(rows)
 
-    def columns(self, start: int, stop: int, names: list[str]) -> dict[str, Array] | None:
-        """Columns of rows start..stop, at most TAIL_ROWS; None when one of them fails its check."""
+    def columns(self, start: int, stop: int, names: list[str], live: bool) -> dict[str, Array] | None:
+        """Columns of rows start..stop, at most TAIL_ROWS; None when one of them fails its check.
+
+        `live`: the writer lives, so that only what it may have overwritten meanwhile needs a check.
+        """
         if self._rows is not None and start < self._rows.start:  # looked back at, which nobody goes on from
             rows = self.raw(start, stop)
             good = len(rows) == stop - start and np.array_equal(format.row_checks(rows, start), rows["check"])
             return {name: np.ascontiguousarray(rows[name]) for name in names} if good else None
-        if not self._keep(start, stop):
+        if not self._keep(start, stop, live):
             return None
+        if stop - start <= _FEW:
+            return self.pick(np.arange(start, stop), names)
         found = {}
         for name in names:
             parts = self._column(name, start, stop).parts(start, stop)
             found[name] = parts[0].copy() if len(parts) == 1 else np.concatenate(parts)
         return found
 
-    def _keep(self, start: int, stop: int) -> bool:
+    def pick(self, rows: npt.NDArray[np.int64], names: Iterable[str]) -> dict[str, Array] | None:
+        """Columns at some rows; None unless all of them have been read and are kept."""
+        kept = self._rows
+        if kept is None or not kept.start <= int(rows.min()) <= int(rows.max()) < kept.stop:
+            return None
+        picked = kept.data[rows % format.TAIL_ROWS]
+        return {name: np.ascontiguousarray(picked[name]) for name in names}
+
+    def _keep(self, start: int, stop: int, live: bool) -> bool:
         """Read rows up to `stop`; False when they aren't what the writer wrote there."""
         rows = self._rows
         if rows is None:
@@ -115,31 +130,44 @@ class Tail:
             rows.begin(start)
         while rows.stop < stop:
             at = rows.stop
-            count = min(stop - at, format.TAIL_ROWS - at % format.TAIL_ROWS, _CHECKED_AT_ONCE)
+            count = min(stop - at, format.TAIL_ROWS - at % format.TAIL_ROWS, _READ_AT_ONCE)
             rows.room(at + count)
             (part,) = rows.parts(at, at + count)
             if self._file.read_into(self._place(at), part) < part.nbytes:
                 return False
-            if not np.array_equal(format.row_checks(part, at), part["check"]):
+            untouched = live and self._untouched(at)
+            if not untouched and not np.array_equal(format.row_checks(part, at), part["check"]):
                 return False
             rows.stop = at + count
+            for name, ring in self._columns.items():  # of rows that are in the cache now
+                if ring.stop == at:
+                    self._extend(name, ring, rows.stop)
         return True
+
+    def _untouched(self, row: int) -> bool:
+        """Whether the writer has not begun to overwrite rows from this one on, which were there."""
+        head = self.head()
+        return int(head["ahead"]) > 0 and int(head["rows"]) + int(head["ahead"]) <= row + format.TAIL_ROWS
 
     def _column(self, name: str, start: int, stop: int) -> _Ring:
         """One field of the kept rows by itself: what many look at is taken apart once."""
-        assert self._rows is not None
         ring = self._columns.get(name)
         if ring is None:
             ring = self._columns[name] = _Ring(format.COLUMNS[name])
         if not ring.holds(start):
             ring.begin(start)
         if ring.stop < stop:
-            ring.room(stop)
-            places = ring.parts(ring.stop, stop)
-            for into, rows in zip(places, self._rows.parts(ring.stop, stop), strict=True):
-                into[:] = rows[name]
-            ring.stop = stop
+            self._extend(name, ring, stop)
         return ring
+
+    def _extend(self, name: str, ring: _Ring, stop: int) -> None:
+        """Take the field of the kept rows up to `stop`."""
+        assert self._rows is not None
+        ring.room(stop)
+        places = ring.parts(ring.stop, stop)
+        for into, rows in zip(places, self._rows.parts(ring.stop, stop), strict=True):
+            into[:] = rows[name]
+        ring.stop = stop
 
     def _place(self, row: int) -> int:
         return format.TAIL_HEADER_SIZE + row % format.TAIL_ROWS * _ROW

@@ -12,6 +12,7 @@ inline constexpr uint32_t kFormat = 1;
 inline constexpr uint32_t kChunkRows = 65536;
 inline constexpr uint32_t kTailRows = 4 * kChunkRows; /* the raw tail is a ring of rows */
 inline constexpr uint32_t kTailHeaderSize = 4096;
+inline constexpr uint32_t kRowsAhead = 32768; /* most rows written before `rows` says so */
 inline constexpr uint32_t kInFlightRows = 4096;
 inline constexpr uint64_t kRowsKey = 0x5348494d42454e43ull; /* `rows_copy` is `rows` xor this */
 
@@ -71,8 +72,11 @@ struct TailHead {
     uint64_t lines, lines_copy;
     uint64_t events, events_copy;
     uint64_t blobs, blobs_copy;
+    /* At most so many rows behind `rows` are being written now. A reader that finds row n less than
+     * capacity - ahead behind `rows` after it has read it knows that it was whole. 0: not known. */
+    uint64_t ahead;
 };
-static_assert(sizeof(TailHead) == 88);
+static_assert(sizeof(TailHead) == 96);
 
 /* inflight: this, then the calls under way; `generation` is odd while they are being written. */
 struct InFlightHead {

@@ -103,7 +103,8 @@ Writer::Writer(const std::filesystem::path &directory, std::string_view tool_ver
                   0,
                   kRowsKey,
                   0,
-                  kRowsKey};
+                  kRowsKey,
+                  kRowsAhead};
     std::memcpy(tail_.data(), &tail, sizeof tail);
     InFlightHead flying{stream_head(kInFlightMagic, sizeof(InFlightRow)), 0, 0, 0, 0};
     seal_record(flying);
@@ -280,7 +281,7 @@ bool Writer::publish_rows() {
                                   [&] { return rows_ - sealed_ < kTailRows || seal_failed_; });
             room = kTailRows - (rows_ - sealed_);
         }
-        size_t count = std::min<size_t>(room, batch_.size() - done);
+        size_t count = std::min<size_t>({room, kRowsAhead, batch_.size() - done});
         uint64_t last = std::min<uint64_t>(rows_ + count, kTailRows);
         if (count == 0 || !tail_.reserve(kTailHeaderSize + last * sizeof(CallRow))) {
             lost_ += batch_.size() - done;

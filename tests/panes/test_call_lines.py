@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessions.part import Part
 from workbench.panes import call_lines
 from workbench.panes.call_lines import SHORTEST_FOLD, CallLine, CallLines, GrowingArray
 
@@ -33,6 +34,9 @@ class Recorded:
             "thread": np.ones(size, np.uint32),
             "function": self.functions[start:stop],
         }
+
+    def part(self, start: int, stop: int) -> Part:
+        return Part(self, start, stop)  # type: ignore[arg-type]
 
 
 EVEN = SimpleNamespace(mask=lambda session, start, stop: np.arange(start, stop) % 2 == 0)

@@ -28,12 +28,12 @@ from workbench.target.roles import is_kernel_probe
 from workbench.views.coverage import Coverage, CoverageRow
 from workbench.views.log import HEAD_BYTES, numbered_lines, of_run
 from workbench.views.summary import GpuMode, GpuModeTracker
-from workbench.views.tally import distinct, last_of_each
 
 if TYPE_CHECKING:
     from sessions import InFlight, Process, Session
     from sessions.blobs import Item
     from sessions.events import Event
+    from sessions.part import Part
 
 BATCH = 1 << 17
 _SIZE = 1 << 16
@@ -114,7 +114,6 @@ _COLUMNS = (
 
 Rows = npt.NDArray[np.int64]
 T = TypeVar("T")
-Columns = dict[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -480,7 +479,7 @@ class Gatherer:
         self._lookup = table(_PROC_ADDRESS)
         self._search = table((), int(Pseudo.DLSYM), int(Pseudo.DLVSYM), int(Pseudo.DLOPEN))
         self._launch = table([*_LAUNCHES, *(f"{name}_ptsz" for name in _LAUNCHES)])
-        self._attribute = schema.function_id("cuDeviceGetAttribute") or 0
+        self._attribute = table(["cuDeviceGetAttribute"])
         self._kinds = kinds_of(schema.function_id, _SIZE)
 
     def _take_events(self, session: Session) -> bool:
@@ -489,61 +488,64 @@ class Gatherer:
         return any(event.kind not in ("modules", "lost", "mark", "first-call") for event in fresh)
 
     def _take_calls(self, session: Session, total: int) -> bool:
-        mine = np.zeros(_SIZE, bool)
-        mine[[process.index for process in self._processes(session)]] = True
+        mine = {process.index for process in self._processes(session)}
         changed = False
         while self._calls < total:
             stop = min(self._calls + BATCH, total)
-            changed |= self._take_batch(session, self._calls, stop, mine)
+            changed |= self._take_batch(session, session.calls.part(self._calls, stop).of(mine))
             self._calls = stop
         return changed
 
-    def _take_batch(self, session: Session, start: int, stop: int, mine: npt.NDArray[np.bool_]) -> bool:
-        columns = session.calls.columns(start, stop, _COLUMNS)
-        function, process, flags = columns["function"], columns["process"], columns["flags"]
-        here = mine[process]
-        if not here.any():
+    def _take_batch(self, session: Session, here: Part) -> bool:
+        if not len(here):
             return False
-        outer = here & ((flags & INTERNAL) == 0) if flags.any() else here
-        failed = columns["result"] != 0
-        self._note_last(columns, outer & ~self._search[function], start)
-        lookups = self._lookup[function]
-        self._count_lookups(columns, outer & lookups, start)
-        launched = outer & ~failed & self._launch[function]
-        counted = outer & ~self._search[function] & ((flags & UNRETURNED) == 0)
-        self._startup.take(columns, counted, launched, start)
-        self._waits.take(columns, counted & ~failed, start)
-        launches = np.flatnonzero(launched)
-        for number in distinct(process[launches]):
-            self._launched[number] = start + int(launches[process[launches] == number][-1])
-        wanted = self._watched[function]
-        wanted |= failed & (function < FIRST_PSEUDO_FUNCTION) & ~lookups
-        wanted |= columns["duration"] > SLOW_NS
-        attributes = np.flatnonzero(function == self._attribute)
-        if len(attributes):
-            wanted[attributes] |= np.isin(columns["arg1"][attributes], list(ATTRIBUTES.values()))
-        unreturned = (flags & UNRETURNED) != 0
-        several = np.flatnonzero(here & wanted & ~unreturned)
-        keys = (process[several].astype(np.int64) << 16) | function[several]
-        keys = (keys << 1) | failed[several]
-        rows = several[_ends(keys)]
+        outer = here.without(INTERNAL)
+        self._count_lookups(outer)
+        outermost = outer  # whose calls lie in no other
+        if len(outer.places(self._search)):
+            outermost = outer.only(~self._search.take(outer.column("function")))
+        self._note_last(outermost)
+        ended = outermost.without(UNRETURNED)
+        self._startup.take(ended, self._launch)
+        self._waits.take(ended)
+        launches = outer.places(self._launch)
+        launches = launches[outer.column("result")[launches] == 0]
+        for number in outer.processes if len(launches) else ():
+            last = launches[outer.column("process")[launches] == number][-1:]
+            if len(last):
+                self._launched[number] = outer.row(int(last[0]))
         changed = False
-        for call in self._made(session, columns, rows, start):
+        returned = here.without(UNRETURNED)
+        for call in self._made(session, returned, self._several(returned)):
             key = call.process, call.function, call.result != 0
             ends = self._kept.get(key)
             if ends is None:
                 ends = self._kept[key] = _Ends(KEPT_FIRST, KEPT_LAST)
             changed |= ends.add(call)
         # How a call was lost is worth more than many alike, so these are all kept.
-        lost = self._made(session, columns, np.flatnonzero(here & unreturned), start)
+        lost = self._made(session, here, here.having(UNRETURNED))
         self._unreturned += lost
         return changed or bool(lost)
 
-    def _made(self, session: Session, columns: Columns, rows: Rows, start: int) -> list[Call]:
-        picked = {name: column[rows].tolist() for name, column in columns.items()}
+    def _several(self, part: Part) -> Rows:
+        """Places of what a rule may ask for; of many alike the first and the last."""
+        function, result = part.column("function"), part.column("result")
+        watched = part.places(self._watched)
+        failed = part.failed[function[part.failed] < FIRST_PSEUDO_FUNCTION]
+        failed = failed[~self._lookup[function[failed]]]
+        slow = np.flatnonzero(part.column("duration") > SLOW_NS) if part.longest > SLOW_NS else watched[:0]
+        attributes = part.places(self._attribute)
+        if len(attributes):
+            attributes = attributes[np.isin(part.column("arg1")[attributes], list(ATTRIBUTES.values()))]
+        several = np.unique(np.concatenate((watched, failed, slow, attributes)))
+        keys = (part.column("process")[several].astype(np.int64) << 16) | function[several]
+        return several[_ends((keys << 1) | (result[several] != 0))]
+
+    def _made(self, session: Session, part: Part, places: Rows) -> list[Call]:
+        picked = part.pick(_COLUMNS, places)
         return [
             Call(
-                row=start + row,
+                row=row,
                 name=session.schema.function_name(picked["function"][place]),
                 function=picked["function"][place],
                 process=picked["process"][place],
@@ -555,33 +557,27 @@ class Gatherer:
                 payload=picked["payload"][place],
                 caller=picked["caller"][place],
             )
-            for place, row in enumerate(rows.tolist())
+            for place, row in enumerate(part.rows(places).tolist())
         ]
 
-    def _note_last(self, columns: Columns, mask: npt.NDArray[np.bool_], start: int) -> None:
-        rows = None if mask.all() else np.flatnonzero(mask)
-        process, thread = columns["process"], columns["thread"]
-        if rows is not None:
-            process, thread = process[rows], thread[rows]
-        keys = (process.astype(np.uint64) << np.uint64(32)) | thread.astype(np.uint64)
-        for key, place in sorted(last_of_each(keys), key=lambda each: each[1]):
-            row = start + (place if rows is None else int(rows[place]))
-            self._last_rows[key >> 32] = self._last_by_thread[key >> 32, key & 0xFFFFFFFF] = row
+    def _note_last(self, part: Part) -> None:
+        for process, thread, place in part.last_by_thread():
+            self._last_rows[process] = self._last_by_thread[process, thread] = part.row(place)
 
-    def _count_lookups(self, columns: Columns, mask: npt.NDArray[np.bool_], start: int) -> None:
-        rows = np.flatnonzero(mask)
-        if not len(rows):
+    def _count_lookups(self, part: Part) -> None:
+        places = part.places(self._lookup)
+        if not len(places):
             return
-        process = columns["process"][rows].astype(np.int64)
-        bad = columns["result"][rows] != 0
+        process = part.column("process")[places]
+        bad = part.column("result")[places] != 0
         for number in np.unique(process).tolist():
             of_it = process == number
             known = self._lookups.setdefault(number, Lookups())
             known.asked += int(of_it.sum())
-            failed = rows[of_it & bad]
+            failed = places[of_it & bad]
             known.failed += len(failed)
             if known.first_failed < 0 and len(failed):
-                known.first_failed = start + int(failed[0])
+                known.first_failed = part.row(int(failed[0]))
 
     def _take_lines(self, session: Session) -> bool:
         changed = False

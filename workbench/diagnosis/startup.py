@@ -6,10 +6,8 @@ import copy
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-Columns = dict[str, npt.NDArray[np.generic]]
-Mask = npt.NDArray[np.bool_]
+from sessions.part import Flags, Part
 
 _SIZE = 1 << 16
 
@@ -45,48 +43,54 @@ class Startup:
 
 
 class StartupTimes:
-    """Takes in calls by whole columns; a process that has launched a kernel costs nothing more."""
+    """Takes in calls by whole parts; a process that has launched a kernel costs nothing more."""
 
     def __init__(self) -> None:
         self._of: dict[int, Startup] = {}
         self._pending = np.ones(_SIZE, bool)
 
-    def take(self, columns: Columns, counted: Mask, launched: Mask, start: int) -> None:
-        """`counted`: calls that lie in no other; `launched`: launches that succeeded; `start`: first row."""
-        rows = np.flatnonzero(counted & self._pending[columns["process"]])
-        if not len(rows):
-            return
-        process = columns["process"][rows].astype(np.int64)
-        for number in np.unique(process).tolist():
-            mine = rows[process == number]
-            ends = np.flatnonzero(launched[mine])
-            if len(ends):
-                mine = mine[: ends[0]]
-                self._pending[number] = False
+    def take(self, part: Part, launches: Flags) -> None:
+        """`part`: calls that lie in no other; `launches`: which functions, by number, launch."""
+        for number in part.processes:
+            if not self._pending[number]:
+                continue
+            mine = part.of((number,))
+            launched = mine.places(launches)
+            launched = launched[mine.column("result")[launched] == 0]
             startup = self._of.setdefault(number, Startup())
-            startup.launched |= bool(len(ends))
-            if len(mine):
-                _add(startup, columns, mine, start)
+            stop = len(mine)
+            if len(launched):
+                stop = int(launched[0])
+                self._pending[number] = False
+                startup.launched = True
+            if stop:
+                _add(startup, mine, stop)
 
     def all(self) -> dict[int, Startup]:
         """process -> what is known of it now."""
         return copy.deepcopy(self._of)
 
 
-def _add(startup: Startup, columns: Columns, rows: npt.NDArray[np.int64], start: int) -> None:
-    time, duration = columns["time"][rows].astype(np.int64), columns["duration"][rows].astype(np.int64)
+def _add(startup: Startup, part: Part, stop: int) -> None:
+    """Those before place `stop`."""
+    time, duration = (
+        part.column("time")[:stop].astype(np.int64),
+        part.column("duration")[:stop].astype(np.int64),
+    )
     began = int(time.min())
     startup.first_ns = began if startup.first_ns < 0 else min(startup.first_ns, began)
     startup.last_ns = max(startup.last_ns, int((time + duration).max()))
-    functions, first, place = np.unique(columns["function"][rows], return_index=True, return_inverse=True)
+    functions, first, place = np.unique(
+        part.column("function")[:stop], return_index=True, return_inverse=True
+    )
     counts, sums = np.bincount(place), np.bincount(place, weights=duration)
     for number, function in enumerate(functions.tolist()):
         spent = startup.by_function.setdefault(function, Spent())
         spent.calls += int(counts[number])
         spent.ns += int(sums[number])
         if spent.first < 0:
-            spent.first = start + int(rows[first[number]])
+            spent.first = part.row(int(first[number]))
         mine = np.flatnonzero(place == number)
-        longest = mine[int(np.argmax(duration[mine]))]
+        longest = int(mine[int(np.argmax(duration[mine]))])
         if int(duration[longest]) > spent.longest_ns:
-            spent.longest_ns, spent.longest = int(duration[longest]), start + int(rows[longest])
+            spent.longest_ns, spent.longest = int(duration[longest]), part.row(longest)

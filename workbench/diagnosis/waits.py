@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-Columns = dict[str, npt.NDArray[np.generic]]
+from sessions.part import Part
 
 KERNELS = 8
 """A wait counts when so many launches went before it; a graph is worth as many."""
 PROMPT_NS, APART_NS = 1_000, 3_000
 """A wait this short, begun so soon after the last kernel was posted, is shorter than any way to a device."""
+ENOUGH = 2048
+"""After so many waits that count it is known how a process waits, and its calls are not looked at any more."""
 LAUNCHES = ("cuLaunchKernel", "cuLaunchKernelEx", "cuLaunchCooperativeKernel")
 GRAPHS = ("cuGraphLaunch",)
 WAITS = ("cuStreamSynchronize", "cuCtxSynchronize", "cuEventSynchronize")
@@ -48,7 +50,7 @@ def kinds_of(number_of: Callable[[str], int | None], size: int) -> npt.NDArray[n
 
 
 class WaitTimes:
-    """Takes in calls by whole columns; `kinds` is what kinds_of() gives."""
+    """Takes in calls by whole parts; `kinds` is what kinds_of() gives."""
 
     LAUNCH, GRAPH, WAIT, COPY = 1, 2, 3, 4
 
@@ -56,17 +58,19 @@ class WaitTimes:
         self._kinds = kinds
         self._of: dict[int, Waited] = {}
 
-    def take(self, columns: Columns, counted: npt.NDArray[np.bool_], start: int) -> None:
-        """`counted`: calls that returned with success; `start`: the first row."""
-        kinds = self._kinds[columns["function"]]
-        rows = np.flatnonzero((kinds != 0) & counted)
-        if not len(rows):
-            return
-        process = columns["process"][rows].astype(np.int64)
-        for number in np.unique(process).tolist():
-            mine = rows[process == number]
+    def take(self, part: Part) -> None:
+        """`part`: calls that returned, and lie in no other; those that failed are left out."""
+        for number in part.processes:
             waited = self._of.setdefault(number, Waited())
-            _add(waited, kinds[mine], columns["time"][mine], columns["duration"][mine], start + mine)
+            if waited.waits >= ENOUGH:
+                continue
+            mine = part.of((number,))
+            kinds = self._kinds.take(mine.column("function"))
+            kinds[mine.failed] = 0
+            places = np.flatnonzero(kinds)
+            if len(places):
+                time, duration = mine.column("time")[places], mine.column("duration")[places]
+                _add(waited, kinds[places], time, duration, mine.rows(places))
 
     def all(self) -> dict[int, Waited]:
         """process -> what is known of it now."""

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from sessions import Session
+    from sessions.part import Part
 
-SHORTEST_FOLD = 3
+SHORTEST_FOLD: Final = 3
 FAR = 1 << 18
 """Rows that are not looked at yet are lines of their own when there are more of them than these: the end
 of a large session is there at once, and is folded as the look gets to it."""
@@ -109,7 +110,7 @@ class CallLines:
         self._passing = GrowingArray() if call_filter is not None else None
         self._starts = GrowingArray()  # closed lines: position of the first row
         self._open = 0  # position where the run that still grows starts
-        self._open_key: int | None = None
+        self._open_key: tuple[int, ...] | None = None  # of that run: its process, thread and function
         self._expanded: list[int] = []  # positions of expanded folds, ascending
 
     @property
@@ -131,32 +132,32 @@ class CallLines:
             self._passing.extend(rows + start)
         self.scanned = stop
         if self.fold:
-            columns = self.session.calls.columns(start, stop, _COLUMNS)
-            key = columns["process"].astype(np.uint64) << np.uint64(48)
-            key |= columns["function"].astype(np.uint64) << np.uint64(32)
-            key |= columns["thread"].astype(np.uint64)
-            self._take_runs(key if rows is None else key[rows], base)
+            self._take_runs(self.session.calls.part(start, stop), rows, base)
         return True
 
-    def _take_runs(self, keys: NDArray[np.uint64], base: int) -> None:
-        """Close the runs that end inside the new keys; the last one stays open."""
-        if not len(keys):
+    def _take_runs(self, part: Part, rows: Rows | None, base: int) -> None:
+        """Close the runs that end inside a part, or the chosen rows of it; the last run stays open."""
+        columns = [part.column(name) if rows is None else part.column(name)[rows] for name in _COLUMNS]
+        if not len(columns[0]):
             return
-        changes = np.flatnonzero(keys[1:] != keys[:-1]) + 1 + base
+        begins = np.zeros(len(columns[0]), bool)
+        for column in columns[len(part.processes) == 1 :]:
+            begins[1:] |= column[1:] != column[:-1]
+        begins[0] = tuple(int(column[0]) for column in columns) != self._open_key
         if self._open_key is None:
             self._open = base
-        elif int(keys[0]) != self._open_key:
-            changes = np.concatenate(([base], changes))
-        bounds = np.concatenate(([self._open], changes)).astype(np.int64)
-        self._open, self._open_key = int(bounds[-1]), int(keys[-1])
-        if len(bounds) == 1:
+        first = int(begins.argmax())
+        if not begins[first]:
             return
-        starts, lengths = bounds[:-1], np.diff(bounds)
-        # A short run is a line a row: repeat its start and count up inside the run.
-        repeats = np.where(lengths < SHORTEST_FOLD, lengths, 1)
-        lines = np.repeat(starts, repeats)
-        first = np.repeat(np.cumsum(repeats) - repeats, repeats)
-        self._starts.extend(lines + (np.arange(len(lines)) - first))
+        last = len(begins) - 1 - int(begins[::-1].argmax())
+        length = base + first - self._open
+        self._starts.extend(self._open + np.arange(length if length < SHORTEST_FOLD else 1, dtype=np.int64))
+        if first < last:
+            # A short run is a line a row: besides their beginnings, these are the second rows of pairs.
+            lines = begins[first:last].copy()
+            lines[1:] |= ~begins[first + 1 : last] & begins[first : last - 1] & begins[first + 2 : last + 1]
+            self._starts.extend(np.flatnonzero(lines) + (base + first))
+        self._open, self._open_key = base + last, tuple(int(column[-1]) for column in columns)
 
     def _open_lines(self) -> int:
         length = self.passing - self._open

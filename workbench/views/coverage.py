@@ -21,12 +21,12 @@ from workbench.views.runtimes import EFFECTS, AbsenceRules, Ladders, Verdict, li
 if TYPE_CHECKING:
     from sessions import Session
     from sessions.blobs import Item
+    from sessions.part import Part
 
 BATCH = 1 << 20
 LINK_TIME = 16  # flag of a lookup: bound by the loader
 PER_THREAD = 2  # flag of cuGetProcAddress: the per-thread default stream's entry point
 _PROC_ADDRESS = ("cuGetProcAddress", "cuGetProcAddress_v2", "cuGetProcAddress_v2_ptsz")
-_COUNTED = ("process", "function", "result", "flags")
 _OF_LOOKUPS = ("process", "function", "result", "flags", "caller", "payload", "arg0", "arg1", "arg2")
 _SIZE = 1 << 16
 
@@ -119,13 +119,12 @@ class Coverage:
             self.run = run
             self._reset()
         # Rows of other runs are skipped below, so a run that starts needs no second look at the past.
-        in_run = np.zeros(_SIZE, bool)
-        in_run[[process.index for process in session.processes if process.run == run]] = True
+        in_run = {process.index for process in session.processes if process.run == run}
         total = len(session.calls) if stop is None else stop
         changed = self._scanned < total
         while self._scanned < total:
             end = min(self._scanned + BATCH, total)
-            self._take(session, self._scanned, end, in_run)
+            self._take(session, session.calls.part(self._scanned, end).of(in_run).without(INTERNAL))
             self._scanned = end
         known = sum(len(process.modules) for process in session.processes)
         changed |= known != self._modules
@@ -184,32 +183,18 @@ class Coverage:
 
     # Taking in
 
-    def _take(self, session: Session, start: int, stop: int, in_run: npt.NDArray[np.bool_]) -> None:
-        columns = session.calls.columns(start, stop, _COUNTED)
-        function = columns["function"].astype(np.int64)
-        mine = in_run[columns["process"]]
-        flagged = bool(columns["flags"].any())
-        if flagged:
-            mine &= (columns["flags"] & INTERNAL) == 0
-        if not mine.all():
-            function = np.where(mine, function, 0)
-        counts = np.bincount(function)
-        self._calls[: len(counts)] += counts
-        self._calls[0] = 0
-        rows = np.arange(stop - start)
-        if flagged:
-            rows = rows[(columns["flags"] & UNRETURNED) == 0]
-        last = np.full(len(counts), -1, np.int64)
-        last[function[rows]] = rows  # of equal places the last one stays
-        for number in np.flatnonzero(last >= 0).tolist():
-            self._results[number] = int(columns["result"][last[number]])
-        lookups = np.flatnonzero(self._is_lookup[function])
+    def _take(self, session: Session, part: Part) -> None:
+        self._calls[: len(part.counts)] += part.counts
+        returned = part.without(UNRETURNED)
+        result = returned.column("result")
+        for number, place in returned.last_by_function():
+            self._results[number] = int(result[place])
+        lookups = part.places(self._is_lookup)
         if not len(lookups):
             return
-        columns = session.calls.columns(start, stop, _OF_LOOKUPS)
-        picked = {name: column[lookups].tolist() for name, column in columns.items()}
-        for place, at in enumerate(lookups.tolist()):
-            self._take_lookup(session, start + at, {name: values[place] for name, values in picked.items()})
+        picked = part.pick(_OF_LOOKUPS, lookups)
+        for place, row in enumerate(part.rows(lookups).tolist()):
+            self._take_lookup(session, row, {name: values[place] for name, values in picked.items()})
 
     def _take_lookup(self, session: Session, row: int, call: dict[str, int]) -> None:
         items = session.calls.payload_of(call["payload"])

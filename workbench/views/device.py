@@ -11,24 +11,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sessions.decode import UNRETURNED
 from sessions.items import words_of
 from workbench.views.device_calls import HANDLERS, LAUNCHES, ChangingCall, Handler
 from workbench.views.held import ProcessDevice
-from workbench.views.tally import distinct, tally
+from workbench.views.tally import Tally
 
 if TYPE_CHECKING:
     from sessions import Session
-
-Flags = npt.NDArray[np.bool_]
-Rows = npt.NDArray[np.int64]
+    from sessions.part import Part
 
 BATCH = 1 << 20
 _SIZE = 1 << 16
 _ROUNDING = 4096  # bytes an allocation may take more than was asked for
-_CHEAP = ("process", "function", "result", "flags")
 _FULL = ("time", "process", "function", "caller", "payload", "arg0", "arg1", "arg2")
 
 
@@ -95,14 +91,13 @@ class DeviceState:
             run = session.newest_run
         if run != self.run:
             self.run, self.processes = run, {}
-        in_run = np.zeros(_SIZE, bool)
-        in_run[[process.index for process in session.processes if process.run == run]] = True
+        in_run = {process.index for process in session.processes if process.run == run}
         total = len(session.calls) if stop is None else stop
         changed = self._scanned < total or self._events < len(session.events)
         self._take_host(session)
         while self._scanned < total:
             end = min(self._scanned + BATCH, total)
-            self._take(session, self._scanned, end, in_run)
+            self._take(session, session.calls.part(self._scanned, end).of(in_run).without(UNRETURNED))
             self._scanned = end
         for index, device in self.processes.items():
             ended = session.processes[index].ended_ns is not None
@@ -132,6 +127,7 @@ class DeviceState:
     def _prepare(self, session: Session) -> None:
         """Which function numbers mean something, in this session's schema."""
         self._owners: dict[tuple[int, int], str] = {}
+        self._tally = Tally()
         self._handlers: dict[int, Handler] = {}
         self._launch: dict[int, str] = {}
         self._is_launch = np.zeros(_SIZE, bool)
@@ -145,24 +141,19 @@ class DeviceState:
                 self._handlers[number] = HANDLERS[name]
                 self._is_change[number] = True
 
-    def _take(self, session: Session, start: int, stop: int, in_run: Flags) -> None:
-        columns = session.calls.columns(start, stop, _CHEAP)
-        function = columns["function"]
-        fine = in_run[columns["process"]] & (columns["result"] == 0)
-        if columns["flags"].any():
-            fine &= (columns["flags"] & UNRETURNED) == 0
-        self._count_launches(session, start, stop, np.flatnonzero(fine & self._is_launch[function]))
-        changes = np.flatnonzero(fine & self._is_change[function])
+    def _take(self, session: Session, part: Part) -> None:
+        self._count_launches(part)
+        changes = part.places(self._is_change)
+        changes = changes[part.column("result")[changes] == 0]
         if not len(changes):
             return
-        full = session.calls.columns(start, stop, _FULL)
-        picked = {name: column[changes].tolist() for name, column in full.items()}
-        for place, at in enumerate(changes.tolist()):
+        picked = part.pick(_FULL, changes)
+        for place, row in enumerate(part.rows(changes).tolist()):
             items = session.calls.payload_of(picked["payload"][place])
             words = [picked[f"arg{number}"][place] for number in range(3)]
             process = picked["process"][place]
             owner = self._owner(session, process, picked["caller"][place])
-            call = ChangingCall(start + at + 1, picked["time"][place], words_of(words, items), items, owner)
+            call = ChangingCall(row + 1, picked["time"][place], words_of(words, items), items, owner)
             device = self._of(process)
             held = len(device.held)
             self._handlers[picked["function"][place]](device, call)
@@ -179,19 +170,20 @@ class DeviceState:
                 self._owners[key] = owner
         return owner
 
-    def _count_launches(self, session: Session, start: int, stop: int, rows: Rows) -> None:
-        if not len(rows):
-            return
-        columns = session.calls.columns(start, stop, ("process", "function", "arg0", "arg1"))
-        process, function = columns["process"][rows], columns["function"][rows]
-        for number in distinct(function):
-            column = columns["arg1" if self._launch[number] == "arg1" else "arg0"][rows]
-            of_function = function == number
-            for index in distinct(process[of_function]):
-                chosen = column[of_function & (process == index)]
+    def _count_launches(self, part: Part) -> None:
+        for number in part.functions:
+            if not self._is_launch[number]:
+                continue
+            launched = part.column("function") == number
+            launched[part.failed] = False
+            column = part.column("arg1" if self._launch[number] == "arg1" else "arg0")
+            for index in part.processes:
+                here = launched if len(part.processes) == 1 else launched & (part.column("process") == index)
+                if not here.any():
+                    continue
                 device = self._of(index)
                 counts = device.graph_launches if self._launch[number] == "graph" else device.launches
-                for handle, count in tally(chosen):
+                for handle, count in self._tally.count(column[here]):
                     counts[handle] = counts.get(handle, 0) + count
 
     def _of(self, process: int) -> ProcessDevice:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from sessions.decode import UNRETURNED
 
 if TYPE_CHECKING:
     from sessions import Session
+    from sessions.part import Part
 
 BATCH = 1 << 20
-_COLUMNS = ("function", "result", "process", "flags")
 
 
 class ResultCounts:
@@ -36,22 +35,19 @@ class ResultCounts:
             self.run = run
             self.ok[:] = 0
             self.failed[:] = 0
-        mine = np.array([process.run == run for process in self.session.processes], bool)
+        mine = {process.index for process in self.session.processes if process.run == run}
         total = len(self.session.calls) if until is None else until
         while self._scanned < total:
             stop = min(self._scanned + BATCH, total)
-            columns = self.session.calls.columns(self._scanned, stop, _COLUMNS)
-            counted = mine[columns["process"]]
-            if columns["flags"].any():
-                counted &= (columns["flags"] & UNRETURNED) == 0
-            self._count(columns["function"][counted], columns["result"][counted])
+            self._count(self.session.calls.part(self._scanned, stop).of(mine).without(UNRETURNED))
             self._scanned = stop
 
-    def _count(self, function: npt.NDArray[Any], result: npt.NDArray[Any]) -> None:
-        function = np.minimum(function, self._size - 1)
-        failed = result != 0
-        self.ok += np.bincount(function[~failed], minlength=self._size)
-        self.failed += np.bincount(function[failed], minlength=self._size)
+    def _count(self, part: Part) -> None:
+        failed = np.bincount(part.column("function")[part.failed], minlength=len(part.counts))
+        for counts, found in ((self.ok, part.counts - failed), (self.failed, failed)):
+            known = found[: self._size - 1]
+            counts[: len(known)] += known
+            counts[-1] += found[self._size - 1 :].sum()
 
     def saved(self) -> list[list[int]]:
         """[function, ok, failed] of each that was called, for resume()."""

@@ -113,8 +113,7 @@ class GpuModeTracker:
             self.run = run
             self._reset()
             self._events = 0  # a forwarder may have said what it is before the run began
-        mine = np.zeros(_SIZE, bool)
-        mine[[p.index for p in session.processes if p.run == run and not _discovers(session, p)]] = True
+        mine = {p.index for p in session.processes if p.run == run and not _discovers(session, p)}
         changed |= self._take_calls(session, mine, len(session.calls) if stop is None else stop)
         changed |= self._take_lines(session)
         changed |= self._take_events(session.events)
@@ -159,18 +158,19 @@ class GpuModeTracker:
         last = session.calls.columns(max(0, total - 4096), total, ("process", "flags"))
         return bool((last["flags"][last["process"] == process] & UNRETURNED).any())
 
-    def _take_calls(self, session: Session, mine: np.ndarray[Any, np.dtype[np.bool_]], total: int) -> bool:
+    def _take_calls(self, session: Session, mine: set[int], total: int) -> bool:
         before = self._calls
         while self._calls < total:
             stop = min(self._calls + BATCH, total)
             if self._launch is None:
-                columns = session.calls.columns(self._calls, stop, ("function", "result", "process", "time"))
-                launched = self._is_launch[columns["function"]] & (columns["result"] == 0)
-                rows = np.flatnonzero(launched & mine[columns["process"]])
-                if len(rows):
-                    row = self._calls + int(rows[0])
-                    self._launched_ns = int(columns["time"][rows[0]])
-                    name = session.schema.function_name(int(columns["function"][rows[0]]))
+                part = session.calls.part(self._calls, stop).of(mine)
+                launches = part.places(self._is_launch)
+                launches = launches[part.column("result")[launches] == 0]
+                if len(launches):
+                    first = int(launches[0])
+                    row = part.row(first)
+                    self._launched_ns = part.pick(("time",), launches[:1])["time"][0]
+                    name = session.schema.function_name(int(part.column("function")[first]))
                     self._launch = ModeEvidence("gpu", f"call {row + 1}: {name} succeeded", call=row)
             self._calls = stop
         return total != before

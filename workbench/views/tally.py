@@ -17,40 +17,39 @@ def distinct(numbers: npt.NDArray[Any]) -> list[int]:
     return [] if not len(numbers) else np.flatnonzero(np.bincount(numbers)).tolist()
 
 
-def _places(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
+def _places(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """A place below _PLACES for each value, by its hash."""
     with np.errstate(over="ignore"):
-        return ((values * _FACTOR) >> _SHIFT).astype(np.intp)
+        places: npt.NDArray[np.int64] = ((values * _FACTOR) >> _SHIFT).view(np.int64)
+    return places
 
 
-def tally(values: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
-    """(value, how often) for each different value; quick where they are few, as handles are.
+class Tally:
+    """Counts values; quick where they are few and come again and again, as handles do."""
 
-    One whose place another has taken is counted by sorting.
-    """
-    places = _places(values)
-    taken = np.zeros(_PLACES, np.uint64)
-    taken[places] = values
-    mine = taken[places] == values
-    others = values[~mine]
-    counts = np.bincount(places if not len(others) else places[mine], minlength=_PLACES)
-    filled = np.flatnonzero(counts)
-    found = list(zip(taken[filled].tolist(), counts[filled].tolist(), strict=True))
-    if len(others):
-        rest, times = np.unique(others, return_counts=True)
-        found += zip(rest.tolist(), times.tolist(), strict=True)
-    return found
+    def __init__(self) -> None:
+        self._taken = np.zeros(_PLACES, np.uint64)  # which value a place stands for
 
+    def count(self, values: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
+        """(value, how often) for each different value.
 
-def last_of_each(values: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
-    """(value, where it stands last) for each different value; quick where they are few, as threads are."""
-    places = _places(values)
-    last = np.full(_PLACES, -1, np.int64)
-    last[places] = np.arange(len(values))  # of equal places the last one stays
-    others = np.flatnonzero(values[last[places]] != values)
-    rows = last[last >= 0]
-    found = list(zip(values[rows].tolist(), rows.tolist(), strict=True))
-    if len(others):
-        rest, first = np.unique(values[others[::-1]], return_index=True)
-        found += zip(rest.tolist(), others[::-1][first].tolist(), strict=True)
-    return found
+        One that is new, or whose place another has taken, is counted by sorting.
+        """
+        places = _places(values)
+        known = self._taken.take(places) == values
+        if known.all():
+            return self._counted(places)
+        others, times = np.unique(values[~known], return_counts=True)
+        self._claim(others)
+        return self._counted(places[known]) + list(zip(others.tolist(), times.tolist(), strict=True))
+
+    def _counted(self, places: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+        counts = np.bincount(places)
+        filled = np.flatnonzero(counts)
+        return list(zip(self._taken[filled].tolist(), counts[filled].tolist(), strict=True))
+
+    def _claim(self, values: npt.NDArray[np.uint64]) -> None:
+        """Give free places to values that have none."""
+        places = _places(values)
+        free = self._taken[places] == 0  # 0 itself needs none: it is what a free first place says
+        self._taken[places[free]] = values[free]
