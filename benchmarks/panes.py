@@ -64,6 +64,13 @@ def compile_producer(folder: Path) -> Path:
     return folder / "producer"
 
 
+def keep_priority(pid: int) -> None:
+    """Have a process's session stand against others' by the priority we were started with: where sessions
+    are scheduled as groups (sched_autogroup), `nice` means nothing beyond its own."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(os.getpriority(os.PRIO_PROCESS, 0)))
+
+
 @dataclass
 class Target:
     """A native target at work. `counts` has the calls each of its threads completed."""
@@ -91,6 +98,8 @@ def target_at_work(folder: Path, producer: Path, rate: int) -> Iterator[Target]:
         counts = path.with_suffix(".counts")
         command = [str(producer), str(collector.socket_path), str(counts), *options, f"mix={mix}"]
         pid = collector.spawn([*command, f"fail={FAILS}"], dict(os.environ), folder, "target", 1)
+        keep_priority(collector.pid)
+        keep_priority(pid)
         while not counts.exists() or counts.stat().st_size < 512:
             time.sleep(0.01)
         with counts.open("rb") as file:
@@ -115,6 +124,7 @@ class Terminal:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             terminal_size(1)
+            keep_priority(os.getpid())
             environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
             os.execve(command[0], command, environment)
         self.marks: list[tuple[float, str, int, int]] = []
@@ -308,6 +318,7 @@ def main() -> None:
     parser.add_argument("--filters", nargs="+", default=["", "!ok", "cuMem*"])
     parser.add_argument("--presses", type=int, default=200)
     options = parser.parse_args()
+    keep_priority(os.getpid())
     print(HEAD, flush=True)
     with tempfile.TemporaryDirectory(prefix="panes-bench-") as name:
         folder = Path(name)

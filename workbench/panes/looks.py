@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from workbench.app import ShimbenchApp
     from workbench.diagnosis import Explanation
 
-FRAME, SLOWEST_FRAME = 1 / 15, 1 / 5  # seconds between looks at the session
-CORE_SHARE = 0.2  # of a core, which looking and painting should not exceed: else looks come more slowly
-SLICE = 0.008  # seconds of taking in calls before keys get their turn
+LOOK = 1 / 15  # seconds between looks at the session
+FRAME, SLOWEST_FRAME = 1 / 15, 1 / 5  # seconds between frames that nobody pressed a key for
+CORE_SHARE = 0.2  # of a core, which looking and painting should not exceed: else frames come more slowly
+SLICE = 0.008  # seconds of the processor for taking in calls before keys get their turn
 MOST_AT_ONCE, LEAST_AT_ONCE = 1 << 16, 1 << 8  # calls taken in between looks at the clock
 KEY_FIRST = 0.06  # seconds for which a key that is not painted yet puts off taking in calls
 COLLECT_AFTER = 3.0  # seconds after which garbage is collected even if the rules have nothing to say yet
@@ -70,6 +71,7 @@ class Looks:
         self._at_once = MOST_AT_ONCE
         self._cpu_seconds = 0.0  # of this process, at the last look
         self._shown_at = 0.0
+        self._frame = FRAME
         self._opened_at = time.monotonic()
         self._explained: Explanation | None = None
 
@@ -113,10 +115,10 @@ class Looks:
         self._was_live = session.live
         explained = self._explained is app.facts.diagnosis.report.explanation
         self.stale = self.stale or changed or finished or not explained
-        behind = self._take_calls(now + SLICE)
+        behind = self._take_calls()
         due = app.calls.stops.update() or now >= self.views_due  # a stopped call is shown at once
-        if not behind or now >= self._shown_at + SLOWEST_FRAME:
-            self._shown_at = now
+        if now >= self._shown_at + (SLOWEST_FRAME if behind else self._frame):
+            self._begin_frame(now)
             # Calls under way are asked for with the rest: one that has returned since must not stay.
             app.calls.show(in_flight_too=session.live or finished)
             app.log_pane.advance()
@@ -130,18 +132,23 @@ class Looks:
                 self._update_views()
                 spent = time.thread_time() - spent
                 self.views_due = now + max(VIEW_PERIOD, VIEW_SHARE * spent)
-        if behind:
-            return 0.001
-        used, self._cpu_seconds = time.process_time() - self._cpu_seconds, time.process_time()
-        frame = min(max(used / CORE_SHARE, FRAME), SLOWEST_FRAME)
-        return max(frame - (time.monotonic() - now), 0.005)
+        return 0.001 if behind else max(LOOK - (time.monotonic() - now), 0.005)
 
-    def _take_calls(self, deadline: float) -> bool:
+    def _begin_frame(self, now: float) -> None:
+        """The dearer the time since the frame before was, the longer until the next. Calls are taken in at
+        each look all the same: those just recorded are the cheapest to read."""
+        used, self._cpu_seconds = time.process_time() - self._cpu_seconds, time.process_time()
+        self._frame = min(max(used / CORE_SHARE, FRAME), SLOWEST_FRAME) - LOOK / 2
+        self._shown_at = now
+
+    def _take_calls(self) -> bool:
         """Have the calls pane and the derived views take in rows, side by side, so that each is read once;
-        True if there are more of them than the time allows."""
+        True if there are more of them than a slice allows. Time is the processor's: on a busy machine a
+        slice takes longer, but it must not become smaller."""
         lines, facts, total = self._app.calls, self._app.facts, len(self._app.session.calls)
+        deadline = time.thread_time() + SLICE
         while (start := min(lines.scanned, facts.scanned)) < total:
-            began = time.monotonic()
+            began = time.thread_time()
             if began >= deadline:
                 return True
             # Up to where a chunk ends, which is decoded as a whole.
@@ -149,7 +156,7 @@ class Looks:
             lines.advance(stop)
             if facts.scanned < stop:
                 facts.take(stop)
-            took = time.monotonic() - began
+            took = time.thread_time() - began
             if took > 2 * SLICE and self._at_once > LEAST_AT_ONCE:  # a filter by text looks at each call
                 self._at_once //= 2
             elif took < SLICE / 4 and self._at_once < MOST_AT_ONCE:
