@@ -404,7 +404,7 @@ void Writer::finish() {
     }
     partial_lines({});
     if (!whole)
-        return; // a full disk: the tail stays, and the session is one that was not finished
+        return;          // a full disk: the tail stays, and the session is one that was not finished
     events_.give_back(); // the manifest may need its room
     write_manifest(true);
     tail_.truncate(kTailHeaderSize);
