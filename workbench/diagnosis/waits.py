@@ -15,7 +15,7 @@ KERNELS = 8
 PROMPT_NS, APART_NS = 1_000, 3_000
 """A wait this short, begun so soon after the last kernel was posted, is shorter than any way to a device."""
 ENOUGH = 2048
-"""After so many waits that count it is known how a process waits, and its calls are not looked at any more."""
+"""After so many waits that count it is known how a process waits: it is not looked at any more."""
 LAUNCHES = ("cuLaunchKernel", "cuLaunchKernelEx", "cuLaunchCooperativeKernel")
 GRAPHS = ("cuGraphLaunch",)
 WAITS = ("cuStreamSynchronize", "cuCtxSynchronize", "cuEventSynchronize")
@@ -61,14 +61,14 @@ class WaitTimes:
     def take(self, part: Part) -> None:
         """`part`: calls that returned, and lie in no other; those that failed are left out."""
         for number in part.processes:
-            waited = self._of.setdefault(number, Waited())
-            if waited.waits >= ENOUGH:
+            if number in self._of and self._of[number].waits >= ENOUGH:
                 continue
             mine = part.of((number,))
             kinds = self._kinds.take(mine.column("function"))
             kinds[mine.failed] = 0
             places = np.flatnonzero(kinds)
             if len(places):
+                waited = self._of.setdefault(number, Waited())
                 time, duration = mine.column("time")[places], mine.column("duration")[places]
                 _add(waited, kinds[places], time, duration, mine.rows(places))
 
