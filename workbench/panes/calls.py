@@ -125,9 +125,18 @@ class CallsPane(LineView):
         below it are shown as well if there is room."""
         index = None if row is None else self.calls.index_of_row(row)
         self.move_to(max(self._recorded - 1, 0) if index is None else index, by_user=False, centre=True)
+        self._show_in_flight()
+
+    def _show_in_flight(self) -> None:
         top = self._last_top()
         if top <= self.cursor:
             self.scroll_to(y=top, animate=False, force=True)
+
+    def on_resize(self) -> None:
+        """At a moment, what was under way stays in view with the last call."""
+        super().on_resize()
+        if self.moment is not None:
+            self._show_in_flight()
 
     def status(self) -> str:
         """Filter, how much passes it, whether the view is paused or follows."""

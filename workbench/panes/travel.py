@@ -35,6 +35,7 @@ Mask = Callable[[int, int], npt.NDArray[np.bool_]]
 SPEEDS = (0.001, 0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 100.0)
 _FRAME = 0.1  # seconds between the moments of a playing session
 _NEAR = 4 * INTERVAL  # calls that are gone through at once when a snapshot is missing
+_SEARCHED_AT_ONCE = 4_000_000  # calls among which a failed one is found without waiting
 _WINDOW = 4096  # rows that one drain of the rings may have put in another order than they returned
 
 
@@ -167,8 +168,30 @@ class Travel:
         self._step(step, mask, "call" if chosen is None else "call that the filter passes")
 
     def step_error(self, step: int) -> None:
-        """To when the next (1) or previous call failed."""
-        self._step(step, self._app.calls.failed, "failed call")
+        """To when the next (1) or previous call failed; those of a large session are looked for meanwhile."""
+        worker, total = self._worker, len(self._app.session.calls)
+        if total <= _SEARCHED_AT_ONCE:
+            self._step(step, self._app.calls.failed, "failed call")
+        elif worker is None or worker.searched < total:
+            self._app.notify("failed calls are still being looked for", severity="warning")
+            self._go(self._cut())
+        else:
+            failed = worker.failed
+            near = (
+                failed[failed >= self._cut().rows - _WINDOW]
+                if step > 0
+                else failed[failed < self._cut().rows]
+            )
+            passing = (
+                int(row) for row in (near if step > 0 else near[::-1]) if self._counts_as(int(row), step)
+            )
+            self._to_found(next(passing, None), step, "failed call")
+
+    def _counts_as(self, row: int, step: int) -> bool:
+        """Whether a call returned after (1) or before the moment, and passes the filter."""
+        call, at, chosen = self._app.session.calls.row(row), self._cut().time_ns, self._app.calls.calls.filter
+        beyond = call.time + call.duration > at if step > 0 else call.time + call.duration < at
+        return beyond and (chosen is None or bool(chosen.mask(self._app.session, row, row + 1)[0]))
 
     def step_run(self, step: int) -> None:
         """To the end of the next (1) or previous run."""
@@ -188,7 +211,9 @@ class Travel:
         self.to_time(at + step * max(self._end_ns // 100, 1))
 
     def _step(self, step: int, mask: Mask | None, what: str) -> None:
-        row = next_return(self._app.session, self._cut(), step, mask)
+        self._to_found(next_return(self._app.session, self._cut(), step, mask), step, what)
+
+    def _to_found(self, row: int | None, step: int, what: str) -> None:
         if row is not None:
             self.to_call(row)
         else:
@@ -259,7 +284,6 @@ class Travel:
             self._followed = app.calls.following, app.log_pane.following
             self._end_ns = last_moment(app.session)
             app.query_one(TravelLine).display = True
-            app.call_after_refresh(app.calls.show_end)  # there are fewer rows for it now
         if self._worker is None:
             self._worker = TravelWorker(app.session.path)
         self.facts = MomentFacts(Moment(app.session, cut))
@@ -320,7 +344,9 @@ class Travel:
     def _news(self) -> tuple[object, ...]:
         worker = self._worker
         assert worker is not None
-        return worker.judged, len(worker.errors), worker.progress, worker.problem, worker.built, self.moment
+        buckets = self._app.query_one(TravelLine).buckets if self._app.arrangement.whole else 0
+        found = worker.judged, len(worker.errors), worker.progress, worker.problem, worker.built
+        return (*found, self.moment, buckets)
 
     def _draw(self) -> None:
         facts, worker = self.facts, self._worker

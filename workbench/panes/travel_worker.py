@@ -36,11 +36,12 @@ class TravelWorker:
         self.path = path
         self.judged: Judged | None = None
         self.errors = _NONE  #: when calls failed, ns since the session's start
+        self.failed = _NONE  #: the rows of these calls
+        self.searched = 0  #: rows looked through for them
         self.progress = ""
         self.problem = ""
         self.built = 0  #: rows up to which snapshots are there
         self._wanted: Cut | None = None
-        self._error_rows = 0
         self._rows_wanted = 0
         self._wake = threading.Event()
         self._stopped = False
@@ -64,7 +65,7 @@ class TravelWorker:
         """Whether all that was asked for is there, or can't be."""
         judged, wanted = self.judged, self._wanted
         done = wanted is None or (judged is not None and judged.cut is wanted)
-        return bool(self.problem) or (done and self._error_rows >= self._rows_wanted)
+        return bool(self.problem) or (done and self.searched >= self._rows_wanted)
 
     def _run(self) -> None:
         from sessions import SessionError, open_session
@@ -119,13 +120,14 @@ class TravelWorker:
         """Look through some more calls for those that failed; False when there are no more."""
         from workbench.panes.outcomes import Outcomes
 
-        start = self._error_rows
+        start = self.searched
         stop = min(start + _STEP, self._rows_wanted, len(session.calls))
         if start >= stop:
             return False
         failed = np.flatnonzero(Outcomes(session, lambda name: "").failures(start, stop))
         if len(failed):
             times = session.calls.columns(start, stop, ("time",))["time"][failed]
+            self.failed = np.concatenate((self.failed, failed + start))
             self.errors = np.concatenate((self.errors, times))
-        self._error_rows = stop
+        self.searched = stop
         return True

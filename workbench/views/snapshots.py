@@ -96,7 +96,8 @@ class Snapshots:
     def missing(self, stop: int) -> int:
         """How many rows build() would go through for the moments before row `stop`; 0 of a short session,
         whose states are rebuilt as quickly without."""
-        return max(0, stop - self._gap()) if stop >= 2 * self.interval else 0
+        whole = stop - stop % self.interval
+        return max(0, whole - self._gap()) if whole > self.interval else 0
 
     def _gap(self) -> int:
         """Up to which row no snapshot is missing."""
