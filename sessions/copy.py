@@ -13,6 +13,7 @@ import zstandard
 from sessions import format
 from sessions.blobs import Item
 from sessions.buffers import BufferState, buffer_of
+from sessions.marks import Marks
 from sessions.session import Session
 from sessions.writer import SessionWriter, pack_items
 
@@ -116,7 +117,7 @@ def copy_session(
 
 def _events(source: Session, writer: SessionWriter, edit: Edit) -> None:
     """Payloads that events name go along with them, if the edit leaves them."""
-    for event in source.events:
+    for event in (*source.events, *Marks(source).late):
         fields = edit.fields(event.fields)
         number = fields.pop("blob", None)
         if isinstance(number, int) and (data := edit.blob(source.blob(number))) is not None:

@@ -62,6 +62,7 @@ class Session:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.archive: Path | None = None  #: the file it was unpacked from, only to be looked at
         if not self.path.is_dir():
             raise SessionError(f"{self.path}: no such session")
         self._read_manifest()

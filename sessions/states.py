@@ -19,6 +19,8 @@ import zstandard
 
 from sessions.session import Session
 
+FOLDER = "states"
+
 INTERVAL = 1 << 17
 """Rows between snapshots: so many at most are gone through for the state at a moment."""
 
@@ -36,7 +38,7 @@ class States:
     """
 
     def __init__(self, session: Session) -> None:
-        self._folder = session.path / "states"
+        self._folder = session.path / FOLDER
         self._of = {"version": VERSION, "start_unix_ns": session.start_unix_ns,
                     "schema": session.manifest.get("schema_crc32")}  # fmt: skip
         self._in_memory: dict[tuple[int, int], bytes] = {}

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from workbench.panes.facts import SessionFacts
     from workbench.panes.jumps import Jumps
     from workbench.panes.log import LogPane
+    from workbench.panes.marking import Marking
     from workbench.panes.travel import Travel
     from workbench.panes.why import WhyPane
 
@@ -63,6 +64,7 @@ class ShimbenchApp(App[bool]):
     jumps: Jumps
     looks: Looks
     travel: Travel
+    marking: Marking
 
     def __init__(
         self,
@@ -94,6 +96,7 @@ class ShimbenchApp(App[bool]):
         from workbench.panes.breaks import Breaks
         from workbench.panes.content import Content
         from workbench.panes.jumps import Jumps
+        from workbench.panes.marking import Marking
         from workbench.panes.travel import Travel
 
         self.session = session
@@ -102,6 +105,7 @@ class ShimbenchApp(App[bool]):
         self.breaks = Breaks(self)
         self.jumps = Jumps(self)
         self.travel = Travel(self)
+        self.marking = Marking(self)
         self.looks = Looks(self)
 
     @property
@@ -371,13 +375,6 @@ class ShimbenchApp(App[bool]):
             text = self.view.line_text(self.view.cursor)
             self.copy_to_clipboard(text)
             self.notify(f"copied {len(text)} characters")
-
-    def mark(self, note: str) -> None:
-        """Write a mark for the selected call into the session."""
-        row = self.calls.selected_row()
-        if row is not None and self.loop is not None:
-            self.loop.collector.event("mark", call=row + 1, note=note)
-            self.looks.stale = True
 
     # What follows the cursor
 

@@ -18,6 +18,8 @@ COMMANDS = {
     "calls": "print the recorded calls",
     "log": "print what the processes wrote",
     "coverage": "print which symbols were asked for, and which answered",
+    "search": "search calls, arguments, log, notes and sources at once",
+    "marks": "list or make marks and notes on calls and lines",
     "diagnose": "say why a run did not get to compute on the GPU",
     "timeline": "print each process of a run as a bar, with Ollama's passes and limits",
     "device": "print the state of the device, from the recorded calls",

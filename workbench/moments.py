@@ -10,6 +10,7 @@ from workbench.errors import UsageError
 
 if TYPE_CHECKING:
     from sessions import Session
+    from sessions.marks import MarkKind
     from sessions.moment import Moment
     from workbench.views.snapshots import State
 
@@ -42,6 +43,16 @@ def moment_named(session: Session, text: str) -> Moment:
     if kind == "run" and colon:
         return moment_at(session, end_of_run(session, _run(session, rest)))
     return moment_at(session, time_named(text))
+
+
+def place_named(session: Session, text: str) -> tuple[MarkKind, int]:
+    """`@443` or `log:212` as ("call", 442) or ("line", 211). UsageError when there is none."""
+    kind, colon, rest = text.strip().partition(":")
+    if text.startswith("@"):
+        return "call", _number(text, text[1:], len(session.calls), "call")
+    if kind == "log" and colon:
+        return "line", _number(text, rest, len(session.log), "line of the log")
+    raise UsageError(f"{text!r} names no call and no line: @443, log:212")
 
 
 def time_named(text: str) -> int:

@@ -18,6 +18,9 @@ from typing import Any
 from sessions import SessionError, open_session
 from sessions.label import FILE as LABEL_FILE
 from sessions.label import Label
+from sessions.marks import FILE as MARKS_FILE
+from sessions.marks import Marks
+from sessions.states import FOLDER as STATES_FOLDER
 from workbench.errors import ShimbenchError
 
 _LOCKS = ("writer.lock", "workbench.json")
@@ -62,11 +65,12 @@ def look_at(path: Path) -> Held:
     """What a session holds; one that can't be read says so in `error`, and never raises."""
     size, written = 0, 0.0
     for folder, _, names in os.walk(path):
+        derived = Path(folder).name == STATES_FOLDER
         for name in names:
             with contextlib.suppress(OSError):  # a file that went meanwhile
                 status = os.lstat(Path(folder) / name)
                 size += status.st_blocks * 512
-                if name != LABEL_FILE:
+                if name not in (LABEL_FILE, MARKS_FILE) and not derived:  # whoever reads it leaves these
                     written = max(written, status.st_mtime)
     facts: dict[str, Any] = {}
     try:
@@ -76,7 +80,7 @@ def look_at(path: Path) -> Held:
         facts |= {
             "calls": len(session.calls),
             "runs": len(runs),
-            "marks": sum(event.kind == "mark" for event in session.events),
+            "marks": len(list(Marks(session))),
             "command": " ".join(map(str, runs[-1].fields.get("command") or ())) if runs else "",
             "damage": tuple(session.damage),
         }

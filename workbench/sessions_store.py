@@ -109,3 +109,10 @@ def resolve(name: str | Path | None = None, directory: Path | None = None) -> Pa
     if named := place.named(text):
         return named
     raise UsageError(f"{text}: no such session, neither as a path nor in {place.sessions}")
+
+
+def marks_elsewhere() -> Path:
+    """Where marks of sessions are kept that can't be written to, a file each."""
+    import platformdirs
+
+    return platformdirs.user_data_path("shimbench") / "marks"

@@ -76,12 +76,16 @@ def opened(path: Path) -> Session:
     from sessions import SessionError, open_session
     from sessions.archive import is_archive, unpack
 
+    archive = None
     try:
         if is_archive(path):
+            archive = path
             scratch = Path(tempfile.mkdtemp(prefix="shimbench-open-"))
             atexit.register(shutil.rmtree, scratch, ignore_errors=True)
             path = unpack(path, scratch / path.stem)
-        return open_session(path)
+        session = open_session(path)
+        session.archive = archive
+        return session
     except SessionError as error:
         raise ShimbenchError(str(error)) from error
 

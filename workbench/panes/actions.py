@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 
 from workbench.actions import Action, Registry, loop_actions
 from workbench.panes.handover import hand_over
+from workbench.panes.marking_actions import marking_actions
 from workbench.panes.travel_actions import travel_actions
 
 if TYPE_CHECKING:
@@ -26,14 +27,6 @@ PANES = ("calls", "coverage", "device", "inspect", "build", "processes", "log", 
 
 def _no_reason(_: Context) -> str | None:
     return None
-
-
-def _not_live(app: ShimbenchApp) -> str | None:
-    return None if app.loop is not None else "this session is finished: nothing can be added to it"
-
-
-def _no_call(app: ShimbenchApp) -> str | None:
-    return None if app.calls.selected_row() is not None else "no call is selected: 1, then j and k"
 
 
 def _no_evidence(app: ShimbenchApp) -> str | None:
@@ -303,24 +296,6 @@ def pane_actions() -> tuple[Action, ...]:
             lambda app: app.calls.set_folding(not app.calls.calls.fold),
         ),
         _row(
-            "calls.mark",
-            "m",
-            "calls",
-            "Mark",
-            "Mark the selected call in the session.",
-            lambda app: app.mark(""),
-            lambda app: _not_live(app) or _no_call(app),
-        ),
-        _row(
-            "calls.note",
-            ";",
-            "calls",
-            "Note",
-            "Mark the selected call with a note.",
-            lambda app: app.ask("note"),
-            lambda app: _not_live(app) or _no_call(app),
-        ),
-        _row(
             "timeline.call",
             "c",
             "timeline",
@@ -427,7 +402,7 @@ def pane_actions() -> tuple[Action, ...]:
 @cache
 def registry() -> Registry:
     """All commands: the loop's and the panes'."""
-    return Registry((*loop_actions(), *pane_actions(), *travel_actions()))
+    return Registry((*loop_actions(), *pane_actions(), *travel_actions(), *marking_actions()))
 
 
 def bindings(where: str) -> list[BindingType]:
@@ -444,6 +419,8 @@ def bindings(where: str) -> list[BindingType]:
 KEY_NAMES = {
     "full_stop": ".",
     "comma": ",",
+    "semicolon": ";",
+    "apostrophe": "'",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "left_curly_bracket": "{",

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 _HINTS = {
     "search": "regular expression",
     "goto": "number of a call",
-    "note": "what is worth knowing about this call",
+    "note": "what is worth knowing about this call or line",
+    "everything": "regular expression: calls, arguments, results, log, notes, watched sources",
     "travel": "7.1s   250ms   @443   log:212   run:2",
     "break": "cuMemAlloc*   cu* error   cuLaunchKernel result:CUDA_ERROR_INVALID_VALUE @3",
 }
@@ -68,12 +69,16 @@ class Asking:
             app.notify(f"nothing matches {text}", severity="warning")
         elif kind == "goto":
             app.jumps.to_call(text)
+        elif kind == "everything" and text:
+            from workbench.panes.searching import Searching
+
+            Searching(app, text).start()
         elif kind == "travel":
             return not text or app.travel.to_name(text)
         elif kind == "break":
             return not text or app.breaks.toggle(text)
         elif kind == "note":
-            app.mark(text)
+            app.marking.mark(text)
         elif kind == "filter" and app.pane == "log":
             app.log_pane.set_filter(text)
         elif kind == "filter":

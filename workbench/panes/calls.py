@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -54,7 +54,7 @@ class CallsPane(LineView):
         self.following = session.live
         self._grown = False  # since the lines were last shown
         self._wanted: int | None = None  # row to select once it has been taken in
-        self.marks: dict[int, str] = {}  # row -> note
+        self.marks: Mapping[int, str] = {}  # row -> note
         self.moment: Moment | None = None  # shown instead of now
         self.stops = Stops(session)
 
@@ -275,7 +275,7 @@ class CallsPane(LineView):
         if index >= self._recorded:
             return None
         line = self._line(index)
-        return line, line.row in self.marks
+        return line, self._marked(line)
 
     def look(self) -> Hashable:
         """What names resolve to, and what unanswered ones do, comes to be known later than the calls."""
@@ -295,7 +295,7 @@ class CallsPane(LineView):
     def _draw_call(self, line: CallLine, width: int) -> list[Part]:
         session = self.moment or self.session
         row = session.calls.row(line.row)
-        mark: Part = ("*" if line.row in self.marks else " ", "accent")
+        mark: Part = ("*" if self._marked(line) else " ", "accent")
         parts = [mark, *self._gutter(row)]
         after: list[Part] = []
         if self.size.width >= WITH_TIME:
@@ -325,9 +325,16 @@ class CallsPane(LineView):
             parts += [("  ", "plain"), column(self.caller(row.process, row.caller), 16, "dim")]
         return [*parts, ("  " + "  " * min(row.nesting, 8), "plain")]
 
+    def _marked(self, line: CallLine) -> bool:
+        """Whether a call of the line has a mark."""
+        if not line.folded:
+            return line.row in self.marks
+        return bool(self.marks) and bool(np.isin(list(self.marks), self.calls.rows_of(line)).any())
+
     def _draw_fold(self, line: CallLine, width: int) -> list[Part]:
         row = self.session.calls.row(line.row)
-        parts: list[Part] = [("▾" if line.expanded else "▸", "accent"), *self._gutter(row)]
+        sign = "▾" if line.expanded else "*" if self._marked(line) else "▸"
+        parts: list[Part] = [(sign, "accent"), *self._gutter(row)]
         name = self.session.schema.function_name(row.function)
         parts += [(f"{count_text(line.count)} x ", "head"), (name, "name"), ("  ", "dim")]
         for words, ink, count in self.outcomes.tally(self.calls.rows_of(line), row.function):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.style import Style
@@ -42,6 +42,7 @@ class LogPane(LineView):
         self._filter: LogFilter | None = None
         self.blocks = LogBlocks()
         self.moment: Moment | None = None  # shown instead of now
+        self.marks: Mapping[int, str] = {}  # line -> note
         self._shown: GrowingArray | None = None
         self._scanned = 0
         self._frame: tuple[tuple[int, ...], list[tuple[int, int]]] | None = None
@@ -203,7 +204,7 @@ class LogPane(LineView):
             return None
         number = self.number(index)
         block = self.blocks.of(number)
-        return number, None if block is None else (block.first, block.lines[-1])
+        return number, number in self.marks, None if block is None else (block.first, block.lines[-1])
 
     def look(self) -> Hashable:
         """Programs by which lines are named may be known later than the lines."""
@@ -221,7 +222,7 @@ class LogPane(LineView):
         torn = "~" if line.torn else " "
         parts: list[Part] = [
             column(str(line.pid) if line.pid > 0 else "", 7, "number", right=True),
-            (" ", "plain"),
+            ("*" if number in self.marks else " ", "accent"),
         ]
         parts += [column(elide(self.source(line), name_width), name_width, "name")]
         if self.size.width >= 70:

@@ -65,7 +65,6 @@ class Looks:
         self.views_due = 0.0
         """when they may be derived again, by the monotonic clock"""
         self._header_due = 0.0
-        self._events_read = 0
         self._damage_told: set[str] = set()
         self._was_live = app.session.live
         self._at_once = MOST_AT_ONCE
@@ -172,18 +171,10 @@ class Looks:
         explained = app.facts.diagnosed and self._explained is app.facts.diagnosis.report.explanation
         return not self.stale and scanned and explained and app.travel.settled
 
-    def _take_marks(self) -> None:
-        calls, events = self._app.calls, self._app.session.events
-        for event in events[self._events_read :]:
-            if event.kind == "mark":
-                calls.marks[int(event.fields["call"]) - 1] = str(event.fields.get("note") or "")
-                calls.refresh()
-        self._events_read = len(events)
-
     def _update_views(self) -> None:
         app = self._app
         app.facts.judge()
-        self._take_marks()
+        app.marking.look()
         self._explained = app.facts.diagnosis.report.explanation
         if app.travel.moment is None:  # else they stand still
             self.show_views()

@@ -113,15 +113,19 @@ class Outside:
 
     def open_source(self) -> None:
         """Open $EDITOR at the place, the screen given over to it."""
-        from workbench.panes.source import editor_command, run_editor
-
         place = self._place()
         if place is None:
             self.app.notify("no watched source defines the selected function", severity="warning")
             return
-        path = Path(place.path) if Path(place.path).is_absolute() else self.app.root / place.path
+        self.edit(Path(place.path), place.line, place.column)
+
+    def edit(self, path: Path, line: int, column: int = 0) -> None:
+        """Open $EDITOR at a line, from 1, of a file; a relative one lies under the project."""
+        from workbench.panes.source import editor_command, run_editor
+
+        path = path if path.is_absolute() else self.app.root / path
         with self.app.suspend():
-            problem = run_editor(editor_command(path, place.line, place.column), self.app.root)
+            problem = run_editor(editor_command(path, line, column), self.app.root)
         self.app.refresh()
         if problem:
             self.app.notify(problem, severity="error")

@@ -176,15 +176,9 @@ class Travel:
             self._app.notify("failed calls are still being looked for", severity="warning")
             self._go(self._cut())
         else:
-            failed = worker.failed
-            near = (
-                failed[failed >= self._cut().rows - _WINDOW]
-                if step > 0
-                else failed[failed < self._cut().rows]
-            )
-            passing = (
-                int(row) for row in (near if step > 0 else near[::-1]) if self._counts_as(int(row), step)
-            )
+            failed, at = worker.failed, self._cut().rows
+            near = failed[failed >= at - _WINDOW] if step > 0 else failed[failed < at][::-1]
+            passing = (row for row in near.tolist() if self._counts_as(row, step))
             self._to_found(next(passing, None), step, "failed call")
 
     def _counts_as(self, row: int, step: int) -> bool:

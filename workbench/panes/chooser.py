@@ -1,0 +1,67 @@
+"""Lines over the panes of which one is chosen: marks, what a search found, differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+
+from workbench.panes.frame import Rule, Tab
+from workbench.panes.lines import LineView, TextLine, TextLines
+
+
+class _Choices(TextLines):
+    """The lines to choose from."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "screen.choose", "Go there", show=False)]
+
+    def __init__(self, source: Sequence[TextLine], empty: str) -> None:
+        super().__init__(id="chooser-lines")
+        self.source, self.empty = source, empty
+
+    def on_mount(self) -> None:
+        """Show them."""
+        self.set_lines(list(self.source))
+
+
+class Chooser(ModalScreen[object]):
+    """Enter or a double click dismisses it with the subject of the line, Esc with None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss", "Close", show=False),
+    ]
+
+    def __init__(self, title: str, lines: Sequence[TextLine], empty: str, note: str = "") -> None:
+        super().__init__()
+        self.heading, self.note = title, note
+        self.choices = _Choices(lines, empty)
+
+    def fill(self, lines: Sequence[TextLine], note: str) -> None:
+        """Show more lines than before, and what stands behind the title."""
+        if self.is_attached:
+            self.choices.set_lines(list(lines))
+            self.query_one(Rule).show(info=note)
+            self.note = note
+
+    def compose(self) -> ComposeResult:
+        """A rule with the title over the lines."""
+        rule = Rule([Tab("", self.heading, "overlay")], "┌", "┐", id="overlay-rule")
+        rule.show(info=self.note, notes="Enter go there  Esc close")
+        yield rule
+        yield self.choices
+
+    def on_mount(self) -> None:
+        """Keys move the lines at once."""
+        self.choices.focus()
+
+    def action_choose(self) -> None:
+        """What is under the cursor."""
+        self.dismiss(self.choices.selected)
+
+    def on_line_view_chosen(self, message: LineView.Chosen) -> None:
+        """A double click."""
+        message.stop()
+        self.action_choose()

@@ -1,0 +1,33 @@
+"""The rows of marks and of the search over everything in the registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workbench.actions import GLOBAL, Action
+
+if TYPE_CHECKING:
+    from workbench.app import ShimbenchApp
+
+
+def _nothing_selected(app: ShimbenchApp) -> str | None:
+    return None if app.marking.selected is not None else "nothing is selected: 1 or 7, then j and k"
+
+
+def marking_actions() -> tuple[Action, ...]:
+    """m marks, the others use marks."""
+    return (
+        Action("mark.toggle", "Mark", "m", GLOBAL, "Mark the selected call or line; again: take it back.",
+               lambda app: app.marking.toggle(), _nothing_selected),
+        Action("mark.note", "Note", "semicolon", GLOBAL, "Mark what is selected with a note.",
+               lambda app: app.ask("note"), _nothing_selected),
+        Action("mark.list", "Marks …", "apostrophe", GLOBAL, "List the marks and notes; Enter goes to one.",
+               lambda app: app.marking.choose()),
+        Action("mark.next", "Next mark", "u", GLOBAL, "Go to the next marked call or line of the pane.",
+               lambda app: app.marking.next(1)),
+        Action("mark.previous", "Previous mark", "U", GLOBAL, "Go to the marked call or line before.",
+               lambda app: app.marking.next(-1)),
+        Action("search.everything", "Search everything …", "s", GLOBAL,
+               "Search calls with their arguments and results, the log, notes and the watched sources.",
+               lambda app: app.ask("everything")),
+    )  # fmt: skip
