@@ -25,6 +25,7 @@ COMMANDS = {
     "device": "print the state of the device, from the recorded calls",
     "kernels": "print the kernels of a run by time, their launches, and one with its PTX",
     "diff": "compare two runs call by call, the first divergence first",
+    "replay": "perform a session's calls again on a shim, and compare results and outputs",
     "export": "write a span of a session for another tool: Perfetto, SQLite, Parquet, CSV, text",
     "report": "one zip for a bug report: the redacted session, a page, a status text",
     "init": "write a shimbench.toml from what a directory holds",

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sessions import Session, open_session
+from workbench.native import NativePaths
 
 HERE = Path(__file__).parent
 PATIENCE = 120.0
@@ -78,6 +79,28 @@ def recorded(tmp_path_factory: pytest.TempPathFactory, program: Path) -> Callabl
         return made[words]
 
     return session
+
+
+OtherShim = Callable[[int], Path]
+
+
+@pytest.fixture(scope="session")
+def other_shim(tmp_path_factory: pytest.TempPathFactory, native_paths: NativePaths) -> OtherShim:
+    """tests/replay/native/otherwise.c with a fault, by its number; 0: with none."""
+    made: dict[int, Path] = {}
+
+    def library(fault: int) -> Path:
+        if fault not in made:
+            path = tmp_path_factory.mktemp(f"other{fault}") / "libcuda.so.1"
+            options = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
+            options += ["-fvisibility=hidden", f"-DFAULT={fault}", "-Wl,-soname,libcuda.so.1"]
+            options.append(f'-DREAL="{native_paths.lib / "libcuda.so.1"}"')
+            source = HERE / "native" / "otherwise.c"
+            subprocess.run(["cc", *options, "-o", str(path), str(source), "-ldl"], check=True)
+            made[fault] = path
+        return made[fault]
+
+    return library
 
 
 def calls_of(session: Session, name: str) -> list[int]:

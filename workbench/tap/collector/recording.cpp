@@ -144,7 +144,8 @@ void Collector::finish_region(Image &image) {
         row.function = call.slot.function;
         row.flags = static_cast<uint8_t>(session::CallFlag::Unreturned);
         row.nesting = call.nesting;
-        if (auto given = image.inputs.find({call.thread, call.slot.sequence}); given != image.inputs.end())
+        if (auto given = image.inputs.find({call.thread, call.slot.sequence});
+            given != image.inputs.end() && !given->second.empty())
             row.payload = writer_.blob(given->second);
         pending_.grow(1)[0] = row;
     }

@@ -1,0 +1,1 @@
+"""Recorded calls performed again: the player, and what asks it."""
