@@ -15,10 +15,11 @@ FILE = "label.json"
 
 @dataclass(frozen=True)
 class Label:
-    """`name`: what it is called besides its directory's name. `good`: a run that was as it should be."""
+    """`name`: what it is called besides its directory's name. `good`: the number of a run that was as it
+    should be."""
 
     name: str = ""
-    good: bool = False
+    good: int | None = None
 
     @classmethod
     def of(cls, session: Path) -> Label:
@@ -35,8 +36,9 @@ class Label:
             if zlib.crc32(text) != int(crc.rstrip(b"}\n")):
                 raise ValueError("its check fails")
             fields = json.loads(text)
-            return cls(str(fields.get("name", "")), fields.get("good") is True)
-        except (ValueError, AttributeError) as error:
+            good = fields.get("good")
+            return cls(str(fields.get("name", "")), None if good is None else int(good))
+        except (ValueError, AttributeError, TypeError) as error:
             raise SessionError(f"{path}: damaged: {error}; remove it to go on without a name") from error
 
     def put(self, session: Path) -> None:

@@ -50,7 +50,7 @@ class Held:
             return "in use"
         if self.label.name:
             return "named"
-        if self.label.good:
+        if self.label.good is not None:
             return "good"
         return "marked" if self.marks else ""
 

@@ -86,7 +86,8 @@ def resolve(name: str | Path | None = None, directory: Path | None = None) -> Pa
     """The session a command line means.
 
     None, "" or "@": the newest; "@-1": the one before it; "@good": the newest marked good; else a path,
-    or the name of a session in its usual place, by its directory or as given. Raises UsageError.
+    or the name of a session in its usual place, by its directory or as given; "gallery:NAME": one of the
+    recorded failures. Raises UsageError.
     """
     text = str(name) if name is not None else ""
     place = place_of(directory)
@@ -99,10 +100,12 @@ def resolve(name: str | Path | None = None, directory: Path | None = None) -> Pa
         had = f"there are {len(sessions)}" if sessions else "there is none yet"
         raise UsageError(f"no session {text}: {had} in {place.sessions}; `shimbench run` records one")
     if text == "@good":
-        good = next((path for path in place.all() if label_of(path).good), None)
+        good = next((path for path in place.all() if label_of(path).good is not None), None)
         if good is None:
             raise UsageError(f"no session is good in {place.sessions}: `shimbench sessions good SESSION`")
         return good
+    if text.startswith("gallery:"):
+        return _of_gallery(text.removeprefix("gallery:"))
     for candidate in (Path(text), place.sessions / text):
         if candidate.exists():
             return candidate.resolve()
@@ -116,3 +119,18 @@ def marks_elsewhere() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("shimbench") / "marks"
+
+
+def split_run(text: str) -> tuple[str, int | None]:
+    """`SESSION:RUN` as its parts; the run is None where none is named."""
+    match = re.fullmatch(r"(.*?):(\d+)", text)
+    return (match[1], int(match[2])) if match else (text, None)
+
+
+def _of_gallery(name: str) -> Path:
+    from sessions.gallery import recordings
+
+    known = {recording.name: recording.path for recording in recordings()}
+    if name not in known:
+        raise UsageError(f"there is no {name or 'such recording'} in the gallery: {', '.join(known)}")
+    return known[name]

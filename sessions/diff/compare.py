@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sessions.diff.align import Block, align
+from sessions.diff.coverage import Wants, only
 from sessions.diff.sides import Columns, Member, Names, Side, Thread
 from sessions.diff.values import IGNORED, Value, Values
 from sessions.format import FIRST_PSEUDO_FUNCTION, CallFlag, Pseudo
@@ -55,7 +56,8 @@ class Comparison:
     b: Side
     divergences: list[Divergence] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    asked_only: tuple[list[str], list[str]] = ([], [])
+    asked_only: tuple[list[str], list[str]] = ([], [])  #: names, export tables and slots of them
+    missing_only: tuple[list[str], list[str]] = ([], [])  #: of names and tables: got no answer
     durations: list[Durations] = field(default_factory=list)
 
     @property
@@ -83,8 +85,9 @@ def compare(
     work = _Work(found, ignored, limit)
     work.processes()
     found.divergences = _folded(found)[:limit]
-    asked = _asked(found.a), _asked(found.b)
-    found.asked_only = sorted(asked[0] - asked[1]), sorted(asked[1] - asked[0])
+    wants = Wants.of(found.a), Wants.of(found.b)
+    found.asked_only = only(wants[0].asked, wants[1].asked)
+    found.missing_only = only(wants[0].missing, wants[1].missing)
     found.durations = _durations(found.a, found.b)
     return found
 
@@ -265,27 +268,6 @@ def _shown(value: Value) -> str:
         text = value.hex()
         return f"{len(value)} bytes {text[:48]}{'...' if len(text) > 48 else ''}"
     return repr(value) if isinstance(value, str) else str(value)
-
-
-def _asked(side: Side) -> set[str]:
-    """Names that were looked up, and export tables."""
-    schema, calls = side.session.schema, side.session.calls
-    asking = {*_LOOKUPS} | {
-        number
-        for number, function in schema.functions.items()
-        if function.name.startswith(("cuGetProcAddress", "cuGetExportTable"))
-    }
-    asked = set()
-    for member in side.members:
-        for thread in member.threads:
-            functions, payloads = thread.columns["function"], thread.columns["payload"]
-            for payload in np.unique(payloads[np.isin(functions, list(asking))]).tolist():
-                for item in calls.payload_of(int(payload)):
-                    if item.kind == 4 and item.index in (0, 1) and item.data[:2] in (b"cu", b"nv"):
-                        asked.add(item.data.decode("utf-8", "backslashreplace"))
-                    elif item.kind == 6:
-                        asked.add(f"table {item.data.hex()[:8]}")
-    return asked
 
 
 def _durations(a: Side, b: Side) -> list[Durations]:

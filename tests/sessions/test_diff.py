@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions import Session, SessionError
+from sessions import Item, ItemKind, Pseudo, Session, SessionError
 from sessions.diff import compare
 from sessions.diff.align import align
-from sessions.testing import SessionBuilder, out_item, string_item
+from sessions.testing import SessionBuilder, out_item, resolved_item, string_item
 from workbench import native
 
 Program = Callable[[SessionBuilder, int], None]
@@ -159,6 +159,34 @@ def test_names_newly_asked_for_are_told(record: Callable[[str, Program], Session
     found = compare(record("a", asking("cuInit", "cuMemAlloc")), record("b", asking("cuInit", "cuGraphNew")))
     assert found.asked_only == (["cuMemAlloc"], ["cuGraphNew"])
     assert [divergence.kind for divergence in found.divergences] == ["missing call", "extra call"]
+
+
+def test_slots_of_export_tables_newly_called_are_told(record: Callable[[str, Program], Session]) -> None:
+    table = bytes.fromhex("d4082055bde66d4b8d34ba123c66e1f2")
+
+    def calling(*slots: int) -> Program:
+        def calls(builder: SessionBuilder, _: int) -> None:
+            for slot in slots:
+                item = Item(ItemKind.TABLE, 0, table, 16)
+                builder.call(int(Pseudo.TABLE_SLOT), args=(slot, 1), items=[item])
+
+        return calls
+
+    found = compare(record("a", calling(1, 3)), record("b", calling(1, 3, 7)))
+    assert found.asked_only == ([], ["slot d4082055[7]"])
+
+
+def test_names_that_get_no_answer_any_more_are_told(record: Callable[[str, Program], Session]) -> None:
+    def asking(address: int) -> Program:
+        def calls(builder: SessionBuilder, _: int) -> None:
+            for name, found in (("cuInit", 0x7F0000001000), ("cuMemAlloc", address)):
+                items = [string_item(0, name), resolved_item(1 if found else 0, found)]
+                builder.call("cuGetProcAddress_v2", args=(1, 2, 12090), items=items)
+
+        return calls
+
+    found = compare(record("a", asking(0x7F0000002000)), record("b", asking(0)))
+    assert found.missing_only == ([], ["cuMemAlloc"]) and found.asked_only == ([], [])
 
 
 def test_processes_are_paired_by_what_they_do(tmp_path: Path, model: dict[str, Any]) -> None:

@@ -80,14 +80,37 @@ def test_the_newest_good_session_has_a_name_of_its_own(sessions: Path) -> None:
     assert resolve("@good").name == NAMES[0]
 
 
+def test_the_newest_run_is_held_against_the_one_that_was_marked_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shimbench.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / ".shimbench" / "sessions"
+    with SessionBuilder(folder / NAMES[0], MODEL) as builder:
+        for run, results in ((1, (0,)), (2, (0, 100))):
+            process = builder.process(["llama-server"], run=run)
+            for result in results:
+                builder.call("cuInit", process=process, args=(0,), result=result)
+    with SessionBuilder(folder / NAMES[1], MODEL) as builder:
+        builder.process(["llama-server"])
+        builder.call("cuInit", args=(0,))
+    assert cli.main(["sessions", "good", "@-1:9"]) == 2
+    assert cli.main(["sessions", "good", "@-1:1"]) == 0
+    assert cli.main(["diff", "@good"]) == 0
+    assert "run 1" in capsys.readouterr().out
+    assert cli.main(["diff", "@good:2"]) == 1
+    assert cli.main(["sessions", "good", "@-1"]) == 0  # the newest of its runs
+    assert cli.main(["diff", "@good"]) == 1
+
+
 def test_every_byte_of_a_label_counts(tmp_path: Path) -> None:
-    Label("before the fix", True).put(tmp_path)
+    Label("before the fix", 3).put(tmp_path)
     path = tmp_path / "label.json"
     data = path.read_bytes()
     for at in range(len(data)):
         path.write_bytes(data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :])
         try:
-            assert Label.of(tmp_path) == Label("before the fix", True), at
+            assert Label.of(tmp_path) == Label("before the fix", 3), at
         except SessionError as error:
             assert "damaged" in str(error)
 

@@ -2,19 +2,23 @@
 
 A and B are sessions (path, name, @, @-1), each with :RUN behind it for another run than the newest, so
 `shimbench diff @:1 @:2` compares two runs of the newest session. Without B, the session before A is compared
-with A; without both, the two newest. Processes are paired by what they do, threads by the order in which they
-first call. Exit status: 0 nothing differs, 1 something does, 2 they can't be compared.
+with A; without both, the two newest. `shimbench diff @good` holds the newest run against the one that was
+marked good by `shimbench sessions good SESSION[:RUN]`. Mark a session that was recorded on a real driver, and
+names, export tables and slots of them that are asked for since are listed.
+
+Processes are paired by what they do, threads by the order in which they first call. Exit status, for CI:
+0 nothing differs, 1 something does, 2 they can't be compared. What is asked for, answered and diagnosed is
+listed as well, and what is never compared by --ignored.
 
 --json prints {"a", "b": {"session", "run", "calls", "gpu_mode"}, "same", "counts": {kind: number},
 "divergences": [{"kind", "role", "a", "b", "call", "detail", "calls", "repeats"}], "asked_only": {"a", "b"},
-"diagnoses_only": {"a", "b"}, "durations": [{"function", "calls", "median_ns", "p10_p90_ns"}]}; call
-numbers start at 1.
+"missing_only": {"a", "b"}, "diagnoses_only": {"a", "b"}, "durations": [{"function", "calls", "median_ns",
+"p10_p90_ns"}]}; call numbers start at 1, and missing_only is what got no answer on that side alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -56,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("two sides are compared, A and B")
     words = [*options.sides] or ["@-1", "@"]
     if len(words) == 1:
-        words = ["@-1", words[0]]
+        words = [words[0], "@"] if words[0].partition(":")[0] == "@good" else ["@-1", words[0]]
     if any(glob.count(".") != 1 for glob in options.ignore):
         raise UsageError("--ignore wants FUNCTION.PARAMETER, globs allowed: cuMemGetInfo*.free")
     try:
@@ -83,11 +87,13 @@ def _run(words: list[str], options: argparse.Namespace) -> int:
 
 def _side(text: str) -> tuple[Session, int | None]:
     from workbench.commands.common import opened
-    from workbench.sessions_store import resolve
+    from workbench.sessions_store import label_of, resolve, split_run
 
-    match = re.fullmatch(r"(.*?):(\d+)", text)
-    name, number = (match[1], int(match[2])) if match else (text, None)
-    return opened(resolve(name)), number
+    name, number = split_run(text)
+    path = resolve(name)
+    if name == "@good" and number is None:
+        number = label_of(path).good
+    return opened(path), number
 
 
 def _diagnoses_only(found: Comparison) -> tuple[list[str], list[str]]:
@@ -118,7 +124,9 @@ def _print(found: Comparison, diagnoses: tuple[list[str], list[str]], limit: int
     left = sum(found.counts.values()) - sum(one.repeats for one in found.divergences[: max(limit, 0)])
     if left > 0:
         print(f"\nand {left} more (--limit)")
-    for title, (gone, new) in (("asked for", found.asked_only), ("diagnosed", diagnoses)):
+    for title, (gone, new) in (
+        ("asked for", found.asked_only), ("without an answer", found.missing_only), ("diagnosed", diagnoses)
+    ):  # fmt: skip
         for which, names in (("no longer", gone), ("newly", new)):
             if names:
                 print(f"\n{which} {title}:")
@@ -193,6 +201,7 @@ def _as_json(found: Comparison, diagnoses: tuple[list[str], list[str]]) -> dict[
         "counts": dict(found.counts),
         "divergences": divergences,
         "asked_only": {"a": found.asked_only[0], "b": found.asked_only[1]},
+        "missing_only": {"a": found.missing_only[0], "b": found.missing_only[1]},
         "diagnoses_only": {"a": diagnoses[0], "b": diagnoses[1]},
         "durations": [
             {"function": row.function, "calls": row.calls, "median_ns": row.median, "p10_p90_ns": row.spread}

@@ -2,7 +2,7 @@
 
   shimbench sessions [DIR]                          the newest first, with the names other commands take
   shimbench sessions name @ "before the fix"        a name, which other commands take too; "" takes it away
-  shimbench sessions good @                         good to compare with: @good is the newest of these
+  shimbench sessions good @[:RUN]                   a run to compare with: `shimbench diff @good`
   shimbench sessions bad @                          not good any more
   shimbench sessions prune --older-than 30d         by age, the last write counts; and by size:
   shimbench sessions prune --over 5G                the oldest, until the rest takes no more than this
@@ -12,9 +12,9 @@ prune and remove ask first, unless --yes; --dry-run only says what would go. A s
 is never removed; one that has a name, is good or holds marks is pruned only with --kept-too. The sessions of
 a project lie in DIR/.shimbench/sessions, all others in the user's own state directory.
 
---json prints one list: {"at", "name", "path", "given_name", "good", "in_use", "kept", "calls", "runs",
-"marks", "command", "size" in bytes, "written" as unix time, "damage", "error"}; of prune and remove, those
-that went.
+--json prints one list: {"at", "name", "path", "given_name", "good" (a run or null), "in_use", "kept",
+"calls", "runs", "marks", "command", "size" in bytes, "written" as unix time, "damage", "error"}; of prune and
+remove, those that went.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _line(held: Held) -> str:
     from workbench.commands.common import size
 
     notes = [f'"{held.label.name}"'] if held.label.name else []
-    notes += ["good"] if held.label.good else []
+    notes += [f"run {held.label.good} good"] if held.label.good is not None else []
     notes += [f"{held.marks} marks"] if held.marks else []
     notes += ["in use"] if held.in_use else []
     notes += [f"damaged: {held.damage[0]}"] if held.damage else []
@@ -99,12 +99,13 @@ def _label(action: str, words: list[str]) -> int:
 
     from sessions import SessionError
     from sessions.label import Label
-    from workbench.sessions_store import place_of, resolve
+    from workbench.sessions_store import place_of, resolve, split_run
 
     wanted = 2 if action == "name" else 1
     if len(words) != wanted:
         raise UsageError(f"shimbench sessions {action} SESSION{' NAME' if wanted == 2 else ''}")
-    path = resolve(words[0])
+    word, number = split_run(words[0]) if action == "good" else (words[0], None)
+    path = resolve(word)
     if not (path / "session.json").is_file():
         raise UsageError(f"{path}: a report's zip can't be labelled; only a session's directory")
     try:
@@ -117,7 +118,7 @@ def _label(action: str, words: list[str]) -> int:
                 raise UsageError(f'"{words[1]}": a name has no / in it and does not begin with @ or a blank')
             label = replace(label, name=words[1])
         else:
-            label = replace(label, good=action == "good")
+            label = replace(label, good=_run_of(path, number) if action == "good" else None)
         label.put(path)
     except SessionError as error:
         raise ShimbenchError(str(error)) from error
@@ -126,6 +127,21 @@ def _label(action: str, words: list[str]) -> int:
             f"{path}: can't be labelled, {error.strerror}; copy it to where you may write"
         ) from error
     return 0
+
+
+def _run_of(path: Path, number: int | None) -> int:
+    """The run that is meant, the newest without a number; UsageError when there is none."""
+    from workbench.commands.common import opened
+
+    session = opened(path)
+    found = session.newest_run if number is None else number
+    if not any(process.run == found and process.role == "target" for process in session.processes):
+        raise UsageError(
+            f"{path.name}: there is no run {found} of a target in it"
+            if found >= 0
+            else f"{path.name}: no run"
+        )
+    return found
 
 
 def _prune(options: argparse.Namespace, words: list[str]) -> int:
