@@ -92,19 +92,22 @@ def copy_session(
     progress: Callable[[float], object] = lambda share: None,
     *,
     keep_buffers: bool = False,
+    model: bytes | None = None,
 ) -> None:
     """Write `source` as a new, finished session at `path`; `progress` gets the share done, 0..1.
 
     A source that was never finished (its writer was killed, or still writes) is copied as far as it is
     known. Recorded buffers hold what a program computed with: they are left out, and said to be, unless
-    `keep_buffers`. OSError when `path` can't be written, SessionError when the source is damaged.
+    `keep_buffers`. `model`: another model.json than the source's, of the same functions. OSError when
+    `path` can't be written, SessionError when the source is damaged.
     """
     buffered = _Buffered(edit or Untouched(), source, keep_buffers)
     window = window or Window()
     manifest = buffered.fields(source.manifest)
-    model = (source.path / "schema.json.zst").read_bytes()
-    schema = zstandard.ZstdDecompressor().decompress(model, max_output_size=256 << 20)
-    writer = SessionWriter(path, schema, str(manifest.get("tool", "")), original=manifest)
+    if model is None:
+        packed = (source.path / "schema.json.zst").read_bytes()
+        model = zstandard.ZstdDecompressor().decompress(packed, max_output_size=256 << 20)
+    writer = SessionWriter(path, model, str(manifest.get("tool", "")), original=manifest)
     try:
         buffered.writer = writer
         _events(source, writer, buffered)

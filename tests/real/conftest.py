@@ -188,18 +188,19 @@ def proxy_shim(
 ) -> Callable[[str], Path]:
     """Build the C++ shim in front of the foreign one; -> the folder of its shimbench.toml."""
 
-    def make(fault: str) -> Path:
-        folder = tmp_path_factory.mktemp("proxy")
-        behind = foreign_shim() / "build" / "libvgpu-cuda.so"
-        words = ["c++", "-std=c++20", "-g", "-Wall", "-Wextra", "-fPIC", "-shared", f"-DFAULT_{fault}"]
-        words += [f'-DBEHIND="{behind}"', f"-Wl,--version-script={PROXY_SHIM / 'exports.map'}"]
-        words += ["-Wl,-soname,libcuda.so.1"]
-        words += ["-o", str(folder / "libproxy.so"), str(PROXY_SHIM / "proxy.cpp"), "-ldl", "-pthread"]
-        subprocess.run(words, check=True)
-        (folder / "shimbench.toml").write_text('[shim.libraries]\n"libcuda.so.1" = "libproxy.so"\n')
-        return folder
+    return lambda fault: build_proxy_shim(tmp_path_factory.mktemp("proxy"), foreign_shim(), fault)
 
-    return make
+
+def build_proxy_shim(folder: Path, foreign: Path, fault: str) -> Path:
+    """Build it broken in one way into `folder`, in front of what was built in `foreign`; -> `folder`."""
+    behind = foreign / "build" / "libvgpu-cuda.so"
+    words = ["c++", "-std=c++20", "-g", "-Wall", "-Wextra", "-fPIC", "-shared", f"-DFAULT_{fault}"]
+    words += [f'-DBEHIND="{behind}"', f"-Wl,--version-script={PROXY_SHIM / 'exports.map'}"]
+    words += ["-Wl,-soname,libcuda.so.1"]
+    words += ["-o", str(folder / "libproxy.so"), str(PROXY_SHIM / "proxy.cpp"), "-ldl", "-pthread"]
+    subprocess.run(words, check=True)
+    (folder / "shimbench.toml").write_text('[shim.libraries]\n"libcuda.so.1" = "libproxy.so"\n')
+    return folder
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from workbench.sessions_store import resolve
 
+    return show(resolve(options.session))
+
+
+def show(path: Path) -> int:
+    """The workbench on the session at a path, until one quits; -> exit status."""
     gc.disable()  # until the session is on the screen: nothing of what is loaded till then is garbage
-    path = resolve(options.session)
     if path.is_dir() and not (path / "session.json").exists():
         open_at(path)  # says why it is none before the screen is taken
     from workbench.app import ShimbenchApp
