@@ -48,11 +48,18 @@ class StreamFile:
         view = memoryview(into.view(np.uint8).data)
         done = 0
         while done < len(view):
-            count = os.preadv(self._fd, [view[done:]], offset + done)
+            count = self._read_some(view[done:], offset + done)
             if not count:
                 break
             done += count
         return done
+
+    def _read_some(self, into: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._fd, [into], offset)
+        part = os.pread(self._fd, len(into), offset)  # where there is none: an older macOS
+        into[: len(part)] = part
+        return len(part)
 
     def read_exactly(self, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`, or SessionError."""

@@ -36,6 +36,32 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def add_span(parser: argparse.ArgumentParser) -> None:
+    """--since, --until, --run: which part of the session."""
+    parser.add_argument("--since", "--from", type=float, metavar="S", help="from this second on")
+    parser.add_argument("--until", type=float, metavar="S", help="up to this second")
+    parser.add_argument("--run", type=int, metavar="N", help="of this run alone")
+
+
+def span_of(options: argparse.Namespace, session: Session) -> tuple[int, int]:
+    """From when to when, in ns since the session's start. UsageError when there is no such run or time."""
+    since, until = -(1 << 62), 1 << 62
+    if options.run is not None:
+        runs = {int(event.fields.get("run", 0)): event for event in session.events if event.kind == "run"}
+        if options.run not in runs:
+            there = ", ".join(map(str, runs)) or "none"
+            raise UsageError(f"--run {options.run}: there is no such run, there are: {there}")
+        since = runs[options.run].time_ns
+        until = min((run.time_ns for run in runs.values() if run.time_ns > since), default=until)
+    if options.since is not None:
+        since = max(since, int(options.since * 1e9))
+    if options.until is not None:
+        until = min(until, int(options.until * 1e9))
+    if since > until:
+        raise UsageError("nothing lies between --since and --until")
+    return since, until
+
+
 def take_session(words: list[str]) -> tuple[Session, str]:
     """The session that is meant, the newest if none is named, and the words that are left.
 

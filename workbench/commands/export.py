@@ -3,6 +3,7 @@
   shimbench export -o trace.pftrace                          the newest session, for ui.perfetto.dev
   shimbench export @-1 --since 2.5 --until 4 -o calls.csv    one and a half seconds of the one before
   shimbench export -o failed.sqlite '!ok'                    what a filter lets pass
+  shimbench export --run 3 -o third.txt                      one run
 
 The format follows from the file's name unless --to names one. FILTER chooses calls; log lines, runs and
 builds of the same time go along where the format has a place for them.
@@ -14,7 +15,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from workbench.commands.common import add_session_words, print_json, size, take_session, told_as_errors
+from workbench.commands.common import (
+    add_session_words,
+    add_span,
+    print_json,
+    size,
+    span_of,
+    take_session,
+    told_as_errors,
+)
 from workbench.errors import ShimbenchError, UsageError
 
 
@@ -26,8 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "formats:\n" + "\n".join(f"  {name:{width}}  {line}" for name, line in FORMATS.items())
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="what to write")
     parser.add_argument("--to", choices=FORMATS, metavar="FORMAT", help="one of the formats below")
-    parser.add_argument("--since", type=float, default=0.0, metavar="S", help="from this second on")
-    parser.add_argument("--until", type=float, metavar="S", help="up to this second")
+    add_span(parser)
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
     add_session_words(parser, "FILTER ...", "a filter of calls")
 
@@ -46,9 +54,9 @@ def run(options: argparse.Namespace) -> int:
     if path.exists() and not options.force:
         raise UsageError(f"{path} exists; --force writes over it")
     session, text = take_session(options.words)
-    until = None if options.until is None else int(options.until * 1e9)
+    since, until = span_of(options, session)
     bar = tqdm(unit=" calls", disable=not sys.stderr.isatty(), leave=False)
-    span = Span(session, parse(text) if text else None, int(options.since * 1e9), until, bar.update)
+    span = Span(session, parse(text) if text else None, since, until, bar.update)
     part = path.with_name(f".{path.name}.part")
     try:
         with told_as_errors():

@@ -18,7 +18,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.commands.common import add_session_words, print_json, size, take_session, told_as_errors
+from workbench.commands.common import (
+    add_session_words,
+    add_span,
+    print_json,
+    size,
+    span_of,
+    take_session,
+    told_as_errors,
+)
 from workbench.errors import ShimbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -33,8 +41,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("-o", "--output", metavar="FILE", help="the zip to write (SESSION's name.zip)")
-    parser.add_argument("--since", type=float, metavar="S", help="calls and lines from this second on")
-    parser.add_argument("--until", type=float, metavar="S", help="up to this second")
+    add_span(parser)
     parser.add_argument("--keep-text", action="store_true", help="leave prompts and generated text in")
     parser.add_argument("--preview", action="store_true", help="show what would be taken out; write nothing")
     parser.add_argument("--markdown", action="store_true", help="print the short status; write nothing")
@@ -46,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from sessions.copy import Window
     from sessions.redact import Redactor
+    from sessions.writer import library_path
 
     session, rest = take_session(options.words)
     if rest:
@@ -56,11 +64,9 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{path} exists; --force writes over it")
     redactor = Redactor(keep_text=options.keep_text)
     redactor.learn(session, os.environ)
-    window = Window(
-        *(int(1e9 * value) if value is not None else default for value, default in (
-            (options.since, -(1 << 62)), (options.until, 1 << 62)
-        ))
-    )  # fmt: skip
+    window = Window(*span_of(options, session))
+    if not writes and not library_path().is_file():
+        return _without_writer(options, session, redactor)
     try:
         with told_as_errors(), _copied(session, redactor, window) as (copy, facts):
             if options.preview:
@@ -72,13 +78,30 @@ def run(options: argparse.Namespace) -> int:
             else:
                 _write(facts, copy, redactor, path, pictures=not options.no_pictures)
     except OSError as error:
-        raise ShimbenchError(f"{error.filename or path}: {error.strerror or error}") from error
+        where = f"{error.filename or path}: {error.strerror or error}"
+        if not library_path().is_file():
+            where = "a report needs the session writer, which is not built here: ./dev build, or --markdown"
+        raise ShimbenchError(where) from error
     if writes:
         if options.json:
             print_json({"path": str(path), "bytes": path.stat().st_size, "taken_out": dict(redactor.found)})
         else:
             print(f"{path}: {size(path.stat().st_size)}; taken out: {redactor.summary()}", file=sys.stderr)
             print("look at report.html in it before you hand it over", file=sys.stderr)
+    return 0
+
+
+def _without_writer(options: argparse.Namespace, session: Session, redactor: Redactor) -> int:
+    """The status text where the native writer is not built, on another system say: redacted as text."""
+    from workbench.report.facts import gather
+    from workbench.report.status import status_text
+
+    spans = (options.since, options.until, options.run)
+    if options.preview or any(value is not None for value in spans):
+        raise ShimbenchError("cutting and previewing need the session writer: run ./dev build first")
+    with told_as_errors():
+        text = status_text(gather(session), brief=True).encode()
+    sys.stdout.write(b"".join(map(redactor.text, text.splitlines(keepends=True))).decode("utf-8", "replace"))
     return 0
 
 
