@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.panes import keep_priority
 from workbench.config import Config, ShimConfig
 from workbench.loop.loop import Loop, running
 from workbench.loop.status import LoopEvent
@@ -46,7 +47,11 @@ int main(void) {
         pause();
 }
 """
-BUILD = "gcc -shared -fPIC -g -O1 -Wl,-soname,libcuda.so.1 -o libcuda.so.1 shim.c"
+#: The loop starts it in a session of its own, as it starts the target: both keep our priority.
+BUILD = (
+    f"echo {os.getpriority(os.PRIO_PROCESS, 0)} 2>/dev/null > /proc/self/autogroup; "
+    "gcc -shared -fPIC -g -O1 -Wl,-soname,libcuda.so.1 -o libcuda.so.1 shim.c"
+)
 
 
 def measure(saves: int) -> dict[str, float]:
@@ -96,13 +101,16 @@ async def _through_the_loop(directory: Path, saves: int) -> list[float]:
     calls: asyncio.Queue[Any] = asyncio.Queue()
 
     def on_event(event: LoopEvent) -> None:
-        if event.kind == "first-call":
+        if event.kind == "run-started":
+            keep_priority(event.fields["pid"])
+        elif event.kind == "first-call":
             calls.put_nowait(event.fields["seconds_since_save"])
         elif event.kind == "problem":
             raise RuntimeError(event.text)
 
     loop.subscribe(on_event)
     loop.open()
+    keep_priority(loop.collector.pid)
     seconds = []
     async with running(loop):
         await asyncio.wait_for(calls.get(), 30)
@@ -117,6 +125,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--saves", type=int, default=20)
+    keep_priority(os.getpid())
     print(json.dumps({"loop": measure(parser.parse_args().saves)}, indent=1))
 
 

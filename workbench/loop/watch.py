@@ -26,10 +26,13 @@ DEBOUNCE_SECONDS = 0.05
 WRITTEN_SECONDS = 0.02
 """Silence that is enough after a file was closed or renamed into place: it is whole."""
 
+ALONE_SECONDS = 0.005
+"""The same when it is the only file of the burst: whoever writes several goes on at once, and a save that
+comes later all the same gives the build up that this one began."""
+
 NEVER_WATCHED = (".git/", ".shimbench/", "__pycache__/", "*~", ".*.sw?", "4913", "#*#", ".#*")
 """Besides .gitignore: editors' temporary files and our own."""
 
-_WHOLE_EVENTS = frozenset({"closed", "moved"})
 _TELLING_EVENTS = frozenset({"created", "modified", "moved", "deleted", "closed"})
 
 
@@ -137,7 +140,9 @@ class SourceWatcher:
             if event.event_type != "modified":  # "modified" only repeats what its entries say
                 self._post(paths, True, moment)
         elif wanted := [path for path in paths if self.files.matches(path)]:
-            self._post(wanted, False, moment, event.event_type in _WHOLE_EVENTS)
+            # A file that was moved away is often about to be written anew.
+            moved_in = event.event_type == "moved" and paths[-1] in wanted
+            self._post(wanted, False, moment, moved_in or event.event_type == "closed")
 
     def _post(self, paths: list[Path], directory: bool, moment: int, whole: bool = False) -> None:
         assert self._loop is not None
@@ -155,8 +160,9 @@ class SourceWatcher:
         if self._timer is not None:
             self._timer.cancel()
         assert self._loop is not None
+        enough = ALONE_SECONDS if len(self._touched) == 1 else WRITTEN_SECONDS
         self._timer = self._loop.call_later(
-            min(self._debounce, WRITTEN_SECONDS) if whole else self._debounce, self._flush
+            min(self._debounce, enough) if whole else self._debounce, self._flush
         )
 
     def _flush(self) -> None:
