@@ -7,7 +7,7 @@ take longer to load than the frame to draw, come with `workbench.panes.content` 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 class ShimbenchApp(App[bool]):
     """Panes over a session; `loop` is None when it was saved, or is watched from elsewhere.
 
-    Instead of the session, what opens it can be given: then the frame is painted first, with `name` in its
-    header. A ShimbenchError of the opening ends the application and stands in `failure`.
+    Instead of the session what opens it can be given, instead of the loop what begins it: then the frame is
+    painted first, with `name` in its header. A ShimbenchError of that ends the application and stands in
+    `failure`.
     """
 
     TITLE = "shimbench"
@@ -68,14 +69,17 @@ class ShimbenchApp(App[bool]):
 
     def __init__(
         self,
-        loop: Loop | None,
-        session: Session | Callable[[], Session],
+        loop: Loop | Callable[[], Awaitable[Loop]] | None,
+        session: Session | Callable[[], Session] | None = None,
         root: Path | None = None,
         name: str = "",
     ) -> None:
         super().__init__()
-        self.loop = loop
-        self.root = root or (loop.config.directory if loop is not None else Path.cwd())
+        self.loop: Loop | None = None
+        self.root = root or Path.cwd()
+        self._begin = loop if callable(loop) else None
+        if loop is not None and not callable(loop):
+            self.loop, self.root = loop, root or loop.config.directory
         self.failure: ShimbenchError | None = None
         self.pane = "calls"
         self.tab = "coverage"
@@ -88,7 +92,7 @@ class ShimbenchApp(App[bool]):
         self._content: Content | None = None  # None until the session is open
         self._open = session if callable(session) else None
         self._asked_early: list[str] = []  # commands given before there was a session
-        if not callable(session):
+        if session is not None and not callable(session):
             self._take_session(session)
 
     def _take_session(self, session: Session) -> None:
@@ -140,9 +144,13 @@ class ShimbenchApp(App[bool]):
 
     async def _fill(self) -> None:
         """Open the session and put its panes into the frame; then do what was asked for meanwhile."""
-        assert self._open is not None
         try:
-            self._take_session(self._open())
+            if self._begin is not None:
+                self.loop = await self._begin()
+                self.root = self.loop.config.directory
+                self._take_session(self.loop.session)
+            elif self._open is not None:
+                self._take_session(self._open())
         except ShimbenchError as error:
             self.failure = error
             self.exit()

@@ -11,11 +11,13 @@ from conftest import Open, shown, until
 from sessions import Session
 from workbench.app import ShimbenchApp
 from workbench.errors import ShimbenchError
+from workbench.loop import Loop
 
 
 def test_the_frame_needs_nothing_that_reads_a_session() -> None:
     heavy = ("numpy", "sessions", "zstandard", "pygments", "watchdog", "workbench.filter", "workbench.views")
-    code = f"import sys, workbench.app; print([name for name in {heavy} if name in sys.modules])"
+    modules = "workbench.app, workbench.commands.setting, workbench.demo.target, workbench.target.command"
+    code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -56,3 +58,17 @@ async def test_a_session_that_cannot_be_opened_ends_the_workbench_with_the_reaso
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: app.failure is not None)
     assert "damaged" in str(app.failure)
+
+
+async def test_the_frame_is_there_before_a_live_loop_begins() -> None:
+    frames = []
+
+    async def begin() -> Loop:
+        frames.append(app.export_screenshot().replace("&#160;", " "))
+        raise ShimbenchError("no session can be written")
+
+    app = ShimbenchApp(begin, name="ollama serve")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: app.failure is not None)
+    assert "opening ollama serve" in frames[0] and "7 LOG" in frames[0] and "quit" in frames[0]
+    assert "no session can be written" in str(app.failure)

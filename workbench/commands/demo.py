@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     if options.list or options.json:
         raise UsageError("--list and --json belong to --gallery")
     from workbench import native
-    from workbench.commands.setting import make_loop, run_workbench
+    from workbench.commands.setting import plan_loop, run_workbench
     from workbench.demo.target import demo_target
 
     driver = native.paths().bin / "shimbench-llama"
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     if options.fetch_only:
         return 0
     options.directory = native.ROOT if native.in_checkout() else Path()
-    loop = make_loop(
+    plan = plan_loop(
         options,
         watch=True,
         attach=True,
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         exercise=target.exercise,
         ladder=target.ladder,
     )
-    return run_workbench(loop)
+    return run_workbench(plan)
 
 
 def _gallery(options: argparse.Namespace) -> int:

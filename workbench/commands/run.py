@@ -57,14 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from workbench.commands.setting import make_loop
+    from workbench.commands.setting import plan_loop
     from workbench.loop.headless import OutputCopy, run_once
 
     if options.timeout is not None and options.timeout <= 0:
         from workbench.errors import UsageError
 
         raise UsageError("--timeout wants a number of seconds above 0")
-    loop = make_loop(options, watch=False)
+    loop = plan_loop(options, watch=False).make()
     loop.open()
     passed_on = OutputCopy(loop.session, sys.stdout.buffer, sys.stderr.buffer, target=not options.json)
     if loop.notice:

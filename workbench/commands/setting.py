@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import UsageError
 
@@ -16,7 +16,22 @@ if TYPE_CHECKING:
     from workbench.loop.loop import Loop
 
 
-def make_loop(
+@dataclasses.dataclass(frozen=True)
+class LoopPlan:
+    """A loop whose settings are known and fine."""
+
+    title: str
+    """of its target, as the header has it"""
+    settings: Mapping[str, Any]
+
+    def make(self) -> Loop:
+        """The loop, not opened."""
+        from workbench.loop.loop import Loop
+
+        return Loop(**self.settings)
+
+
+def plan_loop(
     options: argparse.Namespace,
     *,
     watch: bool,
@@ -25,14 +40,14 @@ def make_loop(
     environment: Mapping[str, str] | None = None,
     exercise: Exercise | None = None,
     ladder: Mapping[str, tuple[str, ...]] | None = None,
-) -> Loop:
+) -> LoopPlan:
     """A loop for `options.directory`, `.session`, `.no_tap` and `.command`; not started yet.
 
     `command` and `environment` stand in for the command line's, `exercise` and `ladder` for those of
-    [target], as the demo needs. Raises UsageError.
+    [target], as the demo needs. Raises UsageError. What it loads is little: the loop itself, which brings
+    numpy and the session's reader, comes with LoopPlan.make().
     """
     from workbench.config import RecordConfig, load_config
-    from workbench.loop.loop import Loop
     from workbench.sessions_store import place_of
     from workbench.target.command import find_target
 
@@ -52,14 +67,17 @@ def make_loop(
         config = dataclasses.replace(config, target=driven)
     if environment:
         target = dataclasses.replace(target, env={**environment, **target.env})
-    return Loop(
-        config,
-        session.resolve() if session else None,
-        target=target,
-        tap=not options.no_tap,
-        watch=watch,
-        place=place,
-        attach=attach,
+    return LoopPlan(
+        target.title,
+        {
+            "config": config,
+            "session_dir": session.resolve() if session else None,
+            "target": target,
+            "tap": not options.no_tap,
+            "watch": watch,
+            "place": place,
+            "attach": attach,
+        },
     )
 
 
@@ -72,28 +90,50 @@ def _limit(text: str) -> int:
         raise UsageError(f"--buffers={text}: {error}") from None
 
 
-def run_workbench(loop: Loop) -> int:
-    """The workbench's panes over a loop, until one quits; -> exit status."""
+def run_workbench(plan: LoopPlan) -> int:
+    """The workbench's panes over a loop, until one quits; -> exit status. The first frame is painted before
+    the loop begins."""
     import asyncio
     import gc
-    import signal
 
     gc.disable()  # until the first frame is out: nothing of what is loaded till then is garbage
+    loop = asyncio.run(_show(plan))
+    if loop is not None:
+        print(f"shimbench: recorded in {loop.session_dir}", file=sys.stderr)
+    return 0
+
+
+async def _show(plan: LoopPlan) -> Loop | None:
+    """-> the loop, ended; None when one quit before it began."""
+    import asyncio
+    import signal
 
     from workbench.app import ShimbenchApp
-    from workbench.loop.loop import running
 
-    async def show() -> None:
-        async with running(loop):
-            again: bool | None = True
-            while again:  # when the loop's session is another one, with panes of its own
-                app = ShimbenchApp(loop=loop, session=loop.session)
-                for number in (signal.SIGHUP, signal.SIGTERM):  # the terminal was closed, or we are to end
-                    asyncio.get_running_loop().add_signal_handler(number, app.exit)
-                again = await app.run_async()
+    begun: list[Loop] = []
+
+    async def begin() -> Loop:
+        loop = plan.make()
+        loop.open()
+        begun.append(loop)
+        await loop.start()
+        return loop
+
+    app = ShimbenchApp(begin, name=plan.title)
+    try:
+        while True:
+            for number in (signal.SIGHUP, signal.SIGTERM):  # the terminal was closed, or we are to end
+                asyncio.get_running_loop().add_signal_handler(number, app.exit)
+            again = await app.run_async()
+            if app.failure is not None:
+                raise app.failure
+            if not again:
+                break
+            (loop,) = begun  # its session is another one, with panes of its own
+            app = ShimbenchApp(loop, loop.session)
+        if begun:
             print("shimbench: ending the target", file=sys.stderr, flush=True)
-
-    loop.open()
-    asyncio.run(show())
-    print(f"shimbench: recorded in {loop.session_dir}", file=sys.stderr)
-    return 0
+    finally:
+        for loop in begun:
+            await loop.stop()
+    return begun[0] if begun else None

@@ -13,7 +13,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from workbench.commands.setting import make_loop, run_workbench
+    from workbench.commands.setting import plan_loop, run_workbench
 
-    loop = make_loop(options, watch=True, attach=True)
-    return run_workbench(loop)
+    return run_workbench(plan_loop(options, watch=True, attach=True))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from workbench.config import Exercise
 from workbench.demo.consumer import LLAMA_CUDA_12, fetch
-from workbench.demo.model import make_tiny_model
 from workbench.errors import ShimbenchError
 
 
@@ -36,6 +35,10 @@ def demo_target(
     libraries = fetch(LLAMA_CUDA_12, cache, say)
     model = cache / "tiny-q8_0.gguf"
     if not model.is_file():
+        from workbench.demo.model import (
+            make_tiny_model,  # brings numpy, which the first frame need not wait for
+        )
+
         make_tiny_model(model)
     command = [str(driver), "--libs", str(libraries), "--model", str(model), "--repeat", str(repeat_seconds)]
     on_cpu = (*command[:-2], "--gpu-layers", "0")
