@@ -89,6 +89,11 @@ class Session:
         return self._processes.list
 
     @property
+    def broke_off(self) -> bool:
+        """Whether its writer is gone without having ended it: what came after now_ns() is not known."""
+        return not self.live and self.finished is None
+
+    @property
     def lost(self) -> int:
         """Calls that happened and are not in the session."""
         return self._processes.lost

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import cast
@@ -140,3 +142,18 @@ async def test_the_filter_offers_what_the_session_holds(project: Project, comman
         await pilot.press("tab", "enter")
         app = cast(ShimbenchApp, pilot.app)
         assert app.calls.filter_text.startswith("cuMemAl")
+
+
+async def test_after_the_collectors_death_the_target_goes_on_and_the_screen_says_what_is_not_known(
+    project: Project, command: list[str]
+) -> None:
+    async with workbench(project(FAULT="INIT_HANG"), command) as pilot:
+        await reached(pilot, lambda app: "in flight" in pane_text(app, "calls"), "the call in the calls pane")
+        loop = cast(ShimbenchApp, pilot.app).loop
+        assert loop is not None and loop.runs.pid is not None
+        target = loop.runs.pid
+        os.kill(loop.collector.pid, signal.SIGKILL)
+        await reached(pilot, lambda app: "broke off at" in screen(app), "when it broke off")
+        assert "0 lost" not in screen(cast(ShimbenchApp, pilot.app))
+        assert loop.status.target.state == "unknown" and loop.status.host.state != "failed"
+        os.kill(target, 0)  # it hangs on, unrecorded

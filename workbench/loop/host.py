@@ -141,7 +141,10 @@ class HostForwarder:
 
     def _ended(self, exit_: Exit) -> None:
         self._pid = None
-        self._say(HostStatus("failed", f"the forwarder ended: {exit_}"))
+        if exit_.unseen:
+            self._say(HostStatus("unknown", "the collector that started it is gone"))
+        else:
+            self._say(HostStatus("failed", f"the forwarder ended: {exit_}"))
 
     def _say(self, status: HostStatus) -> None:
         self.status = status

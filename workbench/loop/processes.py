@@ -25,6 +25,11 @@ class Exit:
     signal: int | None
 
     @property
+    def unseen(self) -> bool:
+        """Whether whoever started it is gone: it may be running still."""
+        return self.exit_code is None and self.signal is None
+
+    @property
     def status(self) -> int:
         """As a shell tells it: the exit status, or 128 + the signal's number."""
         if self.signal is not None:

@@ -186,7 +186,8 @@ class Runs:
         self.last_exit = exit_
         loop.driver.target_ended()
         loop.record_event("run-end", run=run, exit_code=exit_.exit_code, signal=exit_.signal, reason=reason)
-        loop.set_status(target=TargetStatus("ended", 0, str(exit_), exit_.status, loop.target.title))
+        state = "unknown" if exit_.unseen else "ended"
+        loop.set_status(target=TargetStatus(state, 0, str(exit_), exit_.status, loop.target.title))
         loop.emit("run-ended", str(exit_), run=run, status=exit_.status)
         self.over.set()
 

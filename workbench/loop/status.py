@@ -22,14 +22,14 @@ class BuildStatus:
 @dataclass(frozen=True)
 class HostStatus:
     state: str = "none"
-    """none, starting, ok or failed"""
+    """none, starting, ok, failed, or unknown (nobody would hear of its end)"""
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class TargetStatus:
     state: str = "none"
-    """none, starting, running, stopping or ended"""
+    """none, starting, running, stopping, ended, or unknown (nobody would hear of its end)"""
     processes: int = 0
     exit: str = ""
     """how it ended, in words"""

@@ -43,6 +43,7 @@ class HeaderFacts:
     lost: int = 0
     disk_full: bool = False
     live: bool = False
+    broke_off_ns: int | None = None  # when its writer was gone, without having ended the session
     save_to_call: float | None = None
     run_ns: int | None = None  # since the run began, or how long it took
     ending: str = ""  # how the target ended
@@ -102,6 +103,7 @@ def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
     return HeaderFacts(
         run, shim, f"{detail} {str(name)[:4]}".strip(), host, target, alive if session.live else len(mine),
         bool(alive), len(session.calls), int(session.lost), any(session.lost_to_disk), session.live,
+        _last_moment(session, None) if session.broke_off else None,
         save_to_call, None if began is None else max(_last_moment(session, stopped) - began, 0),
         ending, rung, status.top if status is not None and status.top != "tokens" else "", driven,
     )  # fmt: skip
@@ -214,6 +216,10 @@ class HeaderLine:
         elif facts.driven and not brief:
             parts += [bar, (elide(facts.driven, 40), "plain")]
         parts += [bar, (count_text(facts.calls), "plain"), (" calls ", "dim")]
+        if facts.broke_off_ns is not None:  # how many came after is not known
+            words = "broke off at" if brief else "recording broke off at"
+            parts.append((f"{words} {duration_text(facts.broke_off_ns)}", "fatal"))
+            return parts
         lost = f"{count_text(facts.lost)} lost"
         if facts.disk_full:
             lost += ", DISK FULL"

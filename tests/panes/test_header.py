@@ -1,0 +1,27 @@
+"""What the first line says of a recording that nobody ended."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import scenario
+
+from sessions import open_session
+from workbench.panes.header import HeaderLine, header_facts
+from workbench.panes.lines import parts_text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_recording_whose_writer_was_killed_does_not_say_that_nothing_is_lost(
+    tmp_path: Path, width: int
+) -> None:
+    with scenario.write_working_run(tmp_path / "live") as builder:
+        builder.publish()
+        live = parts_text(HeaderLine(header_facts(open_session(tmp_path / "live"), None)).parts(width))
+        shutil.copytree(tmp_path / "live", tmp_path / "left")  # as a kill -9 would leave it
+    left = parts_text(HeaderLine(header_facts(open_session(tmp_path / "left"), None)).parts(width))
+    whole = parts_text(HeaderLine(header_facts(open_session(tmp_path / "live"), None)).parts(width))
+    assert "0 lost" in live and "0 lost" in whole
+    assert "broke off" in left and "lost" not in left and "saved" not in left
