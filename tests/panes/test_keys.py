@@ -225,7 +225,7 @@ async def test_a_live_session_is_followed_paused_and_taken_up_again(tmp_path: Pa
         assert app.calls.calls.scanned == 155
         await pilot.press("space")
         await until(pilot, lambda: app.calls.calls.scanned == 156)
-        assert app.calls.cursor == app.calls.count() - 1
+        await until(pilot, lambda: app.calls.cursor == app.calls.count() - 1)
         builder.finish()
         await until(pilot, lambda: not app.session.live)
 
