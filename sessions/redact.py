@@ -53,6 +53,10 @@ _ASSIGNED = re.compile(
     rb"""(?ix)(?P<name>["']?[a-z0-9_.-]*(?:token|secret|passw(?:or)?d|passphrase|api_?-?key|access_?-?key|credential)["']?)
     (?P<mid>\s*[=:]\s*)(?P<value>"(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;&"'}]+)"""
 )
+_OPTION = re.compile(
+    rb"""(?ix)(?P<name>(?<![\w-])--?[a-z0-9_-]*(?:token|secret|passw(?:or)?d|passphrase|-key|credential)[a-z0-9_-]*)
+    (?P<mid>[ ]+)(?P<value>[^\s"'-]\S*)"""
+)
 _LOG_TEXT = re.compile(
     rb"""(?ix)(?P<name>\b["']?(?:prompt|content|messages?|response|completion|generated_text)["']?\s*[=:]\s*)
     (?P<value>"(?:[^"\\]|\\.)*"|'[^']*'|\[.*\]|\{.*\}|[^\s,}"'\[{][^,}]*)"""
@@ -143,7 +147,7 @@ class Redactor:
             self.found["line too long to look through"] += 1
             return b"<a line of %d bytes, too long to look through>" % len(text)
         text = self._replace_known(text)
-        text = _ASSIGNED.sub(self._assigned, text)
+        text = _OPTION.sub(self._assigned, _ASSIGNED.sub(self._assigned, text))
         for kind, shape in _SHAPES:
             text = shape.sub(self._counted(kind), text)
         if not self.keep_text:
@@ -178,8 +182,19 @@ class Redactor:
                 else:
                     self._learn_fields(inner)
         elif isinstance(value, list):
+            self._learn_options([inner for inner in value if isinstance(inner, str)])
             for inner in value:
                 self._learn_fields(inner)
+
+    def _learn_options(self, words: list[str]) -> None:
+        """Of a command line: `--password SECRET` and `--password=SECRET`."""
+        for word, after in zip(words, [*words[1:], ""], strict=True):
+            name, equals, value = word.partition("=")
+            if not name.startswith("-") or not is_secret_name(name.lstrip("-")):
+                continue
+            secret = value if equals else after
+            if not secret.startswith("-") and not _PLAIN_VALUE.fullmatch(secret.encode()):
+                self.add_secret(secret)
 
     def _value(self, name: str, value: Any) -> Any:
         if isinstance(value, str):
@@ -239,7 +254,7 @@ class Redactor:
         return replaced
 
     def _assigned(self, match: re.Match[bytes]) -> bytes:
-        name = match["name"].strip(b"\"'").decode("ascii", "replace")
+        name = match["name"].strip(b"\"'-").decode("ascii", "replace")
         if not is_secret_name(name) or _PLAIN_VALUE.fullmatch(match["value"]):
             return match[0]
         self.found["secret"] += 1

@@ -38,6 +38,9 @@ PLANTED = [
     "s3cr3tpass",
     "abcdef0123456789",
     "BEGIN OPENSSH PRIVATE",
+    "hunter2plain",
+    "plainvalue99",
+    "onlyonce77",
     "alice.smith",
     "alicesm",
     "buildbox-17",
@@ -56,6 +59,8 @@ LINES = [
     '{"content": "you should see a doctor", "stop": true}',
     "password: correct horse battery",
     "db password=tr0ub4dor&3 done",
+    "starting: ollama --client-secret onlyonce77 --max-tokens 2048",
+    "retry with hunter2plain, then plainvalue99",
     *SHAPES,
 ]
 KEPT = [
@@ -65,6 +70,7 @@ KEPT = [
     "token 1: 52 -> 57, 129.02 ms",
     "listening on 127.0.0.1:11434, device 0000:00:05.0, n_tokens = 5, cuda 12.9",
     "CUDA error: out of memory",
+    "llama-server --max-tokens 2048 --token-count 7 --no-mmap",
     "12:34:56 std::bad_alloc at shim.cpp:12:3",
 ]
 
@@ -73,7 +79,10 @@ KEPT = [
 def planted(tmp_path: Path) -> Session:
     with SessionBuilder(tmp_path / "s", native.paths().model.read_bytes()) as builder:
         process = builder.process(
-            ["/home/alicesm/bin/ollama", "--api-key", SECRETS["OPENAI_API_KEY"]],
+            [
+                *("/home/alicesm/bin/ollama", "--api-key", SECRETS["OPENAI_API_KEY"]),
+                *("--password", "hunter2plain", "--auth-token=plainvalue99", "--max-tokens", "2048"),
+            ],
             env={**SECRETS, "HOME": "/home/alicesm", "USER": "alicesm", "HOSTNAME": "buildbox-17"},
             cwd="/home/alicesm",
         )
