@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from sessions import Session, open_session
+from sessions.archive import unpack
+from sessions.gallery import recordings
 from workbench.loop.room import obstacle, with_room
 from workbench.sessions_store import Place
 
@@ -28,6 +30,17 @@ class Ran:
     said: str
     report: dict[str, Any]
     session: Session
+
+
+def in_namespace(script: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a shell script whose mounts are its own; skips the test where none can be made (status 99)."""
+    words = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+    done = subprocess.run(
+        [*words, "sh", "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode == 99 or "unshare failed" in done.stderr:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    return done
 
 
 @pytest.fixture
@@ -45,13 +58,7 @@ def run_on_disk(tmp_path: Path) -> Any:
             f"{sys.executable} -m workbench.cli run --json --timeout 120 -- sh -c '{command}'\n"
             f"status=$?; mkdir {keep}; cp -r --sparse=always {disk}/. {keep} 2>/dev/null; exit $status\n"
         )
-        namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
-        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
-        done = subprocess.run(
-            [*namespace, "sh", "-c", script], env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode == 99 or "unshare failed" in done.stderr:
-            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+        done = in_namespace(script, {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")})
         report = json.loads(done.stdout)
         path = Path(report["session"])
         there = keep / path.relative_to(disk) if path.is_relative_to(disk) else path
@@ -128,3 +135,36 @@ def test_a_folder_that_is_somebody_elses_is_passed_by(
         os.seteuid(user)
     assert other.root == tmp_path / "state" / "shimbench"
     assert "(Permission denied): it goes to" in why
+
+
+READING = """
+import contextlib, io, sys
+from workbench import cli
+
+def said(*words):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert cli.main([*words, "--json"]) == 0, words
+    return out.getvalue()
+
+for command in (
+    "calls", "log", "coverage", "device", "device --at run:1", "timeline", "diagnose", "search cuInit"
+):
+    name, *more = command.split()
+    here, there = (said(name, place, *more).replace(place, "") for place in sys.argv[1:])
+    assert here == there and here, command
+    print(command)
+"""
+
+
+def test_a_session_on_a_read_only_file_system_is_read_in_full(tmp_path: Path) -> None:
+    path = next(recording.path for recording in recordings() if recording.name == "hang")
+    here, disk = unpack(path, tmp_path / "session"), tmp_path / "disk"
+    disk.mkdir()
+    script = (
+        f"mount -t tmpfs none {disk} && cp -r {here} {disk}/ && mount -o remount,ro {disk} || exit 99\n"
+        f'exec {sys.executable} -c "$READING" {here} {disk}/session\n'
+    )
+    done = in_namespace(script, {**os.environ, "READING": READING})
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 8
