@@ -13,6 +13,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from sessions import Session, open_session
+
 PATIENCE_SECONDS = 90.0
 
 # Run as process 1 of new namespaces. $1 is an empty folder to mount things in.
@@ -39,6 +41,38 @@ systemd=/lib/systemd/systemd
 test -x $systemd || systemd=/usr/lib/systemd/systemd
 exec env -i container=shimbench PATH=/usr/sbin:/usr/bin:/sbin:/bin $systemd --system --unit=basic.target \
     --log-target=journal --show-status=no </dev/null >/dev/null 2>&1
+"""
+
+
+# Asks for the devices in a process of its own, as Ollama's discovery does, writes a line that journald
+# cuts in pieces, and waits.
+SERVICE = r"""
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+    int status = 0;
+    if (fork() == 0) {
+        void *runtime = dlopen("/opt/service/lib/CUDART", RTLD_NOW);
+        int (*get)(int *) = runtime ? (int (*)(int *))dlsym(runtime, "cudaGetDeviceCount") : NULL;
+        int count = 0, code = get ? get(&count) : -1;
+        printf("%d devices, code %d, greeting %s, path %s\n", count, code, getenv("GREETING"),
+               getenv("LD_LIBRARY_PATH"));
+        if (!runtime)
+            puts(dlerror());
+        fflush(stdout);
+        _exit(code ? 1 : 0);
+    }
+    wait(&status);
+    for (int i = 0; i < 150000; i++)
+        putchar('a' + i % 26);
+    printf("\n\xff not UTF-8\nall written\n");
+    fflush(stdout);
+    for (;;)
+        pause();
+}
 """
 
 
@@ -116,3 +150,21 @@ class Machine:
         else:
             self._unshare.kill()
         self._unshare.wait()
+
+
+def put_service(machine: Machine, runtime: Path) -> None:
+    """/opt/service/bin/ollama inside: SERVICE, with that libcudart."""
+    machine.write("/opt/service/service.c", SERVICE.replace("CUDART", runtime.name))
+    machine.run("mkdir", "-p", "/opt/service/bin", "/opt/service/lib")
+    machine.run("cc", "-o", "/opt/service/bin/ollama", "/opt/service/service.c", "-ldl")
+    machine.run("cp", runtime, "/opt/service/lib/")
+
+
+def copy_out(machine: Machine, session: str, to: Path) -> Session:
+    """The session as the machine has it, for us to read."""
+    to.mkdir()
+    with (to.parent / "session.tar").open("wb") as archive:
+        words = ["nsenter", "--target", str(machine._init), "--all", "tar", "-C", session, "-c"]
+        subprocess.run([*words, "--exclude=*.sock", "."], stdout=archive, check=True)
+    subprocess.run(["tar", "-C", to, "-xf", to.parent / "session.tar"], check=True)
+    return open_session(to)

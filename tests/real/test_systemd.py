@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from systemd_machine import Machine, NoMachineError
+from systemd_machine import Machine, NoMachineError, copy_out, put_service
 
-from sessions import Session, open_session
 from workbench import native
 
 UNIT = """\
@@ -34,37 +33,6 @@ Restart=no
 WantedBy=multi-user.target
 """
 
-# Asks for the devices in a process of its own, as Ollama's discovery does, writes a line that journald
-# cuts in pieces, and waits.
-SERVICE = r"""
-#include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-int main(void) {
-    int status = 0;
-    if (fork() == 0) {
-        void *runtime = dlopen("/opt/service/lib/CUDART", RTLD_NOW);
-        int (*get)(int *) = runtime ? (int (*)(int *))dlsym(runtime, "cudaGetDeviceCount") : NULL;
-        int count = 0, code = get ? get(&count) : -1;
-        printf("%d devices, code %d, greeting %s, path %s\n", count, code, getenv("GREETING"),
-               getenv("LD_LIBRARY_PATH"));
-        if (!runtime)
-            puts(dlerror());
-        fflush(stdout);
-        _exit(code ? 1 : 0);
-    }
-    wait(&status);
-    for (int i = 0; i < 150000; i++)
-        putchar('a' + i % 26);
-    printf("\n\xff not UTF-8\nall written\n");
-    fflush(stdout);
-    for (;;)
-        pause();
-}
-"""
-
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
@@ -79,12 +47,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def service(machine: Machine, cudart: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> str:
     """ollama.service inside, running."""
-    library = next(iter(cudart("13.0").glob("libcudart.so.*")))
-    source = SERVICE.replace("CUDART", library.name)
-    machine.write("/opt/service/service.c", source)
-    machine.run("mkdir", "-p", "/opt/service/bin", "/opt/service/lib")
-    machine.run("cc", "-o", "/opt/service/bin/ollama", "/opt/service/service.c", "-ldl")
-    machine.run("cp", library, "/opt/service/lib/")
+    put_service(machine, next(iter(cudart("13.0").glob("libcudart.so.*"))))
     machine.run("useradd", "--system", "--home-dir", "/nonexistent", "gpuser")
     machine.write("/etc/systemd/system/ollama.service", UNIT)
     machine.run("systemctl", "daemon-reload")
@@ -106,16 +69,6 @@ def unit_as_it_is(machine: Machine) -> str:
     return machine.run("systemctl", "cat", "ollama.service").stdout + "".join(
         line for line in tree.stdout.splitlines(keepends=True) if "ollama.service" in line
     )
-
-
-def copy_out(machine: Machine, session: str, to: Path) -> Session:
-    """The session as the machine has it, for us to read."""
-    to.mkdir()
-    with (to.parent / "session.tar").open("wb") as archive:
-        words = ["nsenter", "--target", str(machine._init), "--all", "tar", "-C", session, "-c"]
-        subprocess.run([*words, "--exclude=*.sock", "."], stdout=archive, check=True)
-    subprocess.run(["tar", "-C", to, "-xf", to.parent / "session.tar"], check=True)
-    return open_session(to)
 
 
 def status(machine: Machine) -> dict[str, Any]:

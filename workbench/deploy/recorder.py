@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.deploy.journal import JournalLine, JournalReader
-from workbench.deploy.unit import Scope
+from workbench.deploy.unit import Scope, is_known
 from workbench.loop.host import HostForwarder
 from workbench.loop.processes import CollectorSpawner
 from workbench.loop.status import HostStatus
@@ -86,7 +86,8 @@ def _as_user(words: list[str], uid: int, gid: int) -> list[str]:
     if uid == os.geteuid():
         return words
     setpriv = shutil.which("setpriv") or "setpriv"
-    return [setpriv, f"--reuid={uid}", f"--regid={gid}", "--init-groups", "--", *words]
+    groups = "--init-groups" if is_known(uid) else "--clear-groups"  # a dynamic user stands in no list
+    return [setpriv, f"--reuid={uid}", f"--regid={gid}", groups, "--", *words]
 
 
 async def _follow(scope: Scope, unit: str, began: float, reader: JournalReader, collector: Collector) -> None:

@@ -291,6 +291,10 @@ def check_running(plan: Installation, patience: float = 10.0) -> list[str]:
         unit = read_unit(plan.scope, plan.unit.name)
     if not unit.main_pid:
         return [f"{unit.name} does not run: systemctl status {unit.name}"]
+    owner = Path("/proc", str(unit.main_pid)).stat().st_uid
+    if owner != plan.unit.user:
+        again = f"`shimbench systemd remove --unit {unit.name}`, then install again"
+        return [f"process {unit.main_pid} runs as user {owner}, not as {plan.unit.user}: {again}"]
     found = environment_of(unit.main_pid)
     first = str(plan.state / "run" / "tap")
     if not found.get("LD_LIBRARY_PATH", "").startswith(first):

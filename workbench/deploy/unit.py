@@ -104,7 +104,7 @@ class Unit:
 
 _PROPERTIES = (
     "LoadState", "ActiveState", "MainPID", "User", "Group", "DynamicUser", "Environment", "EnvironmentFiles",
-    "RestrictAddressFamilies", "RootDirectory", "RootImage", "MemoryDenyWriteExecute", "Type",
+    "RestrictAddressFamilies", "RootDirectory", "RootImage", "MemoryDenyWriteExecute", "Type", "UID", "GID",
 )  # fmt: skip
 
 
@@ -146,15 +146,32 @@ def _user(scope: Scope, name: str, said: Mapping[str, str]) -> tuple[int, int]:
     if scope.user:
         return os.getuid(), os.getgid()
     text = said.get("User", "")
+    if said.get("DynamicUser") == "yes" and not _stands_in_passwd(text):
+        # Made as the unit starts, from its name: it is the same after a restart, and no list need name it.
+        if not (said.get("UID", "").isdigit() and said.get("GID", "").isdigit()):
+            raise UnitError(f"{name} runs as a dynamic user, which is made as it starts: start it first")
+        return int(said["UID"]), int(said["GID"])
     try:
         entry = pwd.getpwuid(int(text)) if text.isdigit() else pwd.getpwnam(text or "root")
     except KeyError:
-        dynamic = said.get("DynamicUser") == "yes"
-        advice = "start it first: its user is made as it starts" if dynamic else "make that user first"
-        raise UnitError(
-            f"{name} runs as {text or 'a dynamic user'}, which is not known here: {advice}"
-        ) from None
+        raise UnitError(f"{name} runs as {text}, which is not known here: make that user first") from None
     return entry.pw_uid, entry.pw_gid
+
+
+def _stands_in_passwd(name: str) -> bool:
+    """A name that is fixed is taken by DynamicUser= as it is."""
+    try:
+        return bool(name) and pwd.getpwnam(name) is not None
+    except KeyError:
+        return False
+
+
+def is_known(uid: int) -> bool:
+    """Does a user of that number stand in the machine's lists?"""
+    try:
+        return pwd.getpwuid(uid) is not None
+    except KeyError:
+        return False
 
 
 def _command(scope: Scope, name: str) -> tuple[str, ...]:
