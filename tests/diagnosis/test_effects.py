@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from steps import SECOND, call, only
 
 from sessions.testing import SessionBuilder, out_item
-from workbench.diagnosis import diagnose
+from workbench.diagnosis import diagnose, explain
 from workbench.diagnosis.waits import KERNELS, WaitTimes
 
 NOT_REFRESHED = 'level=WARN source=sched.go msg="unable to refresh free memory, using old values"'
@@ -78,6 +78,17 @@ def test_tokens_that_are_not_the_cpus_are_possibly_of_kernels_that_compute_somet
     found = only(builder)
     assert (found.rule, found.certainty) == ("success-without-effect", "possible")
     assert [piece.text for piece in found.evidence] == [text]
+
+
+def test_a_discovery_that_failed_for_a_reason_nobody_knows_is_shown_as_it_was_printed(
+    builder: SessionBuilder,
+) -> None:
+    server = builder.process(["ollama", "serve"])
+    text = 'level=INFO msg="failure during llama-server GPU discovery" error="llama-server: exit status 127"'
+    builder.line(text, process=server)
+    found = explain(builder.open())
+    assert found.diagnoses == []
+    assert [piece.text for piece in found.unexplained] == [f"log 1: {text}"]
 
 
 steps = st.lists(

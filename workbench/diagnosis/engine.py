@@ -21,7 +21,7 @@ _STOPPING_NS = 6_000_000_000
 """A run's end is told so long after its first process was stopped, at most."""
 _USUAL = (("cuCtxGetDevice", 201), ("cuGetExportTable", 500), ("cuGraphExecUpdate", 910))
 """A thread without a context, a table that no driver has any more, a graph to be made anew."""
-_FAILING = ("error", "abort", "not-loaded", "symbol", "shim", "port", "cublas")
+_FAILING = ("error", "abort", "not-loaded", "symbol", "shim", "port", "cublas", "not-discovered")
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ ERROR_NAMES = {
 Kind = Literal[
     "error", "abort", "not-loaded", "symbol", "shim", "port",
     "archs", "device-archs", "built-archs", "driver-old", "driver-unverified", "duplicate",
-    "slow-refresh", "slow-discovery", "cublas", "terminated", "loaded",
+    "slow-refresh", "slow-discovery", "cublas", "terminated", "loaded", "not-discovered",
 ]  # fmt: skip
 
 
@@ -145,6 +145,7 @@ _PATTERNS: dict[Kind, tuple[bytes, ...]] = {
         rb"(cublasCreate[\w: ]*fail\w*)",
         rb"(the library was not initialized)",
     ),
+    "not-discovered": (rb"(failure during (?:llama-server )?GPU discovery.*)",),
     "loaded": (rb"llama-server (started) in [\d.]+ s", rb"llama runner (started) in [\d.]+ s"),
     "terminated": (rb"llama-server (terminated)", rb"llama runner (terminated)"),
 }
