@@ -21,7 +21,8 @@ _FOLDER = "session/"
 _FILES = frozenset(
     {
         "session.json", "schema.json.zst", "calls.tail", "calls.dat", "calls.index", "blobs.dat",
-        "blobs.index", "log.bytes", "log.index", "log.partial", "events.jsonl", "inflight",
+        "blobs.index", "buffers.dat", "buffers.index", "log.bytes", "log.index", "log.partial",
+        "events.jsonl", "inflight",
     }
 )  # fmt: skip
 """What a session consists of; nothing else is unpacked, whatever the zip holds."""

@@ -107,6 +107,8 @@ class Buffers:
         parts, done = [], 0
         try:
             while stored and done < length:
+                if zstandard.get_frame_parameters(stored).content_size > format.BUFFER_PIECE:
+                    raise SessionError(f"{self._data.path}: buffer {number}: a frame larger than any written")
                 frame = zstandard.ZstdDecompressor().decompressobj()
                 parts.append(frame.decompress(stored))
                 stored = frame.unused_data

@@ -129,4 +129,13 @@ def loop_actions() -> tuple[Action, ...]:
             lambda context: context.loop.stop_target("asked for"),
             _needs_running,
         ),
+        Action(
+            "buffers",
+            "Record buffers, or no more",
+            "",
+            GLOBAL,
+            "What calls are given and fill, so that a replay has it; `:buffers 2G` bounds it (512M).",
+            lambda context: context.notify(context.loop.record_buffers()),
+            _needs_loop,
+        ),
     )

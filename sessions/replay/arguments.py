@@ -30,6 +30,7 @@ _FILE_NAMES = ("cuModuleLoad", "cuLibraryLoadFromFile", "cuLinkAddFile")
 _JIT_LOGS = (3, 5)  # CU_JIT_INFO_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER
 _JIT_LOG_SIZE = 1 << 16
 _LOWEST_POINTER = 4096
+_MOST_ZEROS = 64 << 30
 _MOST_SCRATCH = 1 << 30
 
 NOT_AGAIN = re.compile(
@@ -47,7 +48,7 @@ class NotReplayable(Exception):
 class Store:
     """The data section of a plan: each content once."""
 
-    parts: list[bytes] = field(default_factory=list)
+    parts: list[bytes | int] = field(default_factory=list)  #: contents, or how many zeros
     size: int = 0
     known: dict[object, int] = field(default_factory=dict)
 
@@ -61,6 +62,18 @@ class Store:
         self.parts.append(padded)
         self.size += len(padded)
         self.known[content if key is None else key] = place
+        return place
+
+
+    def zeros(self, length: int) -> int:
+        """Where so many zeros lie: a hole in the file."""
+        place = self.known.get(("zeros", length))
+        if place is None:
+            if length > _MOST_ZEROS:
+                raise NotReplayable("a missing input of more than 64 GiB")
+            place = self.known["zeros", length] = self.size
+            self.parts.append((length + 63) // 64 * 64)
+            self.size += (length + 63) // 64 * 64
         return place
 
 
@@ -191,7 +204,7 @@ class Translator:
         if value is not None and len(value.data) == max(value.original, length):
             return Argument(Kind.SOURCE, words[place], length, self.store.put(value.data))
         self._miss("it was not recorded: `shimbench run --buffers` does", length)
-        return Argument(Kind.SOURCE, words[place], length, self._zeros(length))
+        return Argument(Kind.SOURCE, words[place], length, self.store.zeros(length))
 
     def _count(self, function: Function, param: Param, words: list[int], given: _Given) -> int:
         """The elements that a parameter points to, by the call's other arguments; 0 when that is not said."""
@@ -203,9 +216,6 @@ class Translator:
             return 0
         index = names.index(name)
         return words[index] if name == param.length else given.number(index)
-
-    def _zeros(self, length: int) -> int:
-        return self.store.put(bytes(length), ("zeros", length))
 
     def _output(
         self, function: Function, place: int, param: Param, words: list[int], given: _Given
@@ -306,7 +316,7 @@ class Translator:
         else:
             self._miss(buffer.state.reason, buffer.length)
         if content is None:
-            return self._zeros(buffer.length)
+            return self.store.zeros(buffer.length)
         place = self._contents[buffer.number] = self.store.put(content, ("buffer", buffer.number))
         return place
 

@@ -235,7 +235,10 @@ class _Maker:
             out.write(operations)
             out.seek(data_at)
             for part in self.store.parts:
-                out.write(part)
+                if isinstance(part, int):
+                    out.seek(part, 1)
+                else:
+                    out.write(part)
             out.truncate(data_at + self.store.size)
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from sessions import Session
+from sessions import Session, open_session
+from sessions.archive import unpack
 from sessions.buffers import Buffer, BufferState, buffer_of
 from sessions.format import CallFlag, ItemKind
 from tests.replay.conftest import Desk, calls_of, opened
+from workbench.config import load_config
+from workbench.loop.loop import Loop, running
+from workbench.target.command import Target
 
 
 def buffers_of(session: Session, row: int) -> list[Buffer]:
@@ -105,3 +110,38 @@ def test_shimbench_toml_asks_for_buffers_as_well(desk: Desk) -> None:
     (desk.folder / "shimbench.toml").write_text('[record]\nbuffers = "some"\n')
     done = desk.shimbench("run", "--", desk.program)
     assert done.returncode == 2 and "shimbench.toml:2: buffers wants a size" in done.stderr
+
+
+def test_a_report_keeps_buffers_only_when_it_is_told_to(desk: Desk, recorded: Callable[..., Path]) -> None:
+    for options, kept in (((), 0), (("--buffers",), 4)):
+        done = desk.shimbench("report", recorded("saxpy", 3), "-o", f"r{kept}.zip", "--no-pictures", *options)
+        assert done.returncode == 0, done.stderr
+        unpacked = open_session(unpack(desk.folder / f"r{kept}.zip", desk.folder / f"unpacked{kept}"))
+        assert len(unpacked.buffers) == kept
+    status, said = desk.replay(desk.folder / "r4.zip", "--expect", "recorded")
+    assert (status, said["same"]) == (0, True)
+    _, said = desk.replay(desk.folder / "r0.zip")
+    assert said["missing"] == {"the copy of the session leaves buffers out": 2}
+
+
+def test_a_running_target_can_be_asked_for_buffers(tmp_path: Path, program: Path) -> None:
+    """Before, none is recorded; from then on those of the calls that come."""
+
+    async def record() -> Path:
+        config = load_config(tmp_path)
+        loop = Loop(
+            config, tmp_path / "session", target=Target((str(program), "slow"), {}, tmp_path), watch=False
+        )
+        loop.open()
+        async with running(loop):
+            while not calls_of(loop.session, "cuMemcpyHtoD_v2"):
+                await asyncio.sleep(0.02)
+                loop.session.refresh()
+            assert loop.record_buffers("1M") == "buffers are recorded, up to 1 MiB"
+            (tmp_path / "go").touch()
+            await loop.run_ended()
+        return loop.session_dir
+
+    session = opened(asyncio.run(record()))
+    first, second = calls_of(session, "cuMemcpyHtoD_v2")
+    assert buffers_of(session, first) == [] and len(buffers_of(session, second)) == 1

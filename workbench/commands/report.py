@@ -43,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="the zip to write (SESSION's name.zip)")
     add_span(parser)
     parser.add_argument("--keep-text", action="store_true", help="leave prompts and generated text in")
+    parser.add_argument(
+        "--buffers",
+        action="store_true",
+        help="leave recorded buffers in, for replay: prompts, weights, outputs",
+    )
     parser.add_argument("--preview", action="store_true", help="show what would be taken out; write nothing")
     parser.add_argument("--markdown", action="store_true", help="print the short status; write nothing")
     parser.add_argument("--no-pictures", action="store_true", help="without screenshots of the panes")
@@ -68,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     if not writes and not library_path().is_file():
         return _without_writer(options, session, redactor)
     try:
-        with told_as_errors(), _copied(session, redactor, window) as (copy, facts):
+        with told_as_errors(), _copied(session, redactor, window, options.buffers) as (copy, facts):
             if options.preview:
                 _print_preview(redactor)
             elif options.markdown:
@@ -106,7 +111,9 @@ def _without_writer(options: argparse.Namespace, session: Session, redactor: Red
 
 
 @contextlib.contextmanager
-def _copied(session: Session, redactor: Redactor, window: Window) -> Iterator[tuple[Session, ReportFacts]]:
+def _copied(
+    session: Session, redactor: Redactor, window: Window, buffers: bool
+) -> Iterator[tuple[Session, ReportFacts]]:
     """The redacted copy, for as long as it is needed, and what the report says of it."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -121,7 +128,7 @@ def _copied(session: Session, redactor: Redactor, window: Window) -> Iterator[tu
         with tqdm(total=100, unit="%", desc="copying", disable=not sys.stderr.isatty(), leave=False) as bar:
             copy = redacted(
                 session, Path(scratch) / "session", redactor, window,
-                lambda share: bar.update(100 * share - bar.n),
+                lambda share: bar.update(100 * share - bar.n), keep_buffers=buffers,
             )  # fmt: skip
         yield copy, facts_of(copy, redactor, BuildStore(store) if store.is_dir() else None)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from sessions import Session, open_session
 from workbench import native
-from workbench.config import RUNGS, Config
+from workbench.config import DEFAULT_BUFFERS, RUNGS, Config, byte_count
 from workbench.errors import ShimbenchError
 from workbench.loop.attach import Attached, attach
 from workbench.loop.build import BuildReport
@@ -81,6 +81,7 @@ class Loop:
         self._attach = attach and session_dir is None
         self._attached = False
         self._claim: Claim | None = None
+        self._records_buffers = False
         self._orphans: list[int] | None = None
         """what a collector that died has left: groups; None while there is one"""
         self._subscribers: list[Callable[[LoopEvent], None]] = []
@@ -106,6 +107,21 @@ class Loop:
 
     # What others call.
 
+    def record_buffers(self, text: str = "") -> str:
+        """Record what calls are given and fill, up to a size as `512M`, or `off`; nothing said: the other
+        of the two. -> what is done from now on. ValueError when it is no size."""
+        ends = text == "off" or (not text and self.config.record.limit > 0)
+        limit = 0 if ends else byte_count(text) if text else DEFAULT_BUFFERS
+        self.config = replace(self.config, record=replace(self.config.record, limit=limit))
+        self._record_buffers()
+        return f"buffers are recorded, up to {limit >> 20} MiB" if limit else "buffers are recorded no more"
+
+    def _record_buffers(self) -> None:
+        record = self.config.record
+        if record.limit or self._records_buffers:
+            self.collector.record_buffers(record.limit, inputs=record.inputs)
+        self._records_buffers = record.limit > 0
+
     def subscribe(self, callback: Callable[[LoopEvent], None]) -> None:
         """`callback` is called on the asyncio loop with every event."""
         self._subscribers.append(callback)
@@ -128,8 +144,7 @@ class Loop:
         try:
             self.session_dir.parent.mkdir(parents=True, exist_ok=True)
             self.collector = Collector.start(self.session_dir, native.paths().model)
-            if self.config.record.limit:
-                self.collector.record_buffers(self.config.record.limit, inputs=self.config.record.inputs)
+            self._record_buffers()
         except (CollectorError, OSError) as error:
             raise ShimbenchError(f"no session can be written in {self.session_dir}: {error}") from error
         self._open_parts()

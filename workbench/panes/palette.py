@@ -37,6 +37,13 @@ class Commands(Provider):
     def _runner(self, action: Action) -> Callable[[], None]:
         return partial(self.workbench.do, action.name)
 
+    def _record_buffers(self, text: str) -> None:
+        assert self.workbench.loop is not None
+        try:
+            self.workbench.notify(self.workbench.loop.record_buffers(text))
+        except ValueError as error:
+            self.workbench.notify(f"buffers {error}, or off", severity="error")
+
     async def discover(self) -> AsyncIterator[DiscoveryHit]:
         """All commands, before anything is typed."""
         for action in self._rows():
@@ -54,6 +61,11 @@ class Commands(Provider):
             yield Hit(
                 1.0, f"Breakpoint on {condition.strip()}", run, help="set it, or clear it when it is set"
             )
+        if word == "buffers" and condition.strip() and self.workbench.loop is not None:
+            yield Hit(
+                1.0, f"Record buffers: {condition.strip()}", partial(self._record_buffers, condition.strip()),
+                help="up to this size, as 512M; or off",
+            )  # fmt: skip
         matcher = self.matcher(query)
         for action in self._rows():
             score = max(matcher.match(action.title), matcher.match(action.name))

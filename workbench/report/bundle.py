@@ -26,9 +26,11 @@ def redacted(
     redactor: Redactor,
     window: Window | None = None,
     progress: Callable[[float], object] = lambda share: None,
+    *,
+    keep_buffers: bool = False,
 ) -> Session:
     """The copy that is handed over, at `path`."""
-    copy_session(session, path, redactor, window, progress)
+    copy_session(session, path, redactor, window, progress, keep_buffers=keep_buffers)
     return Session(path)
 
 

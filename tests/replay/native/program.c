@@ -10,6 +10,7 @@
  *   wild        a copy from an address that is nobody's
  *   crash       hands the driver a pointer that it can't write to
  *   hang        a launch that never ends
+ *   slow        copies, waits for a file "go" in the working directory, copies again
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef uint64_t deviceptr;
 #define F(name, ...) static int (*name)(__VA_ARGS__)
@@ -262,6 +264,16 @@ static void run_hang(void) {
     CHECK(cuCtxSynchronize());
 }
 
+static void run_slow(void) {
+    static const uint8_t bytes[1000] = {1};
+    deviceptr memory;
+    CHECK(cuMemAlloc_v2(&memory, sizeof bytes));
+    CHECK(cuMemcpyHtoD_v2(memory, bytes, sizeof bytes));
+    while (access("go", F_OK) != 0)
+        usleep(10000);
+    CHECK(cuMemcpyHtoD_v2(memory, bytes, sizeof bytes));
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "saxpy";
     long count = argc > 2 ? atol(argv[2]) : 2;
@@ -286,6 +298,8 @@ int main(int argc, char **argv) {
         cuDriverGetVersion((int *)0x8);
     else if (strcmp(what, "hang") == 0)
         run_hang();
+    else if (strcmp(what, "slow") == 0)
+        run_slow();
     else
         return 4;
     CHECK(cuModuleUnload(module));
