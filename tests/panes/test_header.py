@@ -25,3 +25,12 @@ def test_a_recording_whose_writer_was_killed_does_not_say_that_nothing_is_lost(
     whole = parts_text(HeaderLine(header_facts(open_session(tmp_path / "live"), None)).parts(width))
     assert "0 lost" in live and "0 lost" in whole
     assert "broke off" in left and "lost" not in left and "saved" not in left
+
+
+def test_a_full_disk_is_said_beside_what_it_cost(tmp_path: Path) -> None:
+    with scenario.write_working_run(tmp_path / "s") as builder:
+        builder.event("lost", process=-1, why="disk", count=5, lines=2)
+    session = open_session(tmp_path / "s")
+    for width, said in ((80, "5 lost (disk)"), (160, "5 lost, DISK FULL")):
+        line = parts_text(HeaderLine(header_facts(session, None)).parts(width))
+        assert said in line and len(line) <= width

@@ -222,7 +222,7 @@ class HeaderLine:
             return parts
         lost = f"{count_text(facts.lost)} lost"
         if facts.disk_full:
-            lost += ", DISK FULL"
+            lost += " (disk)" if brief else ", DISK FULL"
         parts.append((lost, "fatal" if facts.lost or facts.disk_full else "dim"))
         if not facts.live and not brief:
             parts.append(("  saved", "accent"))
