@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from steps import SECOND, call, only
+from steps import SECOND, call, number, only
 
+from sessions.part import Part
 from sessions.testing import SessionBuilder, out_item
 from workbench.diagnosis import diagnose, explain
 from workbench.diagnosis.waits import KERNELS, WaitTimes
@@ -91,6 +94,25 @@ def test_a_discovery_that_failed_for_a_reason_nobody_knows_is_shown_as_it_was_pr
     assert [piece.text for piece in found.unexplained] == [f"log 1: {text}"]
 
 
+class Columns:
+    """Calls of one process, all successful: (function, time, duration)."""
+
+    def __init__(self, rows: list[tuple[int, int, int]]) -> None:
+        self._columns = {
+            "function": np.array([row[0] for row in rows], np.uint16),
+            "time": np.array([row[1] for row in rows], np.int64),
+            "duration": np.array([row[2] for row in rows], np.uint64),
+            "process": np.zeros(len(rows), np.uint16),
+            "result": np.zeros(len(rows), np.int64),
+        }
+
+    def columns(self, start: int, stop: int, names: tuple[str, ...]) -> dict[str, np.ndarray[Any, Any]]:
+        return {name: self._columns[name][start:stop] for name in names}
+
+    def part(self, start: int, stop: int) -> Part:
+        return Part(self, start, stop)  # type: ignore[arg-type]
+
+
 steps = st.lists(
     st.tuples(st.sampled_from([1, 2, 3, 4]), st.integers(0, 2_000), st.integers(0, 4_000)), max_size=60
 )
@@ -104,18 +126,12 @@ def test_waits_are_counted_alike_in_however_many_batches_they_come(
     for kind, took, pause in made:
         rows.append((kind, at, took))
         at += took + pause
-    columns = {
-        "function": np.array([row[0] for row in rows], np.uint16),
-        "time": np.array([row[1] for row in rows], np.int64),
-        "duration": np.array([row[2] for row in rows], np.uint64),
-        "process": np.zeros(len(rows), np.uint16),
-    }
+    calls = Columns(rows)
     kinds = np.arange(8, dtype=np.int8)
     whole, parts = WaitTimes(kinds), WaitTimes(kinds)
-    every = np.ones(len(rows), bool)
-    whole.take(columns, every, 0)
-    for start, stop in ((0, cut), (cut, len(rows))):
-        parts.take({name: column[start:stop] for name, column in columns.items()}, every[start:stop], start)
+    whole.take(calls.part(0, len(rows)))
+    for start, stop in ((0, min(cut, len(rows))), (min(cut, len(rows)), len(rows))):
+        parts.take(calls.part(start, stop))
     assert parts.all() == whole.all()
     for waited in whole.all().values():
         assert waited.prompt <= waited.waits <= sum(row[0] == 3 for row in rows)
@@ -158,3 +174,14 @@ def test_what_a_model_spends_after_its_first_kernel_is_no_slow_start(builder: Se
             items=[out_item(0, b"\1" * 8)],
         )
     assert diagnose(builder.open()) == []
+
+
+def test_cpu_mode_follows_from_a_device_that_is_dropped(builder: SessionBuilder) -> None:
+    number(builder, "cuDeviceGetCount", 1)
+    number(builder, "cuDeviceTotalMem_v2", 0, size=8)
+    builder.line('msg="inference compute" id=cpu library=cpu compute="" name=cpu')
+    found = diagnose(builder.open())
+    assert [(each.rule, each.consequence_of) for each in found] == [
+        ("no-memory", None),
+        ("cpu-mode", "no-memory"),
+    ]

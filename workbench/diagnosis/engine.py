@@ -95,7 +95,9 @@ def _fold(found: list[Diagnosis]) -> None:
             continue
         for wall in found[:place]:
             same = wall.process == diagnosis.process or -1 in (wall.process, diagnosis.process)
-            if same and wall.stops and wall.consequence_of is None:
+            # Nothing stops at a device that is dropped, and yet it is why the target computes elsewhere.
+            dropped = diagnosis.rule == cpu_mode.RULE and wall.rule in cpu_mode.DROPPED
+            if same and (wall.stops or dropped) and wall.consequence_of is None:
                 diagnosis.consequence_of = wall.rule
                 if diagnosis.rule == cpu_mode.RULE:
                     diagnosis.cause = cpu_mode.FOLLOWS

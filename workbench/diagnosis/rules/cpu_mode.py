@@ -8,6 +8,8 @@ from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Evidence, Stage
 
 RULE = "cpu-mode"
+DROPPED = ("no-memory", "capability-not-in-archs", "pci-id-doubled", "nvml-driver-too-old", "slow-load")
+"""Rules that tell of a device which is found, and left out."""
 FOLLOWS = "that is what the wall above leads to"
 
 
