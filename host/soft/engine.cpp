@@ -213,10 +213,12 @@ class Engine {
             {module.handle, kernel.facts.name, program, &wanted, &statistics, launch.compiled != nullptr},
             source.text, source.line);
         if (says_launches_)
-            std::fprintf(stderr, "shimbench-host: launch %s: %llu warp operations in %.9f s, %s\n",
-                         kernel.facts.name.c_str(),
-                         static_cast<unsigned long long>(statistics.warp_operations), statistics.seconds,
-                         launch.compiled ? "compiled" : "interpreted");
+            std::fprintf(
+                stderr,
+                "shimbench-host: launch %s: %llu warp operations in %.9f s, %.9f s of processors, %s\n",
+                kernel.facts.name.c_str(), static_cast<unsigned long long>(statistics.warp_operations),
+                statistics.seconds, statistics.processor_seconds,
+                launch.compiled ? "compiled" : "interpreted");
         return fault ? fail(kernel, *fault) : CUDA_SUCCESS;
     }
 

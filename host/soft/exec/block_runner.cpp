@@ -65,6 +65,20 @@ void move(Warp *warp, const Op *op) {
     siglongjmp(*fault_exit, 2);
 }
 
+/// Whether the launch is to end; asked when a warp's budget of backward branches is used up.
+void ask(Warp *warp, const Op *op) {
+    warp->budget = 4096;
+    warp->pc = static_cast<std::uint32_t>(op - warp->program->ops.data()) + 1;
+    try {
+        if (const char *reason = warp->block->end->reason())
+            raise(*warp, *op, FaultKind::timeout, 0, reason);
+        return;
+    } catch (Fault &fault) {
+        fault_pending = std::move(fault);
+    }
+    siglongjmp(*fault_exit, 2);
+}
+
 /// While it lives, subnormal floats count as zeros on this thread.
 class FlushedFloats {
   public:
@@ -181,6 +195,7 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
         warp.scalars = warp.registers + program.register_bytes;
         warp.perform = perform;
         warp.move = move;
+        warp.ask = ask;
         warp.touching = 0;
         warp.shared = block.shared;
         warp.shared_size = block.shared_size;
@@ -229,6 +244,7 @@ void BlockRunner::start(Warp &warp) {
     warp.state = WarpState::running;
     warp.stack.assign(1, {no_join, 0, warp.live});
     warp.join = no_join;
+    warp.given_up = 0;
     std::fill(warp.predicates, warp.predicates + program_->predicates, 0);
     for (const SpecialSlot &slot : program_->specials) {
         if (slot.which == Special::ctaid_x || slot.which == Special::ctaid_y ||
@@ -313,10 +329,12 @@ void BlockRunner::advance(Warp &warp) {
     const Op *ops = program_->ops.data();
     if (launch_->counts)
         return interpret_counting(warp);
-    if (launch_->compiled) {
-        while (warp.state == WarpState::running)
+    if (launch_->compiled && !warp.given_up) {
+        while (warp.state == WarpState::running && !warp.given_up)
             launch_->compiled->run(&warp, ops);
-        return;
+        if (!warp.given_up)
+            return;
+        take_over(warp);
     }
     while (warp.state == WarpState::running) {
         const Op &op = ops[warp.pc++];
@@ -340,10 +358,52 @@ void BlockRunner::interpret_counting(Warp &warp) {
     }
 }
 
+/// Makes a warp that compiled code has given up ready for the interpreter: values that it keeps once for all
+/// lanes go to the slots of the lanes that go on here, and of those that wait elsewhere.
+void BlockRunner::take_over(Warp &warp) {
+    auto spread = [&](std::uint32_t pc, std::uint32_t mask) {
+        const auto found = launch_->compiled->alike.find(pc);
+        if (found == launch_->compiled->alike.end())
+            return;
+        for (const AlikeValue &value : found->second) {
+            std::uint64_t base = 0;
+            std::memcpy(&base, warp.scalars + value.cell, value.wide ? 8 : 4);
+            for (unsigned i = 0; i < lanes; ++i) {
+                const std::uint64_t bits = base + static_cast<std::uint64_t>(value.offsets[i]);
+                if (!((mask >> i) & 1))
+                    continue;
+                if (value.wide)
+                    warp.slot<std::uint64_t>(value.slot)[i] = bits;
+                else
+                    warp.slot<std::uint32_t>(value.slot)[i] = static_cast<std::uint32_t>(bits);
+            }
+        }
+    };
+    for (std::size_t k = 0; k + 1 < warp.stack.size(); ++k)
+        spread(warp.stack[k].pc, warp.stack[k].mask & ~warp.active);
+    spread(warp.pc, warp.active);
+}
+
 void BlockRunner::raise_bad_access(Warp &warp) {
     const Op &op = program_->ops[warp.pc - 1];
     unsigned lane = static_cast<unsigned>(std::countr_zero(warp.exec | 1u << 31));
-    if (warp.touching != 0 || op.flags & wide_address) {
+    bool together = false; // compiled code, which touches all lanes' memory in an order of its own
+    if (launch_->compiled && !warp.given_up && !warp.touching) {
+        const auto found = launch_->compiled->touched.find(warp.pc - 1);
+        if (found != launch_->compiled->touched.end()) {
+            together = true;
+            const std::uint64_t base = warp.where[0];
+            for (unsigned i = 0; found->second && i < lanes; ++i)
+                warp.where[i] = base + static_cast<std::uint64_t>((*found->second)[i]);
+        }
+    }
+    if (together) { // the first whose page it is: each of them would have found it
+        for (unsigned i = lanes; i-- > 0;)
+            if ((warp.exec >> i) & 1 && warp.where[i] / page == fault_address / page)
+                lane = i;
+        if (warp.where[lane] / page == fault_address / page)
+            fault_address = warp.where[lane];
+    } else if (warp.touching != 0 || op.flags & wide_address) {
         const auto *addresses = warp.touching != 0 ? warp.where : warp.slot<std::uint64_t>(op.a);
         const std::uint64_t offset = warp.touching != 0 ? 0 : static_cast<std::uint64_t>(op.immediate);
         std::uint64_t nearest = 32; // no access reaches further than that from its address

@@ -42,6 +42,7 @@ class BlockRunner {
     std::uint32_t special(Special which, std::uint32_t warp, unsigned lane) const;
     void advance(Warp &warp);
     void interpret_counting(Warp &warp);
+    void take_over(Warp &warp);
     [[noreturn]] void raise_bad_access(Warp &warp);
     void release_barriers(std::size_t done);
     void give_result(Warp &warp, std::uint32_t votes, std::uint32_t voters);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <ctime>
 #include <mutex>
 #include <new>
 #include <thread>
@@ -12,6 +13,13 @@
 namespace soft {
 
 namespace {
+
+/// What this thread has had of a processor, in nanoseconds.
+std::uint64_t processor_time() {
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1000000000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
 
 using Job = std::function<void(BlockRunner &)>;
 
@@ -103,7 +111,8 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(launch.seconds));
     const std::uint64_t blocks = static_cast<std::uint64_t>(launch.grid[0]) * launch.grid[1] * launch.grid[2];
     const std::vector<std::uint8_t> fixed = prepare_fixed(program, launch);
-    std::atomic<std::uint64_t> next{0}, executed{0};
+    std::atomic<std::uint64_t> next{0}, executed{0}, spent{0};
+    const std::uint64_t started = statistics != nullptr ? processor_time() : 0;
     std::atomic<bool> failed{false};
     std::mutex mutex;
     std::optional<Fault> fault;
@@ -158,10 +167,13 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
         const bool share =
             state_->helpers.count() > 0 && blocks > 1 && own.executed() * (blocks - 1) >= worth_sharing;
         const Job help = [&](BlockRunner &runner) {
+            const std::uint64_t at = statistics != nullptr ? processor_time() : 0;
             if (!prepare(runner))
                 return;
             run_blocks(runner, blocks);
             add_up(runner);
+            if (statistics != nullptr)
+                spent += processor_time() - at;
         };
         if (share)
             state_->helpers.open(help);
@@ -172,6 +184,7 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
     }
     if (statistics != nullptr) {
         statistics->warp_operations = executed;
+        statistics->processor_seconds = static_cast<double>(spent + processor_time() - started) * 1e-9;
         statistics->seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     }
     return fault;

@@ -30,6 +30,7 @@ struct OperationCount {
 struct LaunchStatistics {
     std::uint64_t warp_operations = 0;
     double seconds = 0;
+    double processor_seconds = 0; // of all threads together: what counts while neighbours take the processors
     std::vector<OperationCount> counts; // one an operation of the program, when the launch counts them
 };
 

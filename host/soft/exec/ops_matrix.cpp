@@ -464,6 +464,12 @@ Handler choose_wmma(const Instruction &in) {
 
 } // namespace
 
+Handler choose_matrix_load(bool shared, bool transposed) {
+    if (shared)
+        return transposed ? load_matrices<true, true> : load_matrices<true, false>;
+    return transposed ? load_matrices<false, true> : load_matrices<false, false>;
+}
+
 Handler choose_matrix(const Instruction &in) {
     if (in.opcode == "mma")
         return choose_mma(in);
@@ -474,11 +480,8 @@ Handler choose_matrix(const Instruction &in) {
         return choose_wmma(in);
     if (in.type() != Type::b16 || !in.has("m8n8"))
         not_implemented(in);
-    if (in.opcode == "ldmatrix") {
-        if (shared)
-            return transposed ? load_matrices<true, true> : load_matrices<true, false>;
-        return transposed ? load_matrices<false, true> : load_matrices<false, false>;
-    }
+    if (in.opcode == "ldmatrix")
+        return choose_matrix_load(shared, transposed);
     if (in.opcode == "stmatrix") {
         if (shared)
             return transposed ? store_matrices<true, true> : store_matrices<true, false>;

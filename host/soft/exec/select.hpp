@@ -31,6 +31,8 @@ Handler choose_address(ptx::Space, bool to_generic); // cvta of shared and local
 Handler choose_exchange(const ptx::Instruction &);   // shfl, vote, match, activemask, redux
 Handler choose_matrix(const ptx::Instruction &);     // mma, ldmatrix, stmatrix, movmatrix, wmma
 
+Handler choose_matrix_load(bool shared, bool transposed);
+
 [[noreturn]] void not_implemented(const ptx::Instruction &instruction, const std::string &why = "");
 
 } // namespace soft

@@ -58,6 +58,7 @@ struct WarpCore {
     std::uint8_t *scalars = nullptr; // 8 bytes for each value that all lanes have alike, of compiled code
     std::uint32_t *predicates = nullptr;
     void (*perform)(Warp *, const Op *) = nullptr; // has a handler perform one operation
+    void (*ask)(Warp *, const Op *) = nullptr;     // the budget is used up: whether the launch is to end
     std::uint64_t executed = 0;                    // operations
     std::uint64_t budget = 0;                      // backward branches until the watchdog is asked
     const std::uint8_t *shared = nullptr;
@@ -68,6 +69,7 @@ struct WarpCore {
     std::uint32_t pc = 0;
     std::uint32_t join = no_join;                // of the stack's top
     std::uint32_t touching = 0;                  // an access by `where` goes on
+    std::uint32_t given_up = 0;                  // compiled code assumed what is not so: interpret the rest
     void (*move)(Warp *, const Op *) = nullptr;  // performs a load or store by these:
     alignas(64) std::uint64_t where[lanes] = {}; // addresses, or offsets in shared memory
     alignas(

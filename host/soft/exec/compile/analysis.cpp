@@ -43,6 +43,7 @@ References references(const Source &source, std::uint32_t operation) {
             draft.instruction >= 0 &&
             (source.instructions[static_cast<std::size_t>(draft.instruction)].opcode == "shfl" ||
              source.instructions[static_cast<std::size_t>(draft.instruction)].opcode == "match");
+        result.defines_predicate = defined;
         predicate(op.predicate, defined ? result.defines : result.uses);
     }
     predicate(op.guard, result.uses);
@@ -89,19 +90,18 @@ void find_segments(const Program &program, Analysis &analysis) {
 
 void find_live_values(const Source &source, Analysis &analysis) {
     const std::size_t values = source.values.size();
-    std::vector<ValueSet> defined(analysis.segments.size(), ValueSet(values));
     for (std::size_t s = 0; s < analysis.segments.size(); ++s) {
         Segment &segment = analysis.segments[s];
-        segment.live_in = segment.live_out = ValueSet(values);
+        segment.live_in = segment.live_out = segment.defined = segment.newer = ValueSet(values);
         for (std::uint32_t i = segment.first; i < segment.last; ++i) {
             const References refs = references(source, i);
             for (std::uint32_t v : refs.uses)
-                if (!defined[s].has(v))
+                if (!segment.defined.has(v))
                     segment.live_in.add(v);
             for (std::uint32_t v : refs.defines) {
-                if (source.drafts[i].partial && !defined[s].has(v))
+                if (source.drafts[i].partial && !segment.defined.has(v))
                     segment.live_in.add(v);
-                defined[s].add(v);
+                segment.defined.add(v);
             }
         }
     }
@@ -111,28 +111,21 @@ void find_live_values(const Source &source, Analysis &analysis) {
             Segment &segment = analysis.segments[s];
             for (std::uint32_t next : segment.next)
                 segment.live_out.merge(analysis.segments[next].live_in);
-            changed |= segment.live_in.merge_without(segment.live_out, defined[s]);
+            changed |= segment.live_in.merge_without(segment.live_out, segment.defined);
         }
     }
 }
 
-bool starts_uniform(const Value &value, bool whole_rows) {
-    if (value.kind != Value::Kind::special)
-        return true;
-    switch (static_cast<Special>(value.bits)) {
-    case Special::tid_x:
-    case Special::laneid:
-    case Special::lanemask_eq:
-    case Special::lanemask_le:
-    case Special::lanemask_lt:
-    case Special::lanemask_ge:
-    case Special::lanemask_gt:
-        return false;
-    case Special::tid_y:
-    case Special::tid_z:
-        return whole_rows;
+Form first_form(const Value &value, bool whole_rows) {
+    switch (value.kind) {
+    case Value::Kind::constant:
+        return Form::of_constant(value);
+    case Value::Kind::parameter:
+        return Form::of_uniform();
+    case Value::Kind::special:
+        return Form::of_special(static_cast<Special>(value.bits), whole_rows);
     default:
-        return true;
+        return {};
     }
 }
 
@@ -166,58 +159,155 @@ bool settle_branch(const Program &program, Analysis &analysis, const Segment &se
         for (std::uint32_t s : region(analysis, segment.next[way], join))
             for (std::uint32_t i = analysis.segments[s].first; i < analysis.segments[s].last; ++i)
                 for (std::uint32_t v : references(*program.source, i).defines)
-                    if (analysis.uniform[v] &&
+                    if (analysis.forms[v].kind != Form::Kind::varying &&
                         (analysis.segments[other].live_in.has(v) ||
                          (join != Analysis::none && analysis.segments[join].live_in.has(v)))) {
-                        analysis.uniform[v] = false;
+                        analysis.forms[v] = Form::varying();
                         changed = true;
                     }
     }
     return changed;
 }
 
+/// What is known of a value with one more definition. True when that is less than before.
+bool join(Form &known, const Form &more, bool only_definition) {
+    if (known.kind == Form::Kind::varying || more.kind == Form::Kind::unseen)
+        return false;
+    if (known.kind == Form::Kind::unseen) {
+        known = more;
+        if (!only_definition)
+            known.least = 0, known.most = -1;
+        return true;
+    }
+    Form joined = known;
+    if (!more.alike() || more.offsets != known.offsets) {
+        joined = Form::varying();
+    } else {
+        joined.zeros = std::min(known.zeros, more.zeros);
+        if (!more.ranged() || more.least < known.least || more.most > known.most)
+            joined.least = 0, joined.most = -1;
+    }
+    const bool changed =
+        joined.kind != known.kind || joined.zeros != known.zeros || joined.ranged() != known.ranged();
+    known = joined;
+    return changed;
+}
+
+/// One round over all operations; whether anything became less known.
+bool find_forms(const Program &program, Analysis &analysis, const std::vector<unsigned> &definitions,
+                const std::function<bool(std::uint32_t)> &scalar) {
+    const Source &source = *program.source;
+    bool changed = false;
+    for (std::uint32_t i = 0; i < program.ops.size(); ++i) {
+        const References refs = references(source, i);
+        if (refs.defines.empty())
+            continue;
+        const bool ready = std::all_of(refs.uses.begin(), refs.uses.end(), [&](std::uint32_t v) {
+            return analysis.forms[v].kind != Form::Kind::unseen;
+        });
+        if (!ready)
+            continue;
+        const bool known = scalar(i);
+        const Form form = result_form(source, i, analysis.forms, known);
+        for (std::uint32_t v : refs.defines)
+            changed |=
+                join(analysis.forms[v], refs.defines.size() == 1 || form.uniform() ? form : Form::varying(),
+                     definitions[v] == 1 && !source.drafts[i].partial);
+    }
+    return changed;
+}
+
+/// Where warps come in from outside: the first operation, and wherever a handler may have sent them on to.
+void find_entries(const Program &program, Analysis &analysis) {
+    analysis.segments[0].entry = true;
+    for (const Segment &segment : analysis.segments) {
+        const std::uint32_t last = segment.last - 1;
+        const Op &end = program.ops[last];
+        const bool parts =
+            end.run == branch_if && !analysis.forms[program.source->drafts[last].op.guard].uniform();
+        if (!parts && (!ends_segment(end) || end.run == branch_if || end.run == jump))
+            continue;
+        for (std::uint32_t next : segment.next)
+            analysis.segments[next].entry = true;
+        if (parts && end.join != no_join)
+            analysis.segments[analysis.segment_at[end.join]].entry = true;
+    }
+}
+
+void find_newer(const Program &program, Analysis &analysis) {
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (const Segment &segment : analysis.segments) {
+            const Op &end = program.ops[segment.last - 1];
+            if (ends_segment(end) && end.run != branch_if && end.run != jump)
+                continue; // leaves the code
+            for (std::uint32_t next : segment.next) {
+                changed |= analysis.segments[next].newer.merge(segment.newer);
+                changed |= analysis.segments[next].newer.merge(segment.defined);
+            }
+        }
+    }
+}
+
 } // namespace
+
+ValueSet live_at(const Source &source, const Segment &segment, std::uint32_t i) {
+    ValueSet live = segment.live_out;
+    for (std::uint32_t at = segment.last; at-- > i;) {
+        const References refs = references(source, at);
+        if (!source.drafts[at].partial)
+            for (std::uint32_t v : refs.defines)
+                live.remove(v);
+        for (std::uint32_t v : refs.uses)
+            live.add(v);
+        if (source.drafts[at].partial)
+            for (std::uint32_t v : refs.defines)
+                live.add(v);
+    }
+    return live;
+}
 
 Analysis analyse(const Program &program, bool whole_rows, const std::function<bool(std::uint32_t)> &scalar) {
     Analysis analysis;
     const Source &source = *program.source;
     find_segments(program, analysis);
     find_live_values(source, analysis);
+    std::vector<unsigned> definitions(source.values.size());
+    analysis.used = ValueSet(source.values.size());
+    for (std::uint32_t i = 0; i < program.ops.size(); ++i) {
+        const References refs = references(source, i);
+        for (std::uint32_t v : refs.defines)
+            ++definitions[v];
+        for (std::uint32_t v : refs.uses)
+            analysis.used.add(v);
+    }
     for (const Value &value : source.values)
-        analysis.uniform.push_back(starts_uniform(value, whole_rows));
+        analysis.forms.push_back(first_form(value, whole_rows));
+    analysis.forms[0] = Form::of_uniform(); // the predicate that is always false
+    // What is wanted before anything defines it lies in slots.
+    if (!analysis.segments.empty())
+        analysis.segments[0].live_in.each([&](std::uint32_t v) { analysis.forms[v] = Form::varying(); });
     std::vector<bool> settled(analysis.segments.size());
-    const auto count = static_cast<std::uint32_t>(program.ops.size());
     for (bool changed = true; changed;) {
-        changed = false;
-        for (std::uint32_t i = 0; i < count; ++i) {
-            const References refs = references(source, i);
-            const Draft &draft = source.drafts[i];
-            auto alike = [&](std::uint32_t v) { return static_cast<bool>(analysis.uniform[v]); };
-            auto all_alike = [&](const std::vector<std::uint32_t> &list) {
-                return std::all_of(list.begin(), list.end(), alike);
-            };
-            bool one = all_alike(refs.uses) && alike(draft.op.dst) && alike(draft.op.a) &&
-                       alike(draft.op.b) && (draft.raw_c || alike(draft.op.c)) &&
-                       (draft.raw_predicate || alike(draft.op.predicate)) && all_alike(draft.list);
-            if (one && refs.defines.empty())
-                continue;
-            if (one && scalar(i))
-                continue;
-            for (std::uint32_t v : refs.defines)
-                if (analysis.uniform[v]) {
-                    analysis.uniform[v] = false;
-                    changed = true;
-                }
-        }
+        changed = find_forms(program, analysis, definitions, scalar);
         for (std::size_t s = 0; s < analysis.segments.size(); ++s) {
             const Op &end = program.ops[analysis.segments[s].last - 1];
             const Draft &draft = source.drafts[analysis.segments[s].last - 1];
-            if (settled[s] || end.run != branch_if || analysis.uniform[draft.op.guard])
+            if (settled[s] || end.run != branch_if ||
+                analysis.forms[draft.op.guard].kind != Form::Kind::varying)
                 continue;
             settled[s] = true;
             changed |= settle_branch(program, analysis, analysis.segments[s]);
         }
+        if (!changed) // values that only refer to one another
+            for (Form &form : analysis.forms)
+                if (form.kind == Form::Kind::unseen) {
+                    form = Form::varying();
+                    changed = true;
+                }
     }
+    find_entries(program, analysis);
+    find_newer(program, analysis);
     return analysis;
 }
 

@@ -1,9 +1,10 @@
 // What compiling must know of a kernel beforehand: straight pieces of code, which values live where they
-// end, and which values all lanes of a warp have alike.
+// begin and end, which of them may be newer than what lies in memory, and what is known of their lanes.
 #pragma once
 
-#include "../lower.hpp"
+#include "forms.hpp"
 
+#include <bit>
 #include <functional>
 
 namespace soft {
@@ -15,6 +16,11 @@ class ValueSet {
     bool has(std::uint32_t v) const { return (words_[v / 64] >> (v % 64)) & 1; }
     void add(std::uint32_t v) { words_[v / 64] |= 1ull << (v % 64); }
     void remove(std::uint32_t v) { words_[v / 64] &= ~(1ull << (v % 64)); }
+    template <class F> void each(F f) const {
+        for (std::size_t w = 0; w < words_.size(); ++w)
+            for (std::uint64_t bits = words_[w]; bits != 0; bits &= bits - 1)
+                f(static_cast<std::uint32_t>(64 * w + static_cast<unsigned>(std::countr_zero(bits))));
+    }
     /// Adds the other's; true when that changed anything.
     bool merge(const ValueSet &other);
     bool merge_without(const ValueSet &other, const ValueSet &without);
@@ -28,17 +34,22 @@ struct Segment {
     std::uint32_t first = 0, last = 0;
     std::vector<std::uint32_t> next; // segments
     ValueSet live_in, live_out;
+    ValueSet defined;
+    ValueSet newer;     // defined since the code was entered, on some way to its beginning
+    bool entry = false; // warps may come to it from outside of the code
 };
 
 struct Analysis {
     std::vector<Segment> segments;
     std::vector<std::uint32_t> segment_at; // by operation: the segment that begins there, or none
-    std::vector<bool> uniform;             // by value: kept once for all lanes
+    ValueSet used;                         // by any operation
+    Forms forms;                           // by value
     static constexpr std::uint32_t none = 0xffffffff;
 };
 
 struct References {
     std::vector<std::uint32_t> uses, defines; // values with slots, and predicates
+    bool defines_predicate = false;           // op.predicate is a second result
 };
 
 /// What an operation reads and writes that may change.
@@ -46,6 +57,9 @@ References references(const Source &source, std::uint32_t operation);
 
 /// Whether the operation's handler decides where the warp goes on.
 bool ends_segment(const Op &op);
+
+/// The values that are wanted at operation i of the segment, or after it.
+ValueSet live_at(const Source &source, const Segment &segment, std::uint32_t i);
 
 /// `scalar(i)`: whether operation i gives one result for all lanes when its operands are so.
 Analysis analyse(const Program &program, bool whole_rows, const std::function<bool(std::uint32_t)> &scalar);

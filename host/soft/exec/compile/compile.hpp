@@ -3,21 +3,37 @@
 
 #include "../program.hpp"
 
+#include <array>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace soft {
+
+/// A value that compiled code keeps once for all lanes: its base in a cell, what lanes add, and its slot.
+struct AlikeValue {
+    std::uint32_t cell = 0,
+                  slot = 0; // offsets into a warp's scalars and registers; slot of a predicate: index
+    bool wide = false;
+    std::array<std::int64_t, lanes> offsets{};
+};
 
 /// A compiled kernel. Runs a warp from its pc until its lanes part or meet, it waits or is done; where
 /// compiled code ends, its state is what the interpreter's would be, except for values that all lanes
 /// have alike, which live in `scalar_bytes` of their own.
 struct Compiled {
     void (*run)(Warp *, const Op *operations) = nullptr;
-    std::uint32_t scalar_bytes = 0; // of one warp
-    bool flushes = false;           // wants the processor to treat subnormal floats as zeros
-    double seconds = 0;             // that compiling took
-    std::uint32_t native = 0;       // operations that need no handler
-    std::shared_ptr<void> code;     // keeps it in memory
+    std::uint32_t scalar_bytes = 0;                         // of one warp
+    std::map<std::uint32_t, std::vector<AlikeValue>> alike; // by operation that lanes may wait at
+    /// Accesses that are not left to handlers, by operation, for the report of a bad one: what lanes add to
+    /// WarpCore::where[0]; nothing when all of `where` is theirs.
+    std::map<std::uint32_t, std::optional<std::array<std::int64_t, lanes>>> touched;
+    bool flushes = false;       // wants the processor to treat subnormal floats as zeros
+    double seconds = 0;         // that compiling took
+    std::uint32_t native = 0;   // operations that need no handler
+    std::shared_ptr<void> code; // keeps it in memory
 };
 
 /// Whether this build can compile at all.

@@ -2,15 +2,19 @@
 
 #include "../control.hpp"
 
+#include <algorithm>
 #include <cstddef>
+#include <cstring>
+#include <utility>
 
 namespace soft {
 
 Emitter::Emitter(LLVMContextRef context, LLVMModuleRef module, const Program &program,
-                 const Analysis &analysis, bool flushes, bool avx2)
-    : context_(context), module_(module), builder_(LLVMCreateBuilderInContext(context)), program_(program),
-      source_(*program.source), values_(program.source->values), analysis_(analysis), flushes_(flushes),
-      avx2_(avx2), i1_(LLVMInt1TypeInContext(context)), i8_(LLVMInt8TypeInContext(context)),
+                 const Analysis &analysis, bool flushes, Features features)
+    : context_(context), module_(module), builder_(LLVMCreateBuilderInContext(context)),
+      entry_builder_(LLVMCreateBuilderInContext(context)), program_(program), source_(*program.source),
+      values_(program.source->values), analysis_(analysis), flushes_(flushes), features_(features),
+      i1_(LLVMInt1TypeInContext(context)), i8_(LLVMInt8TypeInContext(context)),
       i16_(LLVMInt16TypeInContext(context)), i32_(LLVMInt32TypeInContext(context)),
       i64_(LLVMInt64TypeInContext(context)), f32_(LLVMFloatTypeInContext(context)),
       f64_(LLVMDoubleTypeInContext(context)), void_(LLVMVoidTypeInContext(context)),
@@ -18,24 +22,22 @@ Emitter::Emitter(LLVMContextRef context, LLVMModuleRef module, const Program &pr
 
 Emitter::~Emitter() {
     LLVMDisposeBuilder(builder_);
+    LLVMDisposeBuilder(entry_builder_);
 }
 
-LLVMBasicBlockRef Emitter::new_block(const char *name) {
+Emitter::Block Emitter::new_block(const char *name) {
     return LLVMAppendBasicBlockInContext(context_, function_, name);
 }
 
-Emitter::Ref Emitter::number(TypeRef type, std::uint64_t bits) {
-    if (LLVMGetTypeKind(type) != LLVMVectorTypeKind)
-        return LLVMConstInt(type, bits, 0);
-    std::vector<Ref> all(LLVMGetVectorSize(type), LLVMConstInt(LLVMGetElementType(type), bits, 0));
-    return LLVMConstVector(all.data(), static_cast<unsigned>(all.size()));
-}
-
-Emitter::Ref Emitter::real_number(TypeRef type, double value) {
-    if (LLVMGetTypeKind(type) != LLVMVectorTypeKind)
-        return LLVMConstReal(type, value);
-    std::vector<Ref> all(LLVMGetVectorSize(type), LLVMConstReal(LLVMGetElementType(type), value));
-    return LLVMConstVector(all.data(), static_cast<unsigned>(all.size()));
+Emitter::Block Emitter::unlikely(Ref when) {
+    Block then = new_block("unlikely"), on = new_block("on");
+    Ref branch = LLVMBuildCondBr(builder_, when, then, on);
+    Ref weights[] = {LLVMMDStringInContext(context_, "branch_weights", 14), LLVMConstInt(i32_, 1, 0),
+                     LLVMConstInt(i32_, 100000, 0)};
+    LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(context_, "prof", 4),
+                    LLVMMDNodeInContext(context_, weights, 3));
+    enter(then);
+    return on;
 }
 
 Emitter::Ref Emitter::at(Ref base, std::uint64_t offset, TypeRef type) {
@@ -59,149 +61,58 @@ void Emitter::set_field(std::size_t offset, Ref value) {
     store_at(warp_, offset, value, LLVMTypeOf(value) == i32_ ? 4 : 8);
 }
 
-Emitter::Ref Emitter::intrinsic(const char *name, std::initializer_list<Ref> arguments, TypeRef overload,
-                                TypeRef result) {
-    const unsigned id = LLVMLookupIntrinsicID(name, std::char_traits<char>::length(name));
-    const std::size_t overloads = overload != nullptr ? 1 : 0;
-    Ref callee = LLVMGetIntrinsicDeclaration(module_, id, &overload, overloads);
-    std::vector<Ref> given(arguments);
-    std::vector<TypeRef> types;
-    for (Ref argument : given)
-        types.push_back(LLVMTypeOf(argument));
-    TypeRef type = LLVMFunctionType(result, types.data(), static_cast<unsigned>(types.size()), 0);
-    return LLVMBuildCall2(builder_, type, callee, given.data(), static_cast<unsigned>(given.size()), "");
+/// Writes 32 lanes, or those of them that are active.
+void Emitter::store_active(Ref base, std::uint64_t offset, Ref value) {
+    TypeRef type = LLVMTypeOf(value);
+    Ref place = at(base, offset, type);
+    intrinsic("llvm.masked.store", {value, place, number(i32_, 32), active_lanes_}, {type, LLVMTypeOf(place)},
+              void_);
 }
 
-/// Where a value that all lanes have alike lies between segments.
-std::uint32_t Emitter::cell(std::uint32_t value) {
-    auto [found, added] = cells_.try_emplace(value, scalar_bytes_);
-    if (added)
-        scalar_bytes_ += 8;
-    return found->second;
-}
-
-Lanes Emitter::get(std::uint32_t value) {
-    if (auto found = known_.find(value); found != known_.end())
-        return found->second;
-    const Value &v = values_[value];
-    const bool uniform = analysis_.uniform[value];
-    TypeRef type = v.wide ? i64_ : i32_;
-    Lanes lanes{nullptr, !uniform};
-    switch (v.kind) {
-    case Value::Kind::constant:
-        return {number(type, v.bits), false};
-    case Value::Kind::predicate: {
-        if (value == 0)
-            return {number(i1_, 0), false};
-        Ref bits = load_at(predicates_, 4ull * v.place, i32_, 4);
-        lanes.value = uniform ? LLVMBuildICmp(builder_, LLVMIntNE, bits, number(i32_, 0), "")
-                              : bits_of(bits, shaped(i1_, true));
-        break;
-    }
-    case Value::Kind::special:
-    case Value::Kind::parameter:
-        lanes.value = load_at(registers_, v.place, shaped(type, !uniform), uniform ? 8 : 32);
-        in_slot_.insert(value);
-        break;
-    case Value::Kind::slot:
-        if (uniform && !in_slot_.contains(value)) {
-            lanes.value = load_at(scalars_, cell(value), type, 8);
-        } else {
-            lanes.value = load_at(registers_, v.place, shaped(type, true), 32);
-            lanes.vector = true;
-            in_slot_.insert(value);
-        }
-        break;
-    }
-    known_[value] = lanes;
-    return lanes;
-}
-
-Emitter::Ref Emitter::whole(Lanes lanes) {
-    if (lanes.vector)
-        return lanes.value;
-    if (LLVMIsConstant(lanes.value)) {
-        std::vector<Ref> all(32, lanes.value);
-        return LLVMConstVector(all.data(), 32);
-    }
-    TypeRef type = LLVMVectorType(LLVMTypeOf(lanes.value), 32);
-    Ref first = LLVMBuildInsertElement(builder_, LLVMGetUndef(type), lanes.value, number(i32_, 0), "");
-    return LLVMBuildShuffleVector(builder_, first, LLVMGetUndef(type),
-                                  LLVMConstNull(LLVMVectorType(i32_, 32)), "");
-}
-
-/// Makes them all vectors when one is; true when they are.
-bool Emitter::unify(std::initializer_list<Lanes *> lanes) {
-    bool vector = false;
-    for (const Lanes *one : lanes)
-        vector |= one->vector;
-    if (vector)
-        for (Lanes *one : lanes)
-            *one = {whole(*one), true};
-    return vector;
-}
-
-Lanes Emitter::guard(std::uint32_t i) {
-    const Op &op = source_.drafts[i].op;
-    Lanes lanes = get(op.guard);
-    if (op.flags & guard_negated)
-        lanes.value = LLVMBuildNot(builder_, lanes.value, "");
-    return lanes;
-}
-
-void Emitter::define(std::uint32_t i, std::uint32_t value, Lanes lanes) {
-    if (source_.drafts[i].op.run == run_guarded) {
-        Lanes wanted = guard(i), before = get(value);
-        if (wanted.vector)
-            lanes = {whole(lanes), true};
-        unify({&lanes, &before});
-        lanes.value = LLVMBuildSelect(builder_, wanted.value, lanes.value, before.value, "");
-    }
-    known_[value] = lanes;
-    dirty_.insert(value);
-    in_slot_.erase(value);
-}
-
-/// Writes to where the value lies between segments, and, when its slot is wanted, to its slot.
-void Emitter::write_one(std::uint32_t value, const Lanes &lanes, bool full) {
+/// Writes a value to where it lies when the warp is elsewhere.
+void Emitter::write_home(std::uint32_t value) {
+    const Lanes lanes = base(value);
     const Value &v = values_[value];
     if (is_predicate(value)) {
-        Ref bits = lanes.vector ? bits_of(lanes.value, i32_) : LLVMBuildSExt(builder_, lanes.value, i32_, "");
-        if (!full && !analysis_.uniform[value]) {
+        Ref bits;
+        if (lanes.vector) {
             Ref before = load_at(predicates_, 4ull * v.place, i32_, 4);
-            bits =
-                LLVMBuildOr(builder_, LLVMBuildAnd(builder_, before, LLVMBuildNot(builder_, active_, ""), ""),
-                            LLVMBuildAnd(builder_, bits, active_, ""), "");
+            Ref others = LLVMBuildAnd(builder_, before, LLVMBuildNot(builder_, active_, ""), "");
+            bits = LLVMBuildOr(builder_, others,
+                               LLVMBuildAnd(builder_, bits_of(lanes.value, i32_), active_, ""), "");
+        } else {
+            bits = LLVMBuildSExt(builder_, lanes.value, i32_, "");
         }
         store_at(predicates_, 4ull * v.place, bits, 4);
-        return;
+    } else if (!lanes.vector) {
+        store_at(scalars_, cell(value), lanes.value, 8);
+    } else {
+        store_active(registers_, v.place, lanes.value);
     }
-    Ref all = whole(lanes);
-    if (!full) {
-        Ref before = load_at(registers_, v.place, LLVMTypeOf(all), 32);
-        all = LLVMBuildSelect(builder_, bits_of(active_, shaped(i1_, true)), all, before, "");
-    }
-    store_at(registers_, v.place, all, 32);
 }
 
-void Emitter::write_back(const std::vector<std::uint32_t> &values) {
-    if (values.empty())
+/// Writes a value to where a handler wants it.
+void Emitter::write_slot(std::uint32_t value) {
+    if (is_predicate(value) || !form(value).alike()) {
+        write_home(value);
         return;
-    LLVMBasicBlockRef all = new_block("all"), some = new_block("some"), after = new_block("after");
-    LLVMBuildCondBr(builder_, full_, all, some);
-    for (bool full : {true, false}) {
-        enter(full ? all : some);
-        for (std::uint32_t value : values)
-            write_one(value, known_.at(value), full);
-        LLVMBuildBr(builder_, after);
     }
-    enter(after);
+    store_at(registers_, values_[value].place, with_offsets(base(value).value, form(value).offsets), 32);
 }
 
-void Emitter::call_handler(std::uint32_t i) {
+/// Writes home what is wanted and may be newer than it is there, at the segment's end or its beginning.
+void Emitter::write_back(const ValueSet &wanted, bool at_end) {
+    wanted.each([&](std::uint32_t value) {
+        const bool newer = segment_->newer.has(value) || (at_end && segment_->defined.has(value));
+        if (newer && (form(value).alike() || !in_slot_.contains(value)))
+            write_home(value);
+    });
+}
+
+void Emitter::call(std::size_t member, std::uint32_t i) {
     TypeRef arguments[] = {pointer_, pointer_};
     TypeRef type = LLVMFunctionType(void_, arguments, 2, 0);
-    Ref callee = field(offsetof(WarpCore, perform), LLVMPointerType(type, 0));
+    Ref callee = field(member, LLVMPointerType(type, 0));
     Ref given[] = {warp_, at(operations_, static_cast<std::uint64_t>(i) * sizeof(Op), i8_)};
     LLVMBuildCall2(builder_, type, callee, given, 2, "");
 }
@@ -209,61 +120,66 @@ void Emitter::call_handler(std::uint32_t i) {
 /// Has the handler do it, on slots.
 void Emitter::perform(std::uint32_t i) {
     const References refs = references(source_, i);
-    std::vector<std::uint32_t> values;
-    auto want = [&](std::uint32_t value) {
-        if (is_predicate(value)) {
-            if (dirty_.contains(value))
-                values.push_back(value);
-            return;
-        }
-        const bool in_place =
-            in_slot_.contains(value) || (!analysis_.uniform[value] && !dirty_.contains(value));
-        if (in_place)
-            return;
-        get(value);
-        if (!in_slot_.contains(value)) {
-            values.push_back(value);
-            in_slot_.insert(value);
-        }
+    auto give = [&](std::uint32_t value) {
+        if (in_slot_.insert(value).second)
+            write_slot(value);
     };
     for (std::uint32_t value : refs.uses)
-        want(value);
+        give(value);
     if (source_.drafts[i].partial)
         for (std::uint32_t value : refs.defines)
-            want(value);
-    write_back(values);
-    for (std::uint32_t value : values) // where it lies between segments, unless that is its own cell
-        if (is_predicate(value) || !analysis_.uniform[value])
-            dirty_.erase(value);
+            give(value);
     call_handler(i);
-    for (std::uint32_t value : refs.defines) {
-        known_.erase(value);
-        dirty_.erase(value);
+    for (std::uint32_t value : refs.defines) { // what handlers give is never known to be alike
+        const std::uint64_t place = values_[value].place;
+        Ref got = is_predicate(value) ? bits_of(load_at(predicates_, 4 * place, i32_, 4), type_of(value))
+                                      : load_at(registers_, place, type_of(value), 32);
+        LLVMBuildStore(builder_, got, variable(value));
         in_slot_.insert(value);
     }
-    // What lies in a slot is better read again than kept in registers across the call.
-    std::erase_if(known_, [&](const auto &entry) {
-        return entry.second.vector && !dirty_.contains(entry.first) && !is_predicate(entry.first);
+}
+
+/// Says where the interpreter, going on at operation i, finds what it has no slot of its own for.
+void Emitter::note_alike(std::uint32_t i, const ValueSet &live) {
+    auto &alike = alike_[i];
+    alike.clear();
+    live.each([&](std::uint32_t value) {
+        if (form(value).alike() && !is_predicate(value))
+            alike.push_back({cell(value), values_[value].place, values_[value].wide, form(value).offsets});
     });
 }
 
+/// Has the interpreter go on from operation i, when what the code assumes is not so.
+void Emitter::give_up(std::uint32_t i, Ref when) {
+    Block on = unlikely(when);
+    const ValueSet live = live_at(source_, *segment_, i);
+    note_alike(i, live);
+    live.each([&](std::uint32_t value) { write_home(value); });
+    count(0 - static_cast<std::uint64_t>(segment_->last - i)); // counted as performed already
+    set_field(offsetof(WarpCore, pc), number(i32_, i));
+    set_field(offsetof(WarpCore, given_up), number(i32_, 1));
+    LLVMBuildRetVoid(builder_);
+    enter(on);
+}
+
 void Emitter::operation(std::uint32_t i) {
-    const Native form = native_form(source_, i);
-    native_ += form != Native::call;
+    const Native form_of_it = native_form(source_, i);
+    native_ += form_of_it != Native::call;
     const Draft &draft = source_.drafts[i];
-    switch (form) {
+    const References refs = references(source_, i);
+    bases_ = !refs.defines.empty() && std::all_of(refs.defines.begin(), refs.defines.end(),
+                                                  [&](std::uint32_t v) { return form(v).alike(); });
+    switch (form_of_it) {
     case Native::copy:
         return define(i, draft.op.dst, get(draft.op.a));
-    case Native::narrow:
-    case Native::widen:
-    case Native::widen_signed: {
+    case Native::narrow: {
         Lanes a = get(draft.op.a);
-        TypeRef to = shaped(form == Native::narrow ? i32_ : i64_, a.vector);
-        a.value = form == Native::narrow  ? LLVMBuildTrunc(builder_, a.value, to, "")
-                  : form == Native::widen ? LLVMBuildZExt(builder_, a.value, to, "")
-                                          : LLVMBuildSExt(builder_, a.value, to, "");
+        a.value = LLVMBuildTrunc(builder_, a.value, shaped(i32_, a.vector), "");
         return define(i, draft.op.dst, a);
     }
+    case Native::widen:
+    case Native::widen_signed:
+        return extend(i, form_of_it == Native::widen_signed);
     case Native::integer:
         return integer(i);
     case Native::real:
@@ -296,32 +212,44 @@ void Emitter::operation(std::uint32_t i) {
     case Native::unpack:
         return unpack(i);
     case Native::load:
-        // What is read under a guard, or weakly ordered, goes through memory in any case.
-        if (!get(draft.op.a).vector && reads_once(source_, i))
-            return load(i);
-        return load_lanes(i);
+        if (!std::all_of(refs.defines.begin(), refs.defines.end(),
+                         [&](std::uint32_t v) { return analysis_.used.has(v); }))
+            return perform(i); // must be found out when it is bad, though nobody wants what is there
+        return bases_ ? load_once(i) : load(i);
     case Native::store:
-        return store_lanes(i);
+        return store(i);
+    case Native::window:
+        return window(i);
+    case Native::divide:
+        return bases_ ? divide(i) : perform(i);
+    case Native::halves:
+        return half_arithmetic(i);
+    case Native::approximation:
+        return approximation(i);
+    case Native::round_whole:
+        return round_whole(i);
+    case Native::multiply:
+        return multiply(i);
+    case Native::transpose:
+        return transpose(i);
+    case Native::matrices:
+        return matrices(i);
     case Native::call:
         return perform(i);
     }
 }
 
-/// A jump from operation i, with everything written back: backward ones ask the watchdog now and then.
+/// A jump from operation i: backward ones ask the watchdog now and then.
 void Emitter::go_to(std::uint32_t i, std::uint32_t target) {
-    LLVMBasicBlockRef to = blocks_[analysis_.segment_at[target]];
-    if (target > i) {
-        LLVMBuildBr(builder_, to);
-        return;
+    Block to = blocks_[analysis_.segment_at[target]];
+    if (target <= i) {
+        Ref budget = LLVMBuildSub(builder_, field(offsetof(WarpCore, budget), i64_), number(i64_, 1), "");
+        set_field(offsetof(WarpCore, budget), budget);
+        Block on = unlikely(LLVMBuildICmp(builder_, LLVMIntEQ, budget, number(i64_, 0), ""));
+        call(offsetof(WarpCore, ask), i);
+        LLVMBuildBr(builder_, on);
+        enter(on);
     }
-    LLVMBasicBlockRef ask = new_block("ask"), on = new_block("on");
-    Ref budget = field(offsetof(WarpCore, budget), i64_);
-    LLVMBuildCondBr(builder_, LLVMBuildICmp(builder_, LLVMIntULE, budget, number(i64_, 1), ""), ask, on);
-    enter(ask); // the interpreter's own handler does
-    call_handler(i);
-    LLVMBuildRetVoid(builder_);
-    enter(on);
-    set_field(offsetof(WarpCore, budget), LLVMBuildSub(builder_, budget, number(i64_, 1), ""));
     LLVMBuildBr(builder_, to);
 }
 
@@ -329,117 +257,138 @@ void Emitter::go_to(std::uint32_t i, std::uint32_t target) {
 void Emitter::leave(std::uint32_t i, std::uint32_t number_of_segment) {
     const Segment &segment = analysis_.segments[number_of_segment];
     const Op &op = program_.ops[i];
-    const bool ends = ends_segment(op);
-    if (!ends)
+    if (!ends_segment(op)) {
         operation(i);
-    Lanes wanted;
-    if (op.run == branch_if) {
-        wanted = guard(i);
-        if (dirty_.contains(source_.drafts[i].op.guard)) // the handler reads it
-            write_back({source_.drafts[i].op.guard});
+        return go_to(i, segment.last);
     }
-    std::vector<std::uint32_t> vectors;
-    for (std::uint32_t value : dirty_) {
-        if (!segment.live_out.has(value))
-            continue;
-        if (!is_predicate(value) && analysis_.uniform[value])
-            store_at(scalars_, cell(value), known_.at(value).value, 8);
-        else if (op.run != branch_if || value != source_.drafts[i].op.guard)
-            vectors.push_back(value);
-    }
-    if (ends && op.run != branch_if && op.run != jump) {
-        // Barriers, ends and traps read operands like any handler, and need not come back here.
-        write_back(vectors);
-        for (std::uint32_t value : vectors)
-            dirty_.erase(value);
+    bases_ = false;
+    const auto target = static_cast<std::uint32_t>(op.immediate);
+    if (op.run == jump)
+        return go_to(i, target);
+    if (op.run != branch_if) {
+        // Barriers, ends and traps need not come back here.
+        write_back(segment.live_out, true);
         perform(i);
         LLVMBuildRetVoid(builder_);
         return;
     }
-    write_back(vectors);
-    if (!ends) {
-        go_to(i, segment.last);
-        return;
-    }
-    const auto target = static_cast<std::uint32_t>(op.immediate);
-    if (op.run == jump) {
-        go_to(i, target);
-        return;
-    }
-    LLVMBasicBlockRef taken = new_block("taken"), next = blocks_[analysis_.segment_at[segment.last]];
-    if (wanted.vector) {
-        LLVMBasicBlockRef not_none = new_block("not_none"), part = new_block("part");
-        Ref mask = LLVMBuildAnd(builder_, bits_of(wanted.value, i32_), active_, "");
-        LLVMBuildCondBr(builder_, LLVMBuildICmp(builder_, LLVMIntEQ, mask, number(i32_, 0), ""), next,
-                        not_none);
-        enter(not_none);
-        LLVMBuildCondBr(builder_, LLVMBuildICmp(builder_, LLVMIntEQ, mask, active_, ""), taken, part);
+    const Lanes wanted = guard(i);
+    Block taken = new_block("taken"), next = blocks_[analysis_.segment_at[segment.last]];
+    if (!wanted.vector) {
+        LLVMBuildCondBr(builder_, wanted.value, taken, next);
+    } else {
+        Block some = new_block("some"), part = new_block("part");
+        Ref chosen = LLVMBuildAnd(builder_, bits_of(wanted.value, i32_), active_, "");
+        LLVMBuildCondBr(builder_, LLVMBuildICmp(builder_, LLVMIntEQ, chosen, number(i32_, 0), ""), next,
+                        some);
+        enter(some);
+        LLVMBuildCondBr(builder_, LLVMBuildICmp(builder_, LLVMIntEQ, chosen, active_, ""), taken, part);
         enter(part);
+        ValueSet needed = segment.live_out;
+        needed.add(source_.drafts[i].op.guard); // the handler reads it
+        write_back(needed, true);
         call_handler(i);
         LLVMBuildRetVoid(builder_);
-    } else {
-        LLVMBuildCondBr(builder_, wanted.value, taken, next);
     }
     enter(taken);
     go_to(i, target);
 }
 
-void Emitter::segment(std::uint32_t number_of_segment) {
+/// The way in for warps that were elsewhere: what is wanted is read from where it lies.
+void Emitter::enter_from_outside(std::uint32_t number_of_segment) {
     const Segment &segment = analysis_.segments[number_of_segment];
-    known_.clear();
-    dirty_.clear();
+    segment.live_in.each([&](std::uint32_t value) {
+        const Value &v = values_[value];
+        const bool alike = form(value).alike();
+        Ref got;
+        if (is_predicate(value)) {
+            Ref bits = load_at(predicates_, 4ull * v.place, i32_, 4);
+            got = alike ? LLVMBuildICmp(builder_, LLVMIntNE, bits, number(i32_, 0), "")
+                        : bits_of(bits, shaped(i1_, true));
+        } else {
+            got = alike ? load_at(scalars_, cell(value), type_of(value), 8)
+                        : load_at(registers_, v.place, type_of(value), 32);
+        }
+        LLVMBuildStore(builder_, got, variable(value));
+    });
+    note_alike(segment.first, segment.live_in);
+    LLVMBuildBr(builder_, blocks_[number_of_segment]);
+}
+
+/// Counts operations as performed, or takes some back.
+void Emitter::count(std::uint64_t operations) {
+    Ref executed = field(offsetof(WarpCore, executed), i64_);
+    set_field(offsetof(WarpCore, executed), LLVMBuildAdd(builder_, executed, number(i64_, operations), ""));
+}
+
+void Emitter::segment(std::uint32_t number_of_segment) {
+    segment_ = &analysis_.segments[number_of_segment];
     in_slot_.clear();
+    bases_ = false;
     enter(blocks_[number_of_segment]);
-    auto count = [&](std::uint32_t operations) {
-        Ref executed = field(offsetof(WarpCore, executed), i64_);
-        set_field(offsetof(WarpCore, executed),
-                  LLVMBuildAdd(builder_, executed, number(i64_, operations), ""));
-    };
-    std::uint32_t first = segment.first;
+    std::uint32_t first = segment_->first;
     if (program_.ops[first].run == meet) {
-        LLVMBasicBlockRef met = new_block("met"), on = new_block("on");
-        Ref join = field(offsetof(WarpCore, join), i32_);
-        LLVMBuildCondBr(builder_, LLVMBuildICmp(builder_, LLVMIntEQ, join, number(i32_, first), ""), met, on);
+        Block met = new_block("met"), on = new_block("on");
+        LLVMBuildCondBr(builder_, LLVMBuildICmp(builder_, LLVMIntEQ, join_, number(i32_, first), ""), met,
+                        on);
         enter(met);
         count(1);
+        write_back(segment_->live_in, false);
         call_handler(first);
         LLVMBuildRetVoid(builder_);
         enter(on);
         ++first;
     }
-    count(segment.last - segment.first);
-    active_ = field(offsetof(WarpCore, active), i32_);
-    set_field(offsetof(WarpCore, exec), active_);
-    full_ = LLVMBuildICmp(builder_, LLVMIntEQ, active_, number(i32_, 0xffffffff), "");
-    if (first == segment.last) { // nothing but a place to meet
-        go_to(segment.first, segment.last);
+    count(segment_->last - segment_->first);
+    if (first == segment_->last) { // nothing but a place to meet
+        go_to(segment_->first, segment_->last);
         return;
     }
-    for (std::uint32_t i = first; i + 1 < segment.last; ++i)
+    for (std::uint32_t i = first; i + 1 < segment_->last; ++i)
         operation(i);
-    leave(segment.last - 1, number_of_segment);
+    leave(segment_->last - 1, number_of_segment);
 }
 
 void Emitter::write() {
     TypeRef arguments[] = {pointer_, pointer_};
     function_ = LLVMAddFunction(module_, "run", LLVMFunctionType(void_, arguments, 2, 0));
+    if (features_.avx512) { // half as many instructions, and registers twice as large
+        for (auto [name, value] :
+             {std::pair{"prefer-vector-width", "512"}, std::pair{"min-legal-vector-width", "512"}})
+            LLVMAddAttributeAtIndex(function_, static_cast<LLVMAttributeIndex>(LLVMAttributeFunctionIndex),
+                                    LLVMCreateStringAttribute(context_, name,
+                                                              static_cast<unsigned>(std::strlen(name)), value,
+                                                              static_cast<unsigned>(std::strlen(value))));
+    }
     warp_ = LLVMGetParam(function_, 0);
     operations_ = LLVMGetParam(function_, 1);
-    enter(new_block("entry"));
+    Block variables = new_block("variables"), entry = new_block("entry"), nowhere = new_block("nowhere");
+    LLVMPositionBuilderAtEnd(entry_builder_, variables);
+    enter(entry);
     registers_ = field(offsetof(WarpCore, registers), pointer_);
     scalars_ = field(offsetof(WarpCore, scalars), pointer_);
     predicates_ = field(offsetof(WarpCore, predicates), pointer_);
+    active_ = field(offsetof(WarpCore, active), i32_);
+    join_ = field(offsetof(WarpCore, join), i32_);
+    active_lanes_ = bits_of(active_, shaped(i1_, true));
+    set_field(offsetof(WarpCore, exec), active_);
     Ref pc = field(offsetof(WarpCore, pc), i32_);
-    LLVMBasicBlockRef nowhere = new_block("nowhere");
     for (std::size_t s = 0; s < analysis_.segments.size(); ++s)
         blocks_.push_back(new_block("segment"));
     Ref chosen = LLVMBuildSwitch(builder_, pc, nowhere, static_cast<unsigned>(blocks_.size()));
-    for (std::size_t s = 0; s < blocks_.size(); ++s)
-        LLVMAddCase(chosen, number(i32_, analysis_.segments[s].first), blocks_[s]);
+    for (std::uint32_t s = 0; s < blocks_.size(); ++s) {
+        if (!analysis_.segments[s].entry)
+            continue;
+        Block outside = new_block("outside");
+        LLVMAddCase(chosen, number(i32_, analysis_.segments[s].first), outside);
+        enter(outside);
+        enter_from_outside(s);
+    }
     enter(nowhere);
     LLVMBuildUnreachable(builder_);
     for (std::uint32_t s = 0; s < blocks_.size(); ++s)
         segment(s);
+    LLVMBuildBr(entry_builder_, entry);
 }
 
 } // namespace soft

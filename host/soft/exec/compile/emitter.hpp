@@ -1,13 +1,19 @@
 // Writes a kernel's operations as LLVM IR: plain arithmetic as vectors of 32 lanes, or as scalars where
 // all lanes have the same; everything else as calls of the interpreter's handlers.
 //
-// Within a segment values are LLVM's; between segments they lie where the interpreter has them.
+// Values are LLVM's for as long as a warp stays in the code: each has a variable, which LLVM turns into
+// registers. Where warps come in or leave, values lie where the interpreter has them, but for those that
+// all lanes have alike (forms.hpp), whose bases lie in cells of their own.
 #pragma once
 
+#include "../warp.hpp"
 #include "analysis.hpp"
+#include "compile.hpp"
 
 #include <llvm-c/Core.h>
 
+#include <array>
+#include <cstddef>
 #include <initializer_list>
 #include <map>
 #include <set>
@@ -35,12 +41,17 @@ enum class Native : std::uint8_t {
     unpack,
     load,
     store,
+    window,
+    divide,
+    halves,
+    approximation,
+    round_whole,
+    multiply,
+    matrices,
+    transpose,
 };
 
 Native native_form(const Source &source, std::uint32_t operation);
-
-/// Whether a load from one address may be made once for all lanes.
-bool reads_once(const Source &source, std::uint32_t operation);
 
 /// Whether that form gives one result for all lanes of operands that are alike.
 bool scalar_form(const Source &source, std::uint32_t operation);
@@ -51,79 +62,130 @@ struct Lanes {
     bool vector = false;
 };
 
+/// What code may count on of the processor it is for.
+struct Features {
+    bool avx2 = false;   // and F16C
+    bool avx512 = false; // F, BW, DQ and VL
+    bool vnni = false;   // of AVX-512
+};
+
 class Emitter {
   public:
-    /// `flushes`: the processor flushes subnormal floats. `avx2`: its instructions may be named.
+    /// `flushes`: the processor flushes subnormal floats.
     Emitter(LLVMContextRef context, LLVMModuleRef module, const Program &program, const Analysis &analysis,
-            bool flushes, bool avx2);
+            bool flushes, Features features);
     ~Emitter();
     Emitter(const Emitter &) = delete;
     /// Writes `void run(Warp *, const Op *)`.
     void write();
     std::uint32_t scalar_bytes() const { return scalar_bytes_; }
     std::uint32_t native() const { return native_; }
+    /// Where values that all lanes have alike lie, for those who go on without the code.
+    std::map<std::uint32_t, std::vector<AlikeValue>> take_alike() { return std::move(alike_); }
+    std::map<std::uint32_t, std::optional<Offsets>> take_touched() { return std::move(touched_); }
 
   private:
     using Ref = LLVMValueRef;
     using TypeRef = LLVMTypeRef;
+    using Block = LLVMBasicBlockRef;
 
     // the kernel's frame: emitter.cpp
     void segment(std::uint32_t number);
+    void enter_from_outside(std::uint32_t number);
     void operation(std::uint32_t i);
     void leave(std::uint32_t i, std::uint32_t number);
     void go_to(std::uint32_t i, std::uint32_t target);
     void perform(std::uint32_t i);
-    void call_handler(std::uint32_t i);
-    void write_back(const std::vector<std::uint32_t> &values);
-    void write_one(std::uint32_t value, const Lanes &lanes, bool full);
-    LLVMBasicBlockRef new_block(const char *name);
-    void enter(LLVMBasicBlockRef block) { LLVMPositionBuilderAtEnd(builder_, block); }
+    void call(std::size_t member, std::uint32_t i);
+    void count(std::uint64_t operations);
+    void call_handler(std::uint32_t i) { call(offsetof(WarpCore, perform), i); }
+    void write_back(const ValueSet &wanted, bool at_end);
+    void write_home(std::uint32_t value);
+    void write_slot(std::uint32_t value);
+    void give_up(std::uint32_t i, Ref when);
+    void note_alike(std::uint32_t i, const ValueSet &live);
+    Block new_block(const char *name);
+    void enter(Block block) { LLVMPositionBuilderAtEnd(builder_, block); }
+    /// Goes on in a new block unless `when`, which is not expected; the builder is then in the block for it.
+    Block unlikely(Ref when);
     Ref field(std::size_t offset, TypeRef type);
     void set_field(std::size_t offset, Ref value);
     Ref at(Ref base, std::uint64_t offset, TypeRef type);
     Ref load_at(Ref base, std::uint64_t offset, TypeRef type, unsigned alignment);
     void store_at(Ref base, std::uint64_t offset, Ref value, unsigned alignment);
+    void store_active(Ref base, std::uint64_t offset, Ref value);
     std::uint32_t cell(std::uint32_t value);
     bool is_predicate(std::uint32_t value) const { return values_[value].kind == Value::Kind::predicate; }
 
     // values
-    Lanes get(std::uint32_t value);
+    const Form &form(std::uint32_t value) const { return analysis_.forms[value]; }
+    TypeRef type_of(std::uint32_t value) const;
+    Ref variable(std::uint32_t value);
+    Lanes base(std::uint32_t value); // of one that all lanes have alike; else the value
+    Lanes get(std::uint32_t value);  // as operations want it: what has offsets, as a vector
     void define(std::uint32_t i, std::uint32_t value, Lanes lanes);
     Ref whole(Lanes lanes); // as a vector
+    Ref with_offsets(Ref base, const Offsets &offsets);
     Lanes guard(std::uint32_t i);
+    Ref mask(std::uint32_t i); // lanes that take part in an access
     Lanes source(std::uint32_t value, ptx::Type type);
-    Lanes real_source(std::uint32_t value, ptx::Type type);
     void result(std::uint32_t i, Lanes lanes, bool is_signed = false);
     bool unify(std::initializer_list<Lanes *> lanes);
     TypeRef shaped(TypeRef type, bool vector) const { return vector ? LLVMVectorType(type, 32) : type; }
     TypeRef integer_type(unsigned bits) const { return LLVMIntTypeInContext(context_, bits); }
     Ref number(TypeRef type, std::uint64_t bits);
     Ref real_number(TypeRef type, double value);
+    Ref offsets_of(const Offsets &offsets, TypeRef element);
     Ref bits_of(Ref value, TypeRef type) { return LLVMBuildBitCast(builder_, value, type, ""); }
-    Ref intrinsic(const char *name, std::initializer_list<Ref> arguments, TypeRef overload, TypeRef result);
+    Ref intrinsic(const char *name, std::initializer_list<Ref> arguments,
+                  std::initializer_list<TypeRef> overloads, TypeRef result);
 
     // operations: emitter_operations.cpp
     void integer(std::uint32_t i);
-    void real(std::uint32_t i);
+    void divide(std::uint32_t i);
     void compare(std::uint32_t i);
     void logic(std::uint32_t i);
     void convert(std::uint32_t i);
+    void extend(std::uint32_t i, bool is_signed);
+    Lanes extended(std::uint32_t i, std::uint32_t value, bool is_signed);
     void dot4(std::uint32_t i);
     void permute(std::uint32_t i);
     void table(std::uint32_t i);
     void shuffle(std::uint32_t i);
     void pack(std::uint32_t i);
     void unpack(std::uint32_t i);
-    void load(std::uint32_t i);
-    Lanes address(std::uint32_t i);
-    void move(std::uint32_t i, const Lanes &where);
-    void load_lanes(std::uint32_t i);
-    void store_lanes(std::uint32_t i);
+    Ref slice(Ref vector, unsigned from, unsigned count);
+    Ref join(std::vector<Ref> parts);
+    Ref picked(Ref vector, const std::array<unsigned, lanes> &order);
+
+    // floats: emitter_reals.cpp
+    void real(std::uint32_t i);
+    void half_arithmetic(std::uint32_t i);
+    void approximation(std::uint32_t i);
+    void round_whole(std::uint32_t i);
+    Ref power_of_two(Ref x);
+    Lanes real_source(std::uint32_t value, ptx::Type type);
     Lanes flushed(Lanes x, bool wanted);
     Ref half_to_float(Lanes half);
     Ref float_to_half(Lanes x);
-    Ref slice(Ref vector, unsigned from, unsigned count);
-    Ref join(std::vector<Ref> parts);
+
+    // memory: emitter_memory.cpp
+    void load(std::uint32_t i);
+    void load_once(std::uint32_t i);
+    void store(std::uint32_t i);
+    void window(std::uint32_t i);
+    struct Access;
+    Access access(std::uint32_t i);
+    Ref gathered(const Access &access, std::uint64_t more, unsigned size);
+    Ref gathered_words(const Access &access, std::uint64_t more, unsigned size);
+    void scattered(const Access &access, std::uint64_t more, unsigned size, Ref value);
+
+    // matrices: emitter_matrix.cpp
+    void multiply(std::uint32_t i);
+    Ref dot_products(Ref x, bool sign_x, Ref y, bool sign_y, Ref sum);
+    void matrices(std::uint32_t i);
+    void transpose(std::uint32_t i);
+    Ref transposed(Ref matrix);
 
     const ptx::Instruction &instruction(std::uint32_t i) const {
         return source_.instructions[static_cast<std::size_t>(source_.drafts[i].instruction)];
@@ -131,25 +193,29 @@ class Emitter {
 
     LLVMContextRef context_;
     LLVMModuleRef module_;
-    LLVMBuilderRef builder_;
+    LLVMBuilderRef builder_, entry_builder_;
     const Program &program_;
     const Source &source_;
     const std::vector<Value> &values_;
     const Analysis &analysis_;
-    const bool flushes_, avx2_;
+    const bool flushes_;
+    const Features features_;
     TypeRef i1_, i8_, i16_, i32_, i64_, f32_, f64_, void_, pointer_;
 
     Ref function_ = nullptr, warp_ = nullptr, operations_ = nullptr;
     Ref registers_ = nullptr, scalars_ = nullptr, predicates_ = nullptr;
-    std::vector<LLVMBasicBlockRef> blocks_; // by segment
+    Ref active_ = nullptr, active_lanes_ = nullptr, join_ = nullptr; // do not change while a warp stays
+    std::vector<Block> blocks_;                                      // by segment
+    std::map<std::uint32_t, Ref> variables_;
     std::map<std::uint32_t, std::uint32_t> cells_;
     std::uint32_t scalar_bytes_ = 0, native_ = 0;
+    std::map<std::uint32_t, std::vector<AlikeValue>> alike_;
+    std::map<std::uint32_t, std::optional<Offsets>> touched_;
 
     // of the segment being written
-    Ref active_ = nullptr, full_ = nullptr;
-    std::map<std::uint32_t, Lanes> known_;
-    std::set<std::uint32_t> dirty_;   // newer than what lies between segments
-    std::set<std::uint32_t> in_slot_; // its slot holds it
+    const Segment *segment_ = nullptr;
+    bool bases_ = false;              // the operation works on bases
+    std::set<std::uint32_t> in_slot_; // its slot holds it, for the active lanes
 };
 
 } // namespace soft

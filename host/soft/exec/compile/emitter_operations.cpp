@@ -14,18 +14,43 @@ namespace soft {
 using ptx::Instruction;
 using ptx::Type;
 
+/// A 32-bit value as one of 64 bits.
+Lanes Emitter::extended(std::uint32_t i, std::uint32_t value, bool is_signed) {
+    Lanes x = get(value);
+    bool by_sign = is_signed;
+    if (bases_) {
+        const Form &known = form(value);
+        const Extension extension = extension_of(known, is_signed);
+        by_sign = extension == Extension::exact_signed || extension == Extension::checked_signed;
+        auto passes = [&](std::int64_t offset) { // beyond what 32 bits hold, with that offset
+            Ref wide = by_sign ? LLVMBuildSExt(builder_, x.value, i64_, "")
+                               : LLVMBuildZExt(builder_, x.value, i64_, "");
+            Ref sum =
+                LLVMBuildAdd(builder_, wide, LLVMConstInt(i64_, static_cast<std::uint64_t>(offset), 1), "");
+            Ref low = LLVMBuildTrunc(builder_, sum, i32_, "");
+            Ref back =
+                by_sign ? LLVMBuildSExt(builder_, low, i64_, "") : LLVMBuildZExt(builder_, low, i64_, "");
+            return LLVMBuildICmp(builder_, LLVMIntNE, sum, back, "");
+        };
+        if (extension == Extension::checked_signed || extension == Extension::checked_unsigned)
+            give_up(i, LLVMBuildOr(builder_, passes(known.smallest()), passes(known.largest()), ""));
+    }
+    TypeRef to = shaped(i64_, x.vector);
+    x.value = by_sign ? LLVMBuildSExt(builder_, x.value, to, "") : LLVMBuildZExt(builder_, x.value, to, "");
+    return x;
+}
+
+void Emitter::extend(std::uint32_t i, bool is_signed) {
+    const Op &op = source_.drafts[i].op;
+    define(i, op.dst, extended(i, op.a, is_signed));
+}
+
 /// A value's low bits, as an integer as wide as the type.
 Lanes Emitter::source(std::uint32_t value, Type type) {
     Lanes lanes = get(value);
     const unsigned bits = 8 * ptx::size_of(type), held = values_[value].wide ? 64 : 32;
     if (bits < held)
         lanes.value = LLVMBuildTrunc(builder_, lanes.value, shaped(integer_type(bits), lanes.vector), "");
-    return lanes;
-}
-
-Lanes Emitter::real_source(std::uint32_t value, Type type) {
-    Lanes lanes = get(value);
-    lanes.value = bits_of(lanes.value, shaped(type == Type::f64 ? f64_ : f32_, lanes.vector));
     return lanes;
 }
 
@@ -44,19 +69,6 @@ void Emitter::result(std::uint32_t i, Lanes lanes, bool is_signed) {
                                 : LLVMBuildZExt(builder_, lanes.value, wanted, "");
     }
     define(i, to, lanes);
-}
-
-/// A subnormal float becomes a zero of its sign, unless the processor sees to that.
-Lanes Emitter::flushed(Lanes x, bool wanted) {
-    if (!wanted)
-        return x;
-    TypeRef whole_type = shaped(i32_, x.vector);
-    Ref bits = bits_of(x.value, whole_type);
-    Ref exponent = LLVMBuildAnd(builder_, bits, number(whole_type, 0x7f800000), "");
-    Ref small = LLVMBuildICmp(builder_, LLVMIntEQ, exponent, number(whole_type, 0), "");
-    Ref zero = LLVMBuildAnd(builder_, bits, number(whole_type, 0x80000000), "");
-    Ref chosen = LLVMBuildSelect(builder_, small, zero, bits, "");
-    return {bits_of(chosen, LLVMTypeOf(x.value)), x.vector};
 }
 
 void Emitter::integer(std::uint32_t i) {
@@ -99,6 +111,17 @@ void Emitter::integer(std::uint32_t i) {
         return finish(LLVMBuildSelect(b, beyond, number(value_type, 0), shifted, ""), x.vector);
     }
     Lanes y = source(op.b, type);
+    if (bases_ && (name == "or" || name == "xor")) {
+        // Bits that only what the lanes add has are in the result's offsets, not in its base.
+        auto without_low = [&](Lanes &mask, std::uint32_t other) {
+            const unsigned zeros = form(other).zeros;
+            const std::uint64_t high = zeros >= bits ? 0 : ~0ull << zeros;
+            if (!form(other).uniform() && LLVMIsConstant(mask.value))
+                mask.value = LLVMBuildAnd(b, mask.value, number(LLVMTypeOf(mask.value), high), "");
+        };
+        without_low(y, op.a);
+        without_low(x, op.b);
+    }
     const bool fused = name == "mad";
     Lanes z;
     if (fused) {
@@ -115,8 +138,13 @@ void Emitter::integer(std::uint32_t i) {
         TypeRef wide = shaped(integer_type(2 * bits), vector);
         Ref product;
         if (in.has("wide") || in.has("hi")) {
-            Ref left = is_signed ? LLVMBuildSExt(b, x.value, wide, "") : LLVMBuildZExt(b, x.value, wide, "");
-            Ref right = is_signed ? LLVMBuildSExt(b, y.value, wide, "") : LLVMBuildZExt(b, y.value, wide, "");
+            auto twice = [&](const Lanes &lanes, std::uint32_t value) {
+                if (bases_ && in.has("wide") && bits == 32)
+                    return extended(i, value, is_signed).value;
+                return is_signed ? LLVMBuildSExt(b, lanes.value, wide, "")
+                                 : LLVMBuildZExt(b, lanes.value, wide, "");
+            };
+            Ref left = twice(x, op.a), right = twice(y, op.b);
             product = LLVMBuildMul(b, left, right, "");
             if (in.has("hi"))
                 product = LLVMBuildTrunc(b, LLVMBuildLShr(b, product, number(wide, bits), ""), here, "");
@@ -141,57 +169,29 @@ void Emitter::integer(std::uint32_t i) {
     finish(LLVMBuildSelect(b, first, x.value, y.value, ""), vector);
 }
 
-void Emitter::real(std::uint32_t i) {
+/// div and rem of numbers that all lanes have alike.
+void Emitter::divide(std::uint32_t i) {
     const Instruction &in = instruction(i);
     const Op &op = source_.drafts[i].op;
     const Type type = in.type();
-    const std::string &name = in.opcode;
     LLVMBuilderRef b = builder_;
-    const bool ftz = in.has("ftz") && type == Type::f32;
-    const bool picks = name == "min" || name == "max" || name == "neg" || name == "abs"; // no arithmetic
-    const bool explicitly = ftz && (!flushes_ || picks);
-    Lanes x = flushed(real_source(op.a, type), explicitly), y = x, z = x;
-    const bool one = name == "neg" || name == "abs", three = name == "fma" || name == "mad";
-    if (!one)
-        y = flushed(real_source(op.b, type), explicitly);
-    if (three)
-        z = flushed(real_source(op.c, type), explicitly);
-    const bool vector = unify({&x, &y, &z});
-    TypeRef here = LLVMTypeOf(x.value);
-    Ref r = nullptr;
-    if (name == "add") {
-        r = LLVMBuildFAdd(b, x.value, y.value, "");
-    } else if (name == "sub") {
-        r = LLVMBuildFSub(b, x.value, y.value, "");
-    } else if (name == "mul") {
-        r = LLVMBuildFMul(b, x.value, y.value, "");
-    } else if (three) {
-        r = intrinsic("llvm.fma", {x.value, y.value, z.value}, here, here);
-    } else if (name == "neg") {
-        r = LLVMBuildFNeg(b, x.value, "");
-    } else if (name == "abs") {
-        r = intrinsic("llvm.fabs", {x.value}, here, here);
+    const bool is_signed = ptx::is_signed(type), quotient = in.opcode == "div";
+    Ref x = source(op.a, type).value, y = source(op.b, type).value;
+    TypeRef here = LLVMTypeOf(x);
+    Ref ones = LLVMConstAllOnes(here), one = number(here, 1);
+    Ref by_zero = LLVMBuildICmp(b, LLVMIntEQ, y, number(here, 0), "");
+    Ref negates = is_signed ? LLVMBuildICmp(b, LLVMIntEQ, y, ones, "") : number(i1_, 0);
+    Ref divisor = LLVMBuildSelect(b, LLVMBuildOr(b, by_zero, negates, ""), one, y, ""); // none that traps
+    Ref r;
+    if (quotient) {
+        r = is_signed ? LLVMBuildSDiv(b, x, divisor, "") : LLVMBuildUDiv(b, x, divisor, "");
+        r = LLVMBuildSelect(b, negates, LLVMBuildNeg(b, x, ""), r, "");
+        r = LLVMBuildSelect(b, by_zero, ones, r, "");
     } else {
-        // A NaN loses against a number, and -0 is below +0: float_min and float_max of lane_math.hpp.
-        const bool least = name == "min";
-        TypeRef whole_type = shaped(integer_type(type == Type::f64 ? 64 : 32), vector);
-        Ref first = LLVMBuildFCmp(b, least ? LLVMRealOLT : LLVMRealOGT, x.value, y.value, "");
-        Ref second = LLVMBuildFCmp(b, least ? LLVMRealOLT : LLVMRealOGT, y.value, x.value, "");
-        Ref negative = LLVMBuildICmp(b, LLVMIntSLT, bits_of(x.value, whole_type), number(whole_type, 0), "");
-        Ref even = least ? LLVMBuildSelect(b, negative, x.value, y.value, "")
-                         : LLVMBuildSelect(b, negative, y.value, x.value, "");
-        r = LLVMBuildSelect(b, first, x.value, LLVMBuildSelect(b, second, y.value, even, ""), "");
-        r = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, y.value, y.value, ""), x.value, r, "");
-        r = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, x.value, x.value, ""), y.value, r, "");
+        r = is_signed ? LLVMBuildSRem(b, x, divisor, "") : LLVMBuildURem(b, x, divisor, "");
+        r = LLVMBuildSelect(b, by_zero, x, r, "");
     }
-    Lanes done = flushed({r, vector}, explicitly);
-    if (in.has("sat")) {
-        Ref zero = LLVMConstNull(here), top = real_number(here, 1.0);
-        Ref below = LLVMBuildFCmp(b, LLVMRealOLT, done.value, top, "");
-        Ref above = LLVMBuildFCmp(b, LLVMRealOGT, done.value, zero, "");
-        done.value = LLVMBuildSelect(b, above, LLVMBuildSelect(b, below, done.value, top, ""), zero, "");
-    }
-    result(i, done);
+    result(i, {r, false});
 }
 
 namespace {
@@ -281,6 +281,15 @@ Emitter::Ref Emitter::slice(Ref vector, unsigned from, unsigned count) {
                                   LLVMConstVector(lanes_wanted.data(), count), "");
 }
 
+/// Its lanes in another order.
+Emitter::Ref Emitter::picked(Ref vector, const std::array<unsigned, lanes> &order) {
+    std::array<Ref, lanes> wanted{};
+    for (unsigned i = 0; i < lanes; ++i)
+        wanted[i] = number(i32_, order[i]);
+    return LLVMBuildShuffleVector(builder_, vector, LLVMGetUndef(LLVMTypeOf(vector)),
+                                  LLVMConstVector(wanted.data(), lanes), "");
+}
+
 /// Vectors of one size, a power of two of them, after one another.
 Emitter::Ref Emitter::join(std::vector<Ref> parts) {
     while (parts.size() > 1) {
@@ -296,35 +305,6 @@ Emitter::Ref Emitter::join(std::vector<Ref> parts) {
         parts = std::move(pairs);
     }
     return parts.front();
-}
-
-/// Bits of 16-bit floats as floats. In eights, which is what the processor converts at once.
-Emitter::Ref Emitter::half_to_float(Lanes half) {
-    TypeRef half_type = LLVMHalfTypeInContext(context_);
-    if (!half.vector)
-        return LLVMBuildFPExt(builder_, bits_of(half.value, half_type), f32_, "");
-    std::vector<Ref> parts;
-    for (unsigned from = 0; from < lanes; from += 8)
-        parts.push_back(LLVMBuildFPExt(builder_,
-                                       bits_of(slice(half.value, from, 8), LLVMVectorType(half_type, 8)),
-                                       LLVMVectorType(f32_, 8), ""));
-    return join(std::move(parts));
-}
-
-/// To nearest even, as bits.
-Emitter::Ref Emitter::float_to_half(Lanes x) {
-    TypeRef half_type = LLVMHalfTypeInContext(context_);
-    if (!x.vector)
-        return bits_of(LLVMBuildFPTrunc(builder_, x.value, half_type, ""), i16_);
-    std::vector<Ref> parts;
-    for (unsigned from = 0; from < lanes; from += 8) {
-        Ref part = slice(x.value, from, 8);
-        TypeRef to = LLVMVectorType(i16_, 8);
-        parts.push_back(
-            avx2_ ? intrinsic("llvm.x86.vcvtps2ph.256", {part, number(i32_, 0)}, nullptr, to)
-                  : bits_of(LLVMBuildFPTrunc(builder_, part, LLVMVectorType(half_type, 8), ""), to));
-    }
-    return join(std::move(parts));
 }
 
 void Emitter::convert(std::uint32_t i) {
@@ -350,6 +330,8 @@ void Emitter::convert(std::uint32_t i) {
                                            : LLVMBuildUIToFP(builder_, x.value, wanted, "");
         return result(i, x);
     }
+    if (bases_ && ptx::size_of(to) == 8 && ptx::size_of(from) == 4)
+        return result(i, extended(i, op.a, ptx::is_signed(from)));
     TypeRef wanted = shaped(integer_type(8 * ptx::size_of(to)), x.vector);
     x.value = LLVMBuildIntCast2(builder_, x.value, wanted, ptx::is_signed(from), "");
     result(i, x, ptx::is_signed(to)); // a register holds narrow signed integers extended to its width
@@ -363,38 +345,18 @@ void Emitter::dot4(std::uint32_t i) {
     LLVMBuilderRef b = builder_;
     Lanes x = get(op.a), y = get(op.b), z = get(op.c);
     const bool vector = unify({&x, &y, &z});
+    if (vector && features_.avx2)
+        return result(i, {dot_products(x.value, sign_a, y.value, sign_b, z.value), true});
     Ref sum = z.value;
-    if (vector && avx2_) {
-        // Bytes as 16-bit numbers, those at even and those at odd places: pairs of products are one
-        // instruction.
-        TypeRef halves = LLVMVectorType(i16_, 64);
-        Ref eight = number(halves, 8);
-        auto part = [&](Ref value, bool is_signed, bool odd) {
-            Ref all = bits_of(value, halves);
-            if (!odd)
-                all = LLVMBuildShl(b, all, eight, "");
-            return is_signed ? LLVMBuildAShr(b, all, eight, "") : LLVMBuildLShr(b, all, eight, "");
-        };
-        for (bool odd : {false, true}) {
-            Ref left = part(x.value, sign_a, odd), right = part(y.value, sign_b, odd);
-            std::vector<Ref> sums;
-            for (unsigned from = 0; from < 64; from += 16)
-                sums.push_back(intrinsic("llvm.x86.avx2.pmadd.wd",
-                                         {slice(left, from, 16), slice(right, from, 16)}, nullptr,
-                                         LLVMVectorType(i32_, 8)));
-            sum = LLVMBuildAdd(b, sum, join(std::move(sums)), "");
-        }
-    } else {
-        TypeRef type = LLVMTypeOf(x.value);
-        auto byte = [&](Ref value, bool is_signed, unsigned at) {
-            Ref high = LLVMBuildShl(b, value, number(type, 24 - at), "");
-            return is_signed ? LLVMBuildAShr(b, high, number(type, 24), "")
-                             : LLVMBuildLShr(b, high, number(type, 24), "");
-        };
-        for (unsigned at = 0; at < 32; at += 8)
-            sum = LLVMBuildAdd(b, sum,
-                               LLVMBuildMul(b, byte(x.value, sign_a, at), byte(y.value, sign_b, at), ""), "");
-    }
+    TypeRef type = LLVMTypeOf(x.value);
+    auto byte = [&](Ref value, bool is_signed, unsigned at) {
+        Ref high = LLVMBuildShl(b, value, number(type, 24 - at), "");
+        return is_signed ? LLVMBuildAShr(b, high, number(type, 24), "")
+                         : LLVMBuildLShr(b, high, number(type, 24), "");
+    };
+    for (unsigned at = 0; at < 32; at += 8)
+        sum = LLVMBuildAdd(b, sum, LLVMBuildMul(b, byte(x.value, sign_a, at), byte(y.value, sign_b, at), ""),
+                           "");
     result(i, {sum, vector});
 }
 
@@ -507,110 +469,6 @@ void Emitter::unpack(std::uint32_t i) {
         if (bits < 32)
             part.value = LLVMBuildAnd(builder_, part.value, number(word, (1ull << bits) - 1), "");
         define(i, draft.list[k], part);
-    }
-}
-
-/// Where a load or store goes: register and offset, as 64 bits.
-Lanes Emitter::address(std::uint32_t i) {
-    const Op &op = source_.drafts[i].op;
-    Lanes base = get(op.a);
-    const auto offset = static_cast<std::uint64_t>(op.immediate);
-    TypeRef type = LLVMTypeOf(base.value);
-    const bool wide = values_[op.a].wide;
-    base.value = LLVMBuildAdd(builder_, base.value, number(type, wide ? offset : offset & 0xffffffff), "");
-    if (!wide)
-        base.value = LLVMBuildZExt(builder_, base.value, shaped(i64_, base.vector), "");
-    return base;
-}
-
-/// Has WarpCore::move perform a load or store of the lanes the guard leaves.
-void Emitter::move(std::uint32_t i, const Lanes &where) {
-    store_at(warp_, offsetof(WarpCore, where), whole(where), 64);
-    const bool guarded = source_.drafts[i].op.run == run_guarded;
-    if (guarded) {
-        Lanes wanted = guard(i);
-        Ref bits =
-            wanted.vector ? bits_of(wanted.value, i32_) : LLVMBuildSExt(builder_, wanted.value, i32_, "");
-        set_field(offsetof(WarpCore, exec), LLVMBuildAnd(builder_, bits, active_, ""));
-    }
-    TypeRef arguments[] = {pointer_, pointer_};
-    TypeRef type = LLVMFunctionType(void_, arguments, 2, 0);
-    Ref callee = field(offsetof(WarpCore, move), LLVMPointerType(type, 0));
-    Ref given[] = {warp_, at(operations_, static_cast<std::uint64_t>(i) * sizeof(Op), i8_)};
-    LLVMBuildCall2(builder_, type, callee, given, 2, "");
-    if (guarded)
-        set_field(offsetof(WarpCore, exec), active_);
-}
-
-void Emitter::load_lanes(std::uint32_t i) {
-    const Draft &draft = source_.drafts[i];
-    move(i, address(i));
-    const std::size_t count = std::max<std::size_t>(1, draft.list.size());
-    for (std::size_t k = 0; k < count; ++k) {
-        const std::uint32_t to = draft.list.empty() ? draft.op.dst : draft.list[k];
-        const bool wide = values_[to].wide;
-        Ref value = load_at(warp_, offsetof(WarpCore, moved) + k * lanes * (wide ? 8 : 4),
-                            shaped(wide ? i64_ : i32_, true), 64);
-        define(i, to, {value, true});
-    }
-}
-
-void Emitter::store_lanes(std::uint32_t i) {
-    const Draft &draft = source_.drafts[i];
-    const std::size_t count = std::max<std::size_t>(1, draft.list.size());
-    for (std::size_t k = 0; k < count; ++k) {
-        const std::uint32_t from = draft.list.empty() ? draft.op.dst : draft.list[k];
-        store_at(warp_, offsetof(WarpCore, moved) + k * lanes * (values_[from].wide ? 8 : 4),
-                 whole(get(from)), 64);
-    }
-    move(i, address(i));
-}
-
-/// A load from one address for all lanes. What is wrong with the address the handler says.
-void Emitter::load(std::uint32_t i) {
-    const Instruction &in = instruction(i);
-    const Draft &draft = source_.drafts[i];
-    const Type type = in.type();
-    LLVMBuilderRef b = builder_;
-    const unsigned size = ptx::size_of(type),
-                   count = std::max<unsigned>(1, static_cast<unsigned>(draft.list.size()));
-    const bool shared = std::any_of(in.modifiers.begin(), in.modifiers.end(),
-                                    [](const std::string &m) { return m.starts_with("shared"); });
-    const Lanes base = get(draft.op.a);
-    Ref where = address(i).value;
-    Ref wrong = number(i1_, 0);
-    if (size * count > 1)
-        wrong = LLVMBuildICmp(b, LLVMIntNE, LLVMBuildAnd(b, where, number(i64_, size * count - 1), ""),
-                              number(i64_, 0), "");
-    if (shared) {
-        Ref limit =
-            LLVMBuildSub(b, field(offsetof(WarpCore, shared_size), i64_), number(i64_, size * count), "");
-        Ref beyond = LLVMBuildOr(b, LLVMBuildICmp(b, LLVMIntUGT, where, limit, ""),
-                                 LLVMBuildICmp(b, LLVMIntSLT, limit, number(i64_, 0), ""), "");
-        wrong = LLVMBuildOr(b, wrong, beyond, "");
-        where = LLVMBuildAdd(b, where, field(offsetof(WarpCore, shared), i64_), "");
-    }
-    LLVMBasicBlockRef bad = new_block("bad"), good = new_block("good");
-    LLVMBuildCondBr(b, wrong, bad, good);
-    enter(bad);
-    if (values_[draft.op.a].kind == Value::Kind::slot)
-        write_one(draft.op.a, base, true);
-    call_handler(i);
-    LLVMBuildRetVoid(b);
-    enter(good);
-    set_field(offsetof(WarpCore, pc), number(i32_, i + 1)); // for a fault's report
-    TypeRef element = integer_type(8 * size);
-    for (unsigned k = 0; k < count; ++k) {
-        Ref place = LLVMBuildIntToPtr(
-            b, LLVMBuildAdd(b, where, number(i64_, static_cast<std::uint64_t>(k) * size), ""),
-            LLVMPointerType(element, 0), "");
-        Ref value = LLVMBuildLoad2(b, element, place, "");
-        LLVMSetAlignment(value, size);
-        LLVMSetVolatile(value,
-                        1); // a bad address must be found out, whether or not anybody wants what is there
-        const std::uint32_t to = draft.list.empty() ? draft.op.dst : draft.list[k];
-        TypeRef held = values_[to].wide ? i64_ : i32_;
-        define(i, to, {LLVMBuildIntCast2(b, value, held, ptx::is_signed(type) && size < 4, ""), false});
     }
 }
 

@@ -14,10 +14,12 @@
 #include <llvm-c/Transforms/PassBuilder.h>
 #include <llvm/Config/llvm-config.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <stdexcept>
+#include <string_view>
 
 namespace soft {
 
@@ -40,7 +42,7 @@ void check(LLVMErrorRef error) {
 
 struct Machine {
     std::string triple, cpu, features;
-    bool avx2 = false;
+    Features has;
     Machine() {
         LLVMInitializeNativeTarget();
         LLVMInitializeNativeAsmPrinter();
@@ -52,10 +54,14 @@ struct Machine {
         triple = take(LLVMGetDefaultTargetTriple());
         cpu = take(LLVMGetHostCPUName());
         features = take(LLVMGetHostCPUFeatures());
-        avx2 = features.find("+avx2") != std::string::npos && features.find("+f16c") != std::string::npos;
-        // Wider vectors make some processors slow, and half of what is here comes in eights.
-        if (features.find("+avx512f") != std::string::npos)
-            features += ",+prefer-256-bit";
+        auto all = [this](std::initializer_list<std::string_view> names) {
+            return std::all_of(names.begin(), names.end(), [this](std::string_view name) {
+                return (',' + features + ',').find(",+" + std::string(name) + ',') != std::string::npos;
+            });
+        };
+        has.avx2 = all({"avx2", "f16c"});
+        has.avx512 = has.avx2 && all({"avx512f", "avx512bw", "avx512dq", "avx512vl"});
+        has.vnni = has.avx512 && all({"avx512vnni"});
     }
     LLVMTargetMachineRef make() const {
         LLVMTargetRef target = nullptr;
@@ -136,7 +142,7 @@ struct Making {
     Buffer emit() {
         verify();
         LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-        LLVMErrorRef failed = LLVMRunPasses(module, "function(early-cse)", target, options);
+        LLVMErrorRef failed = LLVMRunPasses(module, "function(mem2reg,early-cse<memssa>)", target, options);
         LLVMDisposePassBuilderOptions(options);
         check(failed);
         LLVMMemoryBufferRef object = nullptr;
@@ -179,10 +185,12 @@ std::shared_ptr<const Compiled> compile(const Program &program, bool whole_rows,
         Making making;
         {
             Emitter emitter(making.context, making.module, program, analysis, compiled->flushes,
-                            machine().avx2);
+                            machine().has);
             emitter.write();
             compiled->scalar_bytes = emitter.scalar_bytes();
             compiled->native = emitter.native();
+            compiled->alike = emitter.take_alike();
+            compiled->touched = emitter.take_touched();
         }
         // The code depends on nothing but the module, LLVM and the processor: it holds no addresses of
         // this process but those the PTX's own constants are.

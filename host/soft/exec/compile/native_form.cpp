@@ -1,7 +1,9 @@
 #include "emitter.hpp"
 
 #include "../control.hpp"
+#include "../select.hpp"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -28,6 +30,8 @@ Native integer_form(const Instruction &in) {
     static constexpr std::array<std::string_view, 15> plain = {"add", "sub", "mul", "mad", "and",
                                                                "or",  "xor", "not", "shl", "shr",
                                                                "min", "max", "neg", "abs", "cnot"};
+    if ((in.opcode == "div" || in.opcode == "rem") && is_integer(in.type()) && ptx::size_of(in.type()) >= 4)
+        return Native::divide;
     if (!is_integer(in.type()) || !one_of(in.opcode, plain) || in.has("cc") || in.has("sat"))
         return Native::call;
     if (in.has("hi") && ptx::size_of(in.type()) != 4)
@@ -38,6 +42,16 @@ Native integer_form(const Instruction &in) {
 Native real_form(const Instruction &in) {
     static constexpr std::array<std::string_view, 9> plain = {"add", "sub", "mul", "fma", "mad",
                                                               "min", "max", "neg", "abs"};
+    static constexpr std::array<std::string_view, 5> approximate = {"div", "rcp", "sqrt", "rsqrt", "ex2"};
+    if (one_of(in.opcode, approximate))
+        return in.type() == Type::f32 && !in.has("rz") && !in.has("rm") && !in.has("rp")
+                   ? Native::approximation
+                   : Native::call;
+    if ((in.type() == Type::f16 || in.type() == Type::f16x2) &&
+        (in.opcode == "add" || in.opcode == "sub" || in.opcode == "mul"))
+        return in.has("sat") || in.has("relu") || in.has("rz") || in.has("rm") || in.has("rp")
+                   ? Native::call
+                   : Native::halves;
     if (!one_of(in.opcode, plain) || in.has("NaN") || in.has("xorsign") || in.has("rz") || in.has("rm") ||
         in.has("rp"))
         return Native::call;
@@ -48,6 +62,10 @@ Native real_form(const Instruction &in) {
 
 Native conversion_form(const Instruction &in) {
     const Type to = in.type(1), from = in.type();
+    const bool words = to == Type::s32 || to == Type::u32 || to == Type::f32;
+    if (from == Type::f32 && words && !in.has("sat") &&
+        (in.has("rzi") || in.has("rni") || in.has("rmi") || in.has("rpi")))
+        return Native::round_whole;
     for (std::string_view other :
          {"sat", "satfinite", "relu", "rz", "rm", "rp", "rzi", "rmi", "rpi", "rni", "ftz"})
         if (in.has(other))
@@ -62,6 +80,21 @@ Native conversion_form(const Instruction &in) {
     if (to == Type::f16 && from == Type::f32)
         return Native::convert;
     return Native::call;
+}
+
+bool multiplies_natively(const Instruction &in) {
+    const Type a = in.type(2), b = in.type(1), c = in.type(0), d = in.type(3);
+    if (c == Type::s32)
+        return ptx::size_of(a) == 1 && ptx::size_of(b) == 1;
+    return a == Type::f16 && b == Type::f16 && (c == Type::f32 || c == Type::f16) && c == d;
+}
+
+/// Accesses that must happen in their order and their number.
+bool is_ordered(const Instruction &in) {
+    static constexpr std::array<std::string_view, 5> words = {"volatile", "relaxed", "acquire", "release",
+                                                              "mmio"};
+    return std::any_of(in.modifiers.begin(), in.modifiers.end(),
+                       [](const std::string &word) { return one_of(word, words); });
 }
 
 bool is_constant(const Source &source, std::uint32_t value) {
@@ -113,26 +146,31 @@ Native native_form(const Source &source, std::uint32_t operation) {
         return in.modifiers.size() == 1 && is_constant(source, draft.op.c) ? Native::permute : Native::call;
     if (in.opcode == "lop3")
         return is_constant(source, draft.op.predicate) ? Native::table : Native::call;
+    if (in.opcode == "mma")
+        return draft.op.run != run_guarded && multiplies_natively(in) ? Native::multiply : Native::call;
+    if (in.opcode == "ldmatrix")
+        return draft.op.run != run_guarded && in.has("b16") ? Native::matrices : Native::call;
+    if (in.opcode == "movmatrix")
+        return draft.op.run != run_guarded ? Native::transpose : Native::call;
     if (in.opcode == "shfl")
         return is_constant(source, draft.op.b) && is_constant(source, draft.op.c) ? Native::shuffle
                                                                                   : Native::call;
-    if (in.opcode == "ld" || in.opcode == "st")
-        return draft.op.moved == nullptr ? Native::call : in.opcode == "ld" ? Native::load : Native::store;
+    if (in.opcode == "ld" || in.opcode == "st") {
+        if (draft.op.moved == nullptr || is_ordered(in))
+            return Native::call;
+        return in.opcode == "ld" ? Native::load : Native::store;
+    }
+    if (in.opcode == "cvta")
+        return run == choose_address(ptx::Space::shared, true) ? Native::window : Native::call;
     if (ptx::is_float(type))
         return real_form(in);
     return integer_form(in);
 }
 
-bool reads_once(const Source &source, std::uint32_t operation) {
-    const Draft &draft = source.drafts[operation];
-    const Instruction &in = source.instructions[static_cast<std::size_t>(draft.instruction)];
-    return draft.op.run != run_guarded && !in.has("volatile") && !in.has("relaxed") && !in.has("acquire") &&
-           !in.has("mmio");
-}
-
 bool scalar_form(const Source &source, std::uint32_t operation) {
     const Native form = native_form(source, operation);
-    return form != Native::call && (form != Native::load || reads_once(source, operation));
+    // What is read under a guard may not be read at all.
+    return form != Native::call && (form != Native::load || source.drafts[operation].op.run != run_guarded);
 }
 
 } // namespace soft

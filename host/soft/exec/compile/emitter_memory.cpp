@@ -1,0 +1,411 @@
+// Loads and stores. Addresses are a scalar plus something fixed for each lane where that is known
+// (forms.hpp), else 32 addresses. What is wrong with one the handler says: bad ones go there.
+#include "emitter.hpp"
+
+#include "../control.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace soft {
+
+using ptx::Instruction;
+using ptx::Type;
+
+struct Emitter::Access {
+    bool shared = false, guarded = false;
+    Offsets offsets{};
+    Ref base = nullptr;  // fixed offsets: what they are added to, an address of this process; else null
+    Ref words = nullptr; // in shared memory: offsets from its beginning, 32 bits wide
+    Ref where = nullptr; // elsewhere: addresses
+    Ref lanes = nullptr; // that take part
+};
+
+namespace {
+
+bool in_shared(const Instruction &in) {
+    return std::any_of(in.modifiers.begin(), in.modifiers.end(),
+                       [](const std::string &word) { return word.starts_with("shared"); });
+}
+
+std::size_t bytes_of(const Instruction &in, const Draft &draft) {
+    return ptx::size_of(in.type()) * std::max<std::size_t>(1, draft.list.size());
+}
+
+/// Whether lane i's element lies i elements after lane 0's.
+bool consecutive(const Offsets &offsets, unsigned size) {
+    for (unsigned i = 0; i < lanes; ++i)
+        if (offsets[i] != offsets[0] + static_cast<std::int64_t>(i) * size)
+            return false;
+    return true;
+}
+
+/// Whether no two lanes' bytes overlap.
+bool apart(Offsets offsets, std::size_t bytes) {
+    std::sort(offsets.begin(), offsets.end());
+    for (unsigned i = 1; i < lanes; ++i)
+        if (offsets[i] - offsets[i - 1] < static_cast<std::int64_t>(bytes))
+            return false;
+    return true;
+}
+
+Offsets moved_by(Offsets offsets, std::uint64_t more) {
+    for (std::int64_t &offset : offsets)
+        offset += static_cast<std::int64_t>(more);
+    return offsets;
+}
+
+bool small(const Offsets &offsets) {
+    return std::all_of(offsets.begin(), offsets.end(),
+                       [](std::int64_t x) { return -(1 << 30) < x && x < (1 << 30); });
+}
+
+} // namespace
+
+/// The lanes that take part in an operation.
+Emitter::Ref Emitter::mask(std::uint32_t i) {
+    if (source_.drafts[i].op.run != run_guarded)
+        return active_lanes_;
+    const Lanes wanted = guard(i);
+    return LLVMBuildAnd(builder_, whole(wanted), active_lanes_, "");
+}
+
+/// Works out the addresses, and has the handler see to it when one is wrong.
+Emitter::Access Emitter::access(std::uint32_t i) {
+    const Draft &draft = source_.drafts[i];
+    const Op &op = draft.op;
+    const Instruction &in = instruction(i);
+    const std::uint64_t bytes = bytes_of(in, draft);
+    const auto shift = static_cast<unsigned>(std::countr_zero(bytes));
+    const bool wide = values_[op.a].wide;
+    const auto offset = static_cast<std::uint64_t>(op.immediate);
+    LLVMBuilderRef b = builder_;
+    Access access;
+    access.shared = in_shared(in);
+    access.guarded = op.run == run_guarded;
+    access.lanes = mask(i);
+    access.offsets = form(op.a).offsets;
+    const bool fixed = form(op.a).alike() && small(access.offsets);
+    Lanes from = base(op.a);
+    if (!fixed && form(op.a).alike())
+        from = {with_offsets(from.value, access.offsets), true};
+    TypeRef type = LLVMTypeOf(from.value);
+    from.value = LLVMBuildAdd(b, from.value, number(type, wide ? offset : offset & 0xffffffff), "");
+    auto lane_by_lane = [&] { // 32 addresses, or offsets in shared memory
+        Ref all = fixed ? with_offsets(from.value, access.offsets) : from.value;
+        return wide ? all : LLVMBuildZExt(b, all, shaped(i64_, true), "");
+    };
+    auto any = [&](Ref wrong) {
+        Ref counts = bits_of(LLVMBuildAnd(b, wrong, access.lanes, ""), i32_);
+        return LLVMBuildICmp(b, LLVMIntNE, counts, number(i32_, 0), "");
+    };
+    TypeRef longs = shaped(i64_, true);
+    Ref room = nullptr; // offsets at which an access of shared memory may begin
+    if (access.shared)
+        room = intrinsic("llvm.usub.sat",
+                         {LLVMBuildAdd(b, field(offsetof(WarpCore, shared_size), i64_), number(i64_, 1), ""),
+                          number(i64_, bytes)},
+                         {i64_}, i64_);
+    auto wrong_lanes = [&](Ref all) {
+        Ref wrong = LLVMBuildICmp(b, LLVMIntNE, LLVMBuildAnd(b, all, number(longs, bytes - 1), ""),
+                                  number(longs, 0), "");
+        if (access.shared)
+            wrong = LLVMBuildOr(b, wrong, LLVMBuildICmp(b, LLVMIntUGE, all, whole({room, false}), ""), "");
+        return wrong;
+    };
+    Ref doubtful = nullptr; // cheap to ask, and true of every wrong address
+    if (fixed) {
+        Ref far = wide ? from.value : LLVMBuildSExt(b, from.value, i64_, "");
+        const std::int64_t least = form(op.a).smallest(), most = form(op.a).largest();
+        auto more = [&](std::int64_t n) {
+            return LLVMBuildAdd(b, far, LLVMConstInt(i64_, static_cast<std::uint64_t>(n), 1), "");
+        };
+        const bool alike = std::all_of(access.offsets.begin(), access.offsets.end(), [&](std::int64_t x) {
+            return ((x - access.offsets[0]) & (bytes - 1)) == 0;
+        });
+        doubtful = number(i1_, !alike);
+        if (bytes > 1 && alike)
+            doubtful = LLVMBuildICmp(b, LLVMIntNE,
+                                     LLVMBuildAnd(b, more(access.offsets[0]), number(i64_, bytes - 1), ""),
+                                     number(i64_, 0), "");
+        if (access.shared) {
+            doubtful =
+                LLVMBuildOr(b, doubtful, LLVMBuildICmp(b, LLVMIntSLT, more(least), number(i64_, 0), ""), "");
+            doubtful = LLVMBuildOr(b, doubtful, LLVMBuildICmp(b, LLVMIntSGE, more(most), room, ""), "");
+            access.base = LLVMBuildAdd(b, far, field(offsetof(WarpCore, shared), i64_), "");
+        } else {
+            access.base = from.value;
+        }
+    } else if (access.shared && !wide) {
+        access.words = from.value;
+        // Turned by the alignment's bits, a misaligned offset is a large one.
+        TypeRef words = shaped(i32_, true);
+        Ref turned = from.value;
+        if (shift > 0)
+            turned = intrinsic("llvm.fshr", {turned, turned, number(words, shift)}, {words}, words);
+        Ref limit =
+            LLVMBuildLShr(b, LLVMBuildAdd(b, room, number(i64_, bytes - 1), ""), number(i64_, shift), "");
+        limit = LLVMBuildTrunc(b, limit, i32_, "");
+        doubtful = any(LLVMBuildICmp(b, LLVMIntUGE, turned, whole({limit, false}), ""));
+    } else {
+        access.where = lane_by_lane();
+        if (access.shared) {
+            doubtful = any(wrong_lanes(access.where));
+            access.words = LLVMBuildTrunc(b, access.where, shaped(i32_, true), "");
+        } else if (bytes > 1) {
+            Ref together = slice(access.where, 0, 8);
+            for (unsigned k = 8; k < soft::lanes; k += 8)
+                together = LLVMBuildOr(b, together, slice(access.where, k, 8), "");
+            TypeRef eight = LLVMVectorType(i64_, 8);
+            Ref odd = LLVMBuildICmp(b, LLVMIntNE, LLVMBuildAnd(b, together, number(eight, bytes - 1), ""),
+                                    number(eight, 0), "");
+            doubtful = LLVMBuildICmp(b, LLVMIntNE, bits_of(odd, i8_), number(i8_, 0), "");
+        }
+    }
+    if (doubtful != nullptr && doubtful != number(i1_, 0)) {
+        Block on = unlikely(doubtful);
+        Ref all = lane_by_lane();
+        Block wrong = new_block("wrong");
+        LLVMBuildCondBr(b, any(wrong_lanes(all)), wrong, on);
+        enter(wrong);
+        store_at(warp_, offsetof(WarpCore, where), all, 64);
+        set_field(offsetof(WarpCore, exec), bits_of(access.lanes, i32_));
+        call(offsetof(WarpCore, move), i);
+        LLVMBuildUnreachable(b); // the handler has found the fault
+        enter(on);
+    }
+    if (!access.shared) { // for the report of an address that nothing is mapped at
+        set_field(offsetof(WarpCore, pc), number(i32_, i + 1));
+        if (fixed) {
+            set_field(offsetof(WarpCore, where), access.base);
+            touched_[i] = access.offsets;
+        } else {
+            store_at(warp_, offsetof(WarpCore, where), access.where, 64);
+            touched_[i] = std::nullopt;
+        }
+    }
+    if (access.guarded)
+        set_field(offsetof(WarpCore, exec), bits_of(access.lanes, i32_));
+    return access;
+}
+
+/// Elements of 4 or 8 bytes, wherever they lie.
+Emitter::Ref Emitter::gathered_words(const Access &access, std::uint64_t more, unsigned size) {
+    LLVMBuilderRef b = builder_;
+    TypeRef element = integer_type(8 * size);
+    Ref base = access.base != nullptr ? access.base
+               : access.shared        ? field(offsetof(WarpCore, shared), i64_)
+                                      : number(i64_, 0);
+    Ref index = access.base != nullptr ? offsets_of(access.offsets, i32_)
+                : access.shared        ? access.words
+                                       : access.where;
+    const bool narrow = access.base != nullptr || access.shared;
+    base = LLVMBuildAdd(b, base, number(i64_, more), "");
+    const unsigned at_once = narrow && size == 4 ? 16 : 8;
+    const char *name =
+        narrow ? (size == 4 ? "llvm.x86.avx512.mask.gather.dpi.512" : "llvm.x86.avx512.mask.gather.dpq.512")
+               : (size == 4 ? "llvm.x86.avx512.mask.gather.qpi.512" : "llvm.x86.avx512.mask.gather.qpq.512");
+    Ref pointer = LLVMBuildIntToPtr(b, base, pointer_, "");
+    TypeRef type = LLVMVectorType(element, at_once);
+    std::vector<Ref> parts;
+    for (unsigned from = 0; from < lanes; from += at_once)
+        parts.push_back(intrinsic(name,
+                                  {LLVMConstNull(type), pointer, slice(index, from, at_once),
+                                   slice(access.lanes, from, at_once), number(i32_, 1)},
+                                  {}, type));
+    return join(std::move(parts));
+}
+
+/// An element of each lane, zero-extended to 32 or 64 bits.
+Emitter::Ref Emitter::gathered(const Access &access, std::uint64_t more, unsigned size) {
+    LLVMBuilderRef b = builder_;
+    TypeRef element = integer_type(8 * size), held = shaped(size == 8 ? i64_ : i32_, true);
+    auto address_of = [&](std::int64_t offset) {
+        Ref sum = LLVMBuildAdd(b, access.base,
+                               LLVMConstInt(i64_, static_cast<std::uint64_t>(offset) + more, 1), "");
+        return sum;
+    };
+    if (access.base != nullptr && access.offsets == Offsets{} && !access.guarded) {
+        Ref place = LLVMBuildIntToPtr(b, address_of(0), LLVMPointerType(element, 0), "");
+        Ref value = LLVMBuildLoad2(b, element, place, "");
+        LLVMSetAlignment(value, size);
+        return whole({LLVMBuildIntCast2(b, value, size == 8 ? i64_ : i32_, 0, ""), false});
+    }
+    if (access.base != nullptr && consecutive(access.offsets, size)) {
+        TypeRef type = shaped(element, true);
+        Ref place = LLVMBuildIntToPtr(b, address_of(access.offsets[0]), LLVMPointerType(type, 0), "");
+        Ref value =
+            intrinsic("llvm.masked.load", {place, number(i32_, size), access.lanes, LLVMConstNull(type)},
+                      {type, LLVMTypeOf(place)}, type);
+        return LLVMBuildIntCast2(b, value, held, 0, "");
+    }
+    if (!features_.avx512) {
+        Ref all = access.base != nullptr ? with_offsets(access.base, access.offsets) : access.where;
+        if (access.base == nullptr && access.shared)
+            all = LLVMBuildAdd(b, LLVMBuildZExt(b, access.words, shaped(i64_, true), ""),
+                               whole({field(offsetof(WarpCore, shared), i64_), false}), "");
+        all = LLVMBuildAdd(b, all, number(shaped(i64_, true), more), "");
+        TypeRef pointers = LLVMVectorType(LLVMPointerType(element, 0), lanes), type = shaped(element, true);
+        Ref value = intrinsic(
+            "llvm.masked.gather",
+            {LLVMBuildIntToPtr(b, all, pointers, ""), number(i32_, size), access.lanes, LLVMConstNull(type)},
+            {type, pointers}, type);
+        return LLVMBuildIntCast2(b, value, held, 0, "");
+    }
+    if (size >= 4)
+        return gathered_words(access, more, size);
+    // The aligned word it lies in: never beyond the page.
+    Access words = access;
+    Ref inside; // the element's place in its word, in bits
+    TypeRef ints = shaped(i32_, true);
+    Ref three = number(ints, 3);
+    auto split = [&](Ref offsets) {
+        inside = LLVMBuildShl(b, LLVMBuildAnd(b, offsets, three, ""), three, "");
+        return LLVMBuildAnd(b, offsets, LLVMBuildNot(b, three, ""), "");
+    };
+    if (access.base != nullptr) {
+        Ref low = LLVMBuildTrunc(b, LLVMBuildAnd(b, access.base, number(i64_, 3), ""), i32_, "");
+        words.shared = true;
+        words.words = split(with_offsets(low, moved_by(access.offsets, more)));
+        Ref base = LLVMBuildAnd(b, access.base, number(i64_, ~3ull), "");
+        // As if shared memory began there.
+        TypeRef type = LLVMVectorType(i32_, 16);
+        std::vector<Ref> parts;
+        for (unsigned from = 0; from < lanes; from += 16)
+            parts.push_back(
+                intrinsic("llvm.x86.avx512.mask.gather.dpi.512",
+                          {LLVMConstNull(type), LLVMBuildIntToPtr(b, base, pointer_, ""),
+                           slice(words.words, from, 16), slice(access.lanes, from, 16), number(i32_, 1)},
+                          {}, type));
+        Ref got = LLVMBuildLShr(b, join(std::move(parts)), inside, "");
+        return LLVMBuildAnd(b, got, number(ints, size == 1 ? 0xff : 0xffff), "");
+    }
+    if (access.shared) {
+        words.words = split(LLVMBuildAdd(b, access.words, number(ints, more), ""));
+    } else {
+        Ref sum = LLVMBuildAdd(b, access.where, number(shaped(i64_, true), more), "");
+        split(LLVMBuildTrunc(b, sum, ints, ""));
+        words.where = LLVMBuildAnd(b, sum, number(shaped(i64_, true), ~3ull), "");
+    }
+    Ref got = LLVMBuildLShr(b, gathered_words(words, 0, 4), inside, "");
+    return LLVMBuildAnd(b, got, number(ints, size == 1 ? 0xff : 0xffff), "");
+}
+
+void Emitter::load(std::uint32_t i) {
+    const Draft &draft = source_.drafts[i];
+    const Type type = instruction(i).type();
+    const unsigned size = ptx::size_of(type);
+    const Access from = access(i);
+    const std::size_t count = std::max<std::size_t>(1, draft.list.size());
+    std::vector<Ref> values;
+    for (std::size_t k = 0; k < count; ++k) {
+        Ref value = gathered(from, k * size, size);
+        if (ptx::is_signed(type) && size < 4) {
+            TypeRef narrow = shaped(integer_type(8 * size), true), held = shaped(i32_, true);
+            value = LLVMBuildSExt(builder_, LLVMBuildTrunc(builder_, value, narrow, ""), held, "");
+        }
+        values.push_back(value);
+    }
+    for (std::size_t k = 0; k < count; ++k) {
+        const std::uint32_t to = draft.list.empty() ? draft.op.dst : draft.list[k];
+        TypeRef held = shaped(values_[to].wide ? i64_ : i32_, true);
+        define(i, to, {LLVMBuildIntCast2(builder_, values[k], held, 0, ""), true});
+    }
+    if (from.guarded)
+        set_field(offsetof(WarpCore, exec), active_);
+}
+
+/// A load from one address for all lanes.
+void Emitter::load_once(std::uint32_t i) {
+    const Draft &draft = source_.drafts[i];
+    const Type type = instruction(i).type();
+    const unsigned size = ptx::size_of(type);
+    LLVMBuilderRef b = builder_;
+    const Access from = access(i);
+    TypeRef element = integer_type(8 * size);
+    const std::size_t count = std::max<std::size_t>(1, draft.list.size());
+    for (std::size_t k = 0; k < count; ++k) {
+        Ref place = LLVMBuildIntToPtr(b, LLVMBuildAdd(b, from.base, number(i64_, k * size), ""),
+                                      LLVMPointerType(element, 0), "");
+        Ref value = LLVMBuildLoad2(b, element, place, "");
+        LLVMSetAlignment(value, size);
+        const std::uint32_t to = draft.list.empty() ? draft.op.dst : draft.list[k];
+        TypeRef held = values_[to].wide ? i64_ : i32_;
+        define(i, to, {LLVMBuildIntCast2(b, value, held, ptx::is_signed(type) && size < 4, ""), false});
+    }
+}
+
+void Emitter::scattered(const Access &access, std::uint64_t more, unsigned size, Ref value) {
+    LLVMBuilderRef b = builder_;
+    TypeRef element = integer_type(8 * size);
+    if (access.base != nullptr && consecutive(access.offsets, size)) {
+        TypeRef type = shaped(element, true);
+        Ref sum = LLVMBuildAdd(
+            b, access.base, LLVMConstInt(i64_, static_cast<std::uint64_t>(access.offsets[0]) + more, 1), "");
+        Ref place = LLVMBuildIntToPtr(b, sum, LLVMPointerType(type, 0), "");
+        intrinsic("llvm.masked.store",
+                  {LLVMBuildIntCast2(b, value, type, 0, ""), place, number(i32_, size), access.lanes},
+                  {type, LLVMTypeOf(place)}, void_);
+        return;
+    }
+    Ref base = access.base != nullptr ? access.base
+               : access.shared        ? field(offsetof(WarpCore, shared), i64_)
+                                      : number(i64_, 0);
+    Ref index = access.base != nullptr ? offsets_of(access.offsets, i32_)
+                : access.shared        ? access.words
+                                       : access.where;
+    const bool narrow = access.base != nullptr || access.shared;
+    base = LLVMBuildAdd(b, base, number(i64_, more), "");
+    const unsigned at_once = narrow && size == 4 ? 16 : 8;
+    const char *name =
+        narrow
+            ? (size == 4 ? "llvm.x86.avx512.mask.scatter.dpi.512" : "llvm.x86.avx512.mask.scatter.dpq.512")
+            : (size == 4 ? "llvm.x86.avx512.mask.scatter.qpi.512" : "llvm.x86.avx512.mask.scatter.qpq.512");
+    Ref pointer = LLVMBuildIntToPtr(b, base, pointer_, "");
+    for (unsigned from = 0; from < lanes; from += at_once)
+        intrinsic(name,
+                  {pointer, slice(access.lanes, from, at_once), slice(index, from, at_once),
+                   slice(value, from, at_once), number(i32_, 1)},
+                  {}, void_);
+}
+
+void Emitter::store(std::uint32_t i) {
+    const Draft &draft = source_.drafts[i];
+    const unsigned size = ptx::size_of(instruction(i).type());
+    const Access to = access(i);
+    const std::size_t count = std::max<std::size_t>(1, draft.list.size());
+    std::vector<Ref> values;
+    for (std::size_t k = 0; k < count; ++k)
+        values.push_back(whole(get(draft.list.empty() ? draft.op.dst : draft.list[k])));
+    const bool row = to.base != nullptr && count == 1 && consecutive(to.offsets, size);
+    // Elements of a lane lie together: in the order of lanes, not of elements, where lanes overlap.
+    const bool by_lanes = count == 1 && size >= 4 && features_.avx512;
+    if (row || by_lanes ||
+        (features_.avx512 && size >= 4 && to.base != nullptr && apart(to.offsets, size * count))) {
+        for (std::size_t k = 0; k < count; ++k)
+            scattered(to, k * size, size, values[k]);
+    } else {
+        for (std::size_t k = 0; k < count; ++k)
+            store_at(warp_, offsetof(WarpCore, moved) + k * lanes * (size == 8 ? 8 : 4), values[k], 64);
+        Ref all = to.base != nullptr    ? with_offsets(to.base, to.offsets)
+                  : to.words != nullptr ? LLVMBuildZExt(builder_, to.words, shaped(i64_, true), "")
+                                        : to.where;
+        if (to.base != nullptr && to.shared)
+            all = LLVMBuildSub(builder_, all, whole({field(offsetof(WarpCore, shared), i64_), false}), "");
+        store_at(warp_, offsetof(WarpCore, where), all, 64);
+        call(offsetof(WarpCore, move), i);
+    }
+    if (to.guarded)
+        set_field(offsetof(WarpCore, exec), active_);
+}
+
+/// cvta of shared memory: its offsets as addresses.
+void Emitter::window(std::uint32_t i) {
+    const Op &op = source_.drafts[i].op;
+    Lanes x = get(op.a);
+    Lanes begin{field(offsetof(WarpCore, shared), i64_), false};
+    unify({&x, &begin});
+    define(i, op.dst, {LLVMBuildAdd(builder_, x.value, begin.value, ""), x.vector});
+}
+
+} // namespace soft

@@ -1,0 +1,172 @@
+// Numbers that are alike in all lanes but for something known beforehand, which compiled code keeps as one
+// scalar: every step of such address arithmetic against plain C, also where sums wrap, ways part, and what
+// was assumed turns out not to be so.
+#include <functional>
+#include <vector>
+
+#include "machine.hpp"
+
+namespace {
+
+using namespace soft_test;
+using u32 = std::uint32_t;
+using u64 = std::uint64_t;
+using s32 = std::int32_t;
+using s64 = std::int64_t;
+
+constexpr u32 threads = 96;
+
+struct Row {
+    const char *body; // leaves a word in %r2; %r1 is the thread, %r10 a number that only memory knows
+    std::function<u32(u32 thread, u32 number)> expected;
+};
+
+const u32 numbers[] = {0, 1, 3, 12, 4096, 0x7ffffff0, 0x7fffffff, 0x80000000, 0xfffffff1, 0xffffffff};
+
+/// Every row for every number, in one block of three warps.
+void check_rows(const std::vector<Row> &rows) {
+    for (const Row &row : rows)
+        for (u32 number : numbers) {
+            std::vector<u32> words(threads, 0xdddddddd);
+            u32 in[1] = {number};
+            const auto outcome = run(std::string("ld.global.u32 %r10, [%rd2];\n") + row.body +
+                                         "\nmul.wide.u32 %rd60, %r1, 4; add.s64 %rd60, %rd60, %rd1;\n"
+                                         "st.global.u32 [%rd60], %r2;",
+                                     {1, threads}, words.data(), in);
+            EXPECT(!outcome.fault);
+            for (u32 thread = 0; thread < threads; ++thread)
+                if (words[thread] != row.expected(thread, number)) {
+                    std::fprintf(stderr, "%s\nthread %u, number %x: %x, wanted %x\n", row.body, thread,
+                                 number, words[thread], row.expected(thread, number));
+                    EXPECT(false);
+                    break;
+                }
+        }
+}
+
+void bits_of_what_is_known_of_each_lane() {
+    check_rows({
+        {"or.b32 %r2, %r1, 1;", [](u32 t, u32) { return t | 1; }},
+        {"or.b32 %r2, %r1, 64;", [](u32 t, u32) { return t | 64; }},
+        {"shl.b32 %r3, %r10, 2; or.b32 %r2, %r3, 1;", [](u32, u32 n) { return n << 2 | 1; }},
+        {"shl.b32 %r3, %r10, 5; or.b32 %r2, %r3, %r1;", [](u32 t, u32 n) { return n << 5 | t; }},
+        {"and.b32 %r4, %r1, 31; shl.b32 %r3, %r10, 5; or.b32 %r2, %r4, %r3;",
+         [](u32 t, u32 n) { return n << 5 | (t & 31); }},
+        {"xor.b32 %r2, %r1, 21;", [](u32 t, u32) { return t ^ 21; }},
+        {"xor.b32 %r2, %r1, 0x1f0;", [](u32 t, u32) { return t ^ 0x1f0; }},
+        {"shl.b32 %r3, %r10, 3; xor.b32 %r2, %r3, -1;", [](u32, u32 n) { return ~(n << 3); }},
+        {"and.b32 %r2, %r1, -4;", [](u32 t, u32) { return t & ~3u; }},
+        {"and.b32 %r3, %r1, -4; sub.s32 %r2, %r1, %r3;", [](u32 t, u32) { return t % 4; }},
+        {"add.s32 %r3, %r1, %r10; and.b32 %r2, %r3, 15;", [](u32 t, u32 n) { return (t + n) & 15; }},
+        {"add.s32 %r3, %r1, %r10; xor.b32 %r4, %r3, 5; or.b32 %r2, %r4, 9;",
+         [](u32 t, u32 n) { return ((t + n) ^ 5) | 9; }},
+        {"shr.u32 %r2, %r1, 2;", [](u32 t, u32) { return t >> 2; }},
+        {"shr.s32 %r3, %r1, 31; shr.u32 %r4, %r3, 30; add.s32 %r5, %r1, %r4; shr.s32 %r2, %r5, 2;",
+         [](u32 t, u32) { return t / 4; }},
+        {"shl.b32 %r3, %r10, 5; add.s32 %r4, %r3, %r1; shr.s32 %r2, %r4, 3;",
+         [](u32 t, u32 n) { return static_cast<u32>(static_cast<s32>((n << 5) + t) >> 3); }},
+        {"add.s32 %r4, %r10, %r1; shr.u32 %r2, %r4, 3;", [](u32 t, u32 n) { return (n + t) >> 3; }},
+        {"mad.lo.s32 %r2, %r1, 12, %r10;", [](u32 t, u32 n) { return t * 12 + n; }},
+        {"mul.lo.s32 %r3, %r1, -3; sub.s32 %r2, %r10, %r3;", [](u32 t, u32 n) { return n + 3 * t; }},
+        {"mul.lo.s32 %r2, %r1, %r10;", [](u32 t, u32 n) { return t * n; }},
+        {"add.s32 %r3, %r1, %r10; sub.s32 %r2, %r3, %r1;", [](u32, u32 n) { return n; }},
+        {"shl.b32 %r2, %r1, 30;", [](u32 t, u32) { return t << 30; }},
+    });
+}
+
+/// The upper half of a 64-bit sum, and the lower, in one word.
+#define FOLDED                                                                                               \
+    " shr.u64 %rd11, %rd10, 32; cvt.u32.u64 %r20, %rd11; cvt.u32.u64 %r21, %rd10; "                          \
+    "mad.lo.s32 %r2, %r20, 31, %r21;"
+u32 folded(u64 x) {
+    return static_cast<u32>(x >> 32) * 31 + static_cast<u32>(x);
+}
+
+void sums_that_wrap_before_they_are_made_longer() {
+    auto sum = [](u32 t, u32 n) { return static_cast<s64>(static_cast<s32>(t + n)); };
+    check_rows({
+        {"add.s32 %r3, %r1, %r10; cvt.s64.s32 %rd10, %r3;" FOLDED,
+         [&](u32 t, u32 n) { return folded(static_cast<u64>(sum(t, n))); }},
+        {"add.s32 %r3, %r1, %r10; cvt.u64.u32 %rd10, %r3;" FOLDED,
+         [](u32 t, u32 n) { return folded(u32(t + n)); }},
+        {"add.s32 %r3, %r1, %r10; mul.wide.s32 %rd10, %r3, 34;" FOLDED,
+         [&](u32 t, u32 n) { return folded(static_cast<u64>(sum(t, n) * 34)); }},
+        {"sub.s32 %r3, %r10, %r1; mul.wide.u32 %rd10, %r3, 34;" FOLDED,
+         [](u32 t, u32 n) { return folded(static_cast<u64>(u32(n - t)) * 34); }},
+        {"shl.b32 %r4, %r10, 5; or.b32 %r3, %r4, 3; cvt.u64.u32 %rd10, %r3;" FOLDED,
+         [](u32, u32 n) { return folded(u32(n << 5 | 3)); }},
+        {"mov.u32 %r4, %laneid; sub.s32 %r3, %r4, 16; cvt.u64.u32 %rd10, %r3;" FOLDED,
+         [](u32 t, u32) { return folded(u32(t % 32 - 16)); }},
+    });
+}
+
+void a_sum_that_wraps_where_lanes_have_parted() {
+    // Odd lanes wait with their own copy of a number while even ones find that a sum has wrapped.
+    check_rows(
+        {{"add.s32 %r3, %r1, %r10; and.b32 %r5, %r1, 1; setp.eq.u32 %p1, %r5, 1; mul.lo.s32 %r6, %r10, 7;\n"
+          "add.s32 %r7, %r6, %r1; @%p1 bra ODD;\n"
+          "mul.wide.s32 %rd10, %r3, 3;" FOLDED " bra JOIN;\n"
+          "ODD: add.s32 %r2, %r7, %r3; JOIN: add.s32 %r2, %r2, %r7;",
+          [](u32 t, u32 n) {
+              const u32 seven = n * 7 + t;
+              if (t % 2 == 1)
+                  return seven + (t + n) + seven;
+              return folded(static_cast<u64>(static_cast<s64>(static_cast<s32>(t + n)) * 3)) + seven;
+          }}});
+}
+
+void a_loop_that_lanes_leave_one_by_one() {
+    check_rows(
+        {{"mov.u32 %r3, %r1; mov.u32 %r2, 0; and.b32 %r4, %r10, 63;\n"
+          "LOOP: add.s32 %r2, %r2, %r3; add.s32 %r3, %r3, 32; setp.lt.u32 %p1, %r3, %r4; @%p1 bra LOOP;\n"
+          "add.s32 %r2, %r2, %r3;",
+          [](u32 t, u32 n) {
+              u32 at = t, sum = 0;
+              do {
+                  sum += at;
+                  at += 32;
+              } while (at < (n & 63));
+              return sum + at;
+          }}});
+}
+
+void elements_of_all_sizes_at_any_distance() {
+    for (unsigned stride : {1u, 2u, 3u, 34u, 36u, 68u})
+        for (unsigned start : {0u, 1u, 2u, 3u}) {
+            std::vector<std::uint8_t> memory(threads * stride * 8 + 64);
+            for (std::size_t i = 0; i < memory.size(); ++i)
+                memory[i] = static_cast<std::uint8_t>(i * 37 + i / 251);
+            for (unsigned size : {1u, 2u, 4u, 8u}) {
+                const unsigned step = stride * size;
+                const std::string bits = std::to_string(8 * size);
+                const std::string to = size == 8 ? "%rd20" : size == 4 ? "%r20" : "%h1";
+                const std::string back = size == 8   ? "cvt.u32.u64 %r2, %rd20;"
+                                         : size == 4 ? "mov.u32 %r2, %r20;"
+                                                     : "cvt.u32.u16 %r2, %h1;";
+                std::vector<u32> words(threads);
+                const auto outcome = run("mul.wide.u32 %rd10, %r1, " + std::to_string(step) +
+                                             "; add.s64 %rd10, %rd10, %rd2;\n" + "ld.global.u" + bits + " " +
+                                             to + ", [%rd10+" + std::to_string(size * start) + "];\n" + back +
+                                             "mul.wide.u32 %rd60, %r1, 4; add.s64 %rd60, %rd60, %rd1;\n" +
+                                             "st.global.u32 [%rd60], %r2;",
+                                         {1, threads}, words.data(), memory.data());
+                EXPECT(!outcome.fault);
+                for (u32 t = 0; t < threads; ++t) {
+                    u32 wanted = 0;
+                    std::memcpy(&wanted, memory.data() + t * step + size * start, size < 4 ? size : 4);
+                    EXPECT(words[t] == wanted);
+                }
+            }
+        }
+}
+
+} // namespace
+
+int main() {
+    bits_of_what_is_known_of_each_lane();
+    sums_that_wrap_before_they_are_made_longer();
+    a_sum_that_wraps_where_lanes_have_parted();
+    a_loop_that_lanes_leave_one_by_one();
+    elements_of_all_sizes_at_any_distance();
+    std::puts("addresses as they should be");
+}
