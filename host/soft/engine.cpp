@@ -6,9 +6,11 @@
 #include <new>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "server/state.hpp"
 #include "soft/blas/blas.hpp"
+#include "soft/exec/compile/background.hpp"
 #include "soft/exec/launch.hpp"
 #include "soft/exec/lower.hpp"
 #include "soft/telling.hpp"
@@ -52,13 +54,12 @@ class LoadedModule {
     explicit LoadedModule(const Module &module) : text_(module.code) { place_variables(module); }
     LoadedModule(const LoadedModule &) = delete;
 
-    enum class Tried : std::uint8_t { nothing, asking, making };
     /// A kernel that was launched, and what running it has come to.
     struct Launched {
         std::shared_ptr<const ::soft::Program> program;
         std::uint64_t interpreted = 0;                       // operations of warps
         std::shared_ptr<const ::soft::Compiled> compiled[2]; // for any blocks; for rows of whole warps
-        Tried tried[2] = {};
+        std::shared_ptr<::soft::Order> orders[2];
         ptx::FunctionText source; // lies in the module's text
     };
 
@@ -270,32 +271,44 @@ class Engine {
                ",\"thread\":" + triple(fault.thread) + ",\"text\":" + json_string(fault.message);
     }
 
-    /// Interpreting a kernel is worth it until that has taken as long as compiling it will: then what both
-    /// take together is at most twice what the better one would have. Whether it was compiled before is
-    /// asked much sooner.
+    /// Kernels are compiled in the background, while the interpreter goes on: so a kernel is worth it as soon
+    /// as it has run for a fraction of what compiling takes. Whether it was compiled before is asked at once.
     std::shared_ptr<const ::soft::Compiled> compiled(LoadedModule::Launched &launched, bool whole_rows) {
         auto &known = launched.compiled[whole_rows];
-        if (known || compiling_ == Compiling::never)
+        if (known || compiling_ == Compiling::never || !::soft::can_compile())
             return known;
-        constexpr std::uint64_t worth_making = 10000, worth_asking = 100; // interpreted operations for each
+        auto &order = launched.orders[whole_rows];
+        if (compiling_ == Compiling::always) {
+            if (!order) {
+                order = std::make_shared<::soft::Order>();
+                order->made = ::soft::compile(*launched.program, whole_rows, order->why);
+                known = taken(launched, *order);
+            }
+            return known;
+        }
+        constexpr std::uint64_t worth_making = 300, worth_asking = 5; // interpreted operations for each
         const std::uint64_t operations = launched.program->ops.size();
-        auto &tried = launched.tried[whole_rows];
-        const bool make =
-            compiling_ == Compiling::always || launched.interpreted >= worth_making * operations;
-        if (make ? tried == LoadedModule::Tried::making
-                 : tried != LoadedModule::Tried::nothing || launched.interpreted < worth_asking * operations)
-            return nullptr;
-        tried = make ? LoadedModule::Tried::making : LoadedModule::Tried::asking;
-        std::string why;
-        known = ::soft::compile(*launched.program, whole_rows, why, !make);
-        if (!known && make && ::soft::can_compile())
-            std::fprintf(stderr, "shimbench-host: %s stays interpreted: %s\n", launched.program->name.c_str(),
-                         why.c_str());
-        if (known && says_launches_)
-            std::fprintf(stderr, "shimbench-host: compiled %s: %zu operations, %u native, in %.6f s\n",
-                         launched.program->name.c_str(), launched.program->ops.size(), known->native,
-                         known->seconds);
+        if (!order && launched.interpreted >= worth_asking * operations) {
+            order = background_.order(launched.program, whole_rows, true);
+        } else if (order && order->done.load(std::memory_order_acquire)) { // its results are read after this
+            known = taken(launched, *order);
+            if (!known && order->only_kept && launched.interpreted >= worth_making * operations)
+                order = background_.order(launched.program, whole_rows, false);
+        }
         return known;
+    }
+
+    /// What came of an order, said once.
+    std::shared_ptr<const ::soft::Compiled> taken(const LoadedModule::Launched &launched,
+                                                  ::soft::Order &order) {
+        if (!order.made && !order.why.empty())
+            std::fprintf(stderr, "shimbench-host: %s stays interpreted: %s\n", launched.program->name.c_str(),
+                         std::exchange(order.why, {}).c_str());
+        if (order.made && says_launches_)
+            std::fprintf(stderr, "shimbench-host: compiled %s: %zu operations, %u native, in %.6f s\n",
+                         launched.program->name.c_str(), launched.program->ops.size(), order.made->native,
+                         order.made->seconds);
+        return order.made;
     }
 
     enum class Compiling { never, by_use, always };
@@ -319,6 +332,7 @@ class Engine {
     EngineSettings settings_;
     KernelTeller teller_;
     const bool says_launches_ = std::getenv("SHIMBENCH_SOFT_LAUNCHES") != nullptr; // for benchmarks/soft.py
+    ::soft::Background background_;
     std::unique_ptr<::soft::Executor> executor_;
     CUresult sticky_ = CUDA_SUCCESS;
     std::set<std::string> refused_; // kernels
