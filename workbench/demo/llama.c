@@ -102,6 +102,7 @@ struct options {
     int tokens;
     int prompt_tokens;
     int gpu_layers; /* -1: all */
+    int threads;    /* of the CPU backend */
     enum flash_attention flash_attention;
     double repeat; /* seconds */
     bool list_devices;
@@ -115,9 +116,17 @@ static const char USAGE[] =
     "  --tokens N          decode N tokens, greedily (8)\n"
     "  --prompt-tokens N   after a prompt of N tokens (40)\n"
     "  --gpu-layers N      layers to put on the GPU, -1 all (-1); 0 leaves the CUDA backend out\n"
+    "  --threads N         of the CPU backend (1)\n"
     "  --flash-attention auto|on|off   (auto: what llama.cpp chooses)\n"
     "  --repeat SECONDS    start over with the prompt until so much time has gone by (0)\n"
     "  --logits FILE       write the logits after the prompt and after each token, as 32-bit floats\n";
+
+/* What all threads of this process have had of processors. */
+static double processor_seconds(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
 
 static double now_seconds(void) {
     struct timespec time;
@@ -325,11 +334,13 @@ static bool generate(const struct generation *generation, const struct options *
         prompt[i] = 3 + (i * 7) % (generation->vocabulary - 3);
     api->llama_memory_clear(api->llama_get_memory(generation->context), true);
 
-    double start = now_seconds();
+    double start = now_seconds(), had = processor_seconds();
     int32_t token = decode(generation, prompt, options->prompt_tokens);
     if (token < 0)
         return false;
+    double prompt_had = processor_seconds() - had;
     printf("prompt: %d tokens, %.2f ms\n", options->prompt_tokens, (now_seconds() - start) * 1e3);
+    had = processor_seconds();
     for (int i = 1; i <= options->tokens; i++) {
         int32_t fed = token;
         start = now_seconds();
@@ -339,6 +350,8 @@ static bool generate(const struct generation *generation, const struct options *
         printf("token %d: %d -> %d, %.2f ms\n", i, fed, token, (now_seconds() - start) * 1e3);
     }
     printf("decoded %d tokens\n", options->tokens);
+    printf("processors: %.3f ms for the prompt, %.3f ms for all tokens\n", prompt_had * 1e3,
+           (processor_seconds() - had) * 1e3);
     return true;
 }
 
@@ -366,7 +379,7 @@ static bool run_model(const struct llama_api *api, const struct options *options
         fprintf(stderr, "shimbench-llama: no context for %s\n", options->model);
         goto out;
     }
-    api->llama_set_n_threads(generation.context, 1, 1);
+    api->llama_set_n_threads(generation.context, options->threads, options->threads);
     printf("context: %.1f ms\n", (now_seconds() - start) * 1e3);
     generation.vocabulary = api->llama_vocab_n_tokens(api->llama_model_get_vocab(model));
     if (options->logits != NULL && (generation.logits = fopen(options->logits, "wb")) == NULL) {
@@ -413,13 +426,26 @@ static enum flash_attention flash_attention_named(const char *word) {
 }
 
 static struct options parse_options(int count, char **words) {
-    enum { LIBS = 1, MODEL, TOKENS, PROMPT_TOKENS, GPU_LAYERS, FLASH, REPEAT, LOGITS, LIST_DEVICES, HELP };
+    enum {
+        LIBS = 1,
+        MODEL,
+        TOKENS,
+        PROMPT_TOKENS,
+        GPU_LAYERS,
+        THREADS,
+        FLASH,
+        REPEAT,
+        LOGITS,
+        LIST_DEVICES,
+        HELP
+    };
     static const struct option LONG[] = {
         {"libs", required_argument, NULL, LIBS},
         {"model", required_argument, NULL, MODEL},
         {"tokens", required_argument, NULL, TOKENS},
         {"prompt-tokens", required_argument, NULL, PROMPT_TOKENS},
         {"gpu-layers", required_argument, NULL, GPU_LAYERS},
+        {"threads", required_argument, NULL, THREADS},
         {"flash-attention", required_argument, NULL, FLASH},
         {"repeat", required_argument, NULL, REPEAT},
         {"logits", required_argument, NULL, LOGITS},
@@ -427,8 +453,11 @@ static struct options parse_options(int count, char **words) {
         {"help", no_argument, NULL, HELP},
         {0},
     };
-    struct options options = {
-        .tokens = 8, .prompt_tokens = 40, .gpu_layers = -1, .flash_attention = FLASH_ATTENTION_AUTO};
+    struct options options = {.tokens = 8,
+                              .prompt_tokens = 40,
+                              .gpu_layers = -1,
+                              .threads = 1,
+                              .flash_attention = FLASH_ATTENTION_AUTO};
     int option;
     while ((option = getopt_long(count, words, "", LONG, NULL)) != -1) {
         switch (option) {
@@ -446,6 +475,9 @@ static struct options parse_options(int count, char **words) {
             break;
         case GPU_LAYERS:
             options.gpu_layers = whole_number(optarg, "gpu-layers", -1, 998);
+            break;
+        case THREADS:
+            options.threads = whole_number(optarg, "threads", 1, 1024);
             break;
         case FLASH:
             options.flash_attention = flash_attention_named(optarg);
