@@ -151,8 +151,8 @@ class ShimbenchApp(App[bool]):
                 self._take_session(self.loop.session)
             elif self._open is not None:
                 self._take_session(self._open())
-        except ShimbenchError as error:
-            self.failure = error
+        except (ShimbenchError, OSError) as error:  # also of a disk that takes nothing, say
+            self.failure = error if isinstance(error, ShimbenchError) else ShimbenchError(str(error))
             self.exit()
             return
         await self.arrangement.fill()

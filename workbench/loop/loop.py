@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sessions import Session, open_session
+from sessions import Session, SessionError, open_session
 from workbench import native
 from workbench.config import DEFAULT_BUFFERS, RUNGS, Config, byte_count
 from workbench.errors import ShimbenchError
@@ -159,7 +159,10 @@ class Loop:
             self.builder.move(place)
 
     def _open_parts(self, host_socket: Path | None = None) -> None:
-        self.session = open_session(self.session_dir)
+        try:
+            self.session = open_session(self.session_dir)
+        except SessionError as error:
+            raise ShimbenchError(str(error)) from error
         self.spawner = CollectorSpawner(self.collector, self._collector_gone)
         self.host = HostForwarder(
             self.spawner,
