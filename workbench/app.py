@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from workbench.panes.jumps import Jumps
     from workbench.panes.log import LogPane
     from workbench.panes.marking import Marking
+    from workbench.panes.rules import Rules
     from workbench.panes.travel import Travel
     from workbench.panes.why import WhyPane
 
@@ -66,6 +67,7 @@ class ShimbenchApp(App[bool]):
     looks: Looks
     travel: Travel
     marking: Marking
+    rules: Rules
 
     def __init__(
         self,
@@ -101,6 +103,7 @@ class ShimbenchApp(App[bool]):
         from workbench.panes.content import Content
         from workbench.panes.jumps import Jumps
         from workbench.panes.marking import Marking
+        from workbench.panes.rules import Rules
         from workbench.panes.travel import Travel
 
         self.session = session
@@ -110,6 +113,7 @@ class ShimbenchApp(App[bool]):
         self.jumps = Jumps(self)
         self.travel = Travel(self)
         self.marking = Marking(self)
+        self.rules = self.calls.rules = Rules(self)
         self.looks = Looks(self)
 
     @property

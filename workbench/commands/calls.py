@@ -2,7 +2,8 @@
 
 FILTER is the workbench's filter language, for example: cuMem* !ok caller:libcudart dur:>1ms
 --json prints {"session", "total", "filter", "calls": [{"number", "time_ns", "duration_ns", "pid", "thread",
-"caller", "function", "arguments": {name: text}, "out": {name: text}, "result", "ok", "nesting"}]}.
+"caller", "function", "arguments": {name: text}, "out": {name: text}, "result", "ok", "nesting"}]}; with
+--count {"session", "total", "filter", "count"}. docs/filter.md says what a filter may say.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from workbench.commands.common import (
     add_session_words,
     duration,
     pid_of,
+    print_json,
     print_json_list,
     seconds,
     take_session,
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--first", type=int, metavar="N", help="at most the first N that pass the filter")
     parser.add_argument("--last", type=int, metavar="N", help="only the last N that pass the filter")
+    parser.add_argument("--count", action="store_true", help="print how many pass, and not which")
     parser.add_argument("--filter-help", action="store_true", help="explain the filter language and stop")
     add_at(parser)
     add_session_words(parser, "FILTER ...", "a filter")
@@ -53,6 +56,9 @@ def run(options: argparse.Namespace) -> int:
     decoder = CallDecoder(session.schema)
     with told_as_errors():
         session = session_at(session, options.at)
+        if options.count:
+            _print_count(session, call_filter, text, options.json)
+            return 0
         rows = _chosen(session, call_filter, options.first, options.last)
         if options.json:
             head = {"session": str(session.path), "total": len(session.calls), "filter": text}
@@ -61,6 +67,16 @@ def run(options: argparse.Namespace) -> int:
             for row in rows:
                 print(_as_line(session, decoder, row))
     return 0
+
+
+def _print_count(session: Session, call_filter: Filter, text: str, as_json: bool) -> None:
+    count, total = 0, len(session.calls)
+    for start in range(0, total, _BATCH):
+        count += int(call_filter.mask(session, start, min(start + _BATCH, total)).sum())
+    if as_json:
+        print_json({"session": str(session.path), "total": total, "filter": text, "count": count})
+    else:
+        print(count)
 
 
 def _chosen(session: Session, call_filter: Filter, first: int | None, last: int | None) -> Iterator[int]:

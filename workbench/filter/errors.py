@@ -12,3 +12,10 @@ class FilterError(UsageError):
         super().__init__(f"filter, column {column}: {message}")
         self.message = message
         self.column = column
+        self.text = ""
+        """the filter, when it is known"""
+
+    def __str__(self) -> str:
+        """The sentence, and under the filter a caret at the column."""
+        sentence = super().__str__()
+        return f"{sentence}\n  {self.text}\n  {' ' * (self.column - 1)}^" if self.text else sentence

@@ -45,8 +45,12 @@ class Filter:
 
 def parse(text: str) -> Filter:
     """A filter of `text`; FilterError with a column when it means nothing. No text: all calls pass."""
-    parser = _Parser(tokenise(text), len(text) + 1)
-    return Filter(text, parser.whole())
+    try:
+        parser = _Parser(tokenise(text), len(text) + 1)
+        return Filter(text, parser.whole())
+    except FilterError as error:
+        error.text = text
+        raise
 
 
 def tokenise(text: str) -> list[Token]:

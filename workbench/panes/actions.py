@@ -420,6 +420,7 @@ KEY_NAMES = {
     "full_stop": ".",
     "comma": ",",
     "semicolon": ";",
+    "equals_sign": "=",
     "apostrophe": "'",
     "left_square_bracket": "[",
     "right_square_bracket": "]",

@@ -15,6 +15,8 @@ _HINTS = {
     "search": "regular expression",
     "goto": "number of a call",
     "note": "what is worth knowing about this call or line",
+    "colour": "a colour, then a filter: red !ok   bold green cuLaunch*   yellow dur:>1ms",
+    "count": "a filter whose calls are counted: !ok   cuMemAlloc* run:2   dur:>1ms",
     "everything": "regular expression: calls, arguments, results, log, notes, watched sources",
     "travel": "7.1s   250ms   @443   log:212   run:2",
     "break": "cuMemAlloc*   cu* error   cuLaunchKernel result:CUDA_ERROR_INVALID_VALUE @3",
@@ -37,9 +39,10 @@ class Asking:
             hint = "cuMem* !ok pid:123 caller:libcudart dur:>1ms result:CUDA_ERROR_* text:foo"
             if app.pane == "log":
                 hint = "level:warn source:runner* then a regular expression, ! first for the other lines"
+        filters_calls = (kind == "filter" and app.pane == "calls") or kind in ("colour", "count", "break")
         prompt.display = True
         app.query_one(KeyLine).display = False
-        prompt.ask(kind, text, hint, self._candidates if kind == "filter" and app.pane == "calls" else None)
+        prompt.ask(kind, text, hint, self._candidates if filters_calls else None)
 
     def _candidates(self, text: str, cursor: int) -> list[Completion]:
         from workbench.filter.complete import complete
@@ -69,6 +72,8 @@ class Asking:
             app.notify(f"nothing matches {text}", severity="warning")
         elif kind == "goto":
             app.jumps.to_call(text)
+        elif kind in ("colour", "count"):
+            return not text or app.rules.add(kind, text)
         elif kind == "everything" and text:
             from workbench.panes.searching import Searching
 
@@ -82,11 +87,12 @@ class Asking:
         elif kind == "filter" and app.pane == "log":
             app.log_pane.set_filter(text)
         elif kind == "filter":
-            return self._filter_calls(text)
+            return self.filter_calls(text)
         app.arrangement.show_titles()
         return True
 
-    def _filter_calls(self, text: str) -> bool:
+    def filter_calls(self, text: str) -> bool:
+        """Show only some calls; False, the prompt's cursor where it is wrong, when the text is no filter."""
         from workbench.filter import FilterError, parse
 
         app = self._app
@@ -94,6 +100,7 @@ class Asking:
             app.calls.set_filter(text, parse(text) if text else None)
         except FilterError as error:
             app.notify(f"filter, column {error.column}: {error.message}", severity="error")
+            app.query_one(Prompt).cursor_position = error.column - 1
             return False
         app.arrangement.show_titles()
         return True

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from textual import events
 from textual.binding import BindingType
 
 from sessions import SessionError
+from workbench.filter.apply import terms_of
 from workbench.panes.actions import bindings
 from workbench.panes.call_lines import CallFilter, CallLine, CallLines
 from workbench.panes.format import count_text, duration_text, elide, time_text
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from sessions import InFlight, Row, Session
     from sessions.decode import CallDecoder, DecodedCall
     from sessions.moment import Moment
+    from workbench.panes.rules import Rules
 
 WITH_PROCESS, WITH_CALLER, WITH_TIME = 124, 100, 76
 """Widths of the pane from which these columns stand beside the call."""
@@ -56,6 +59,8 @@ class CallsPane(LineView):
         self._wanted: int | None = None  # row to select once it has been taken in
         self.marks: Mapping[int, str] = {}  # row -> note
         self.moment: Moment | None = None  # shown instead of now
+        self.rules: Rules | None = None  # colours and counters, when there is a workbench around it
+        self._looks = 0
         self.stops = Stops(session)
 
     # Content
@@ -153,6 +158,8 @@ class CallsPane(LineView):
             words.append("following")
         if self.pattern is not None:
             words.append(f"/{self.pattern.pattern}")
+        if self.rules is not None and self.rules.counters and self.moment is None:
+            words.append(self.rules.status())
         return "  ".join(words)
 
     def set_filter(self, text: str, call_filter: CallFilter | None) -> None:
@@ -268,6 +275,33 @@ class CallsPane(LineView):
             size = min(2 * size, 65536)
         return None
 
+    # Mouse
+
+    def on_click(self, event: events.Click) -> None:
+        """Select by click; with Ctrl or the right button also show only calls alike in the cell under it."""
+        super().on_click(event)
+        index = self.line_at(event.y)
+        if index is None or index >= self._recorded or not (event.ctrl or event.button == 3):
+            return
+        what = self.cell_at(index, event.x + self.scroll_offset.x)
+        text = terms_of(self.session, self._line(index).row).get(what)
+        if text is not None and self.rules is not None:
+            self.rules.add_to_filter(text)
+
+    def cell_at(self, index: int, x: int) -> str:
+        """What stands in a column of a line, in the words of terms_of(); "" for what makes no filter."""
+        names = ["", "call"]
+        for name, width in (("", WITH_TIME), ("pid", WITH_PROCESS), ("caller", WITH_CALLER)):
+            names += ["", name] if self.size.width >= width else []
+        names += ["", "function", "argument 0", "", "result", "", "", "", "duration"]
+        at = 0
+        parts = self.draw(index, self.scrollable_content_region.width)
+        for (text, _), name in zip(parts, names, strict=False):
+            at += len(text)
+            if x < at:
+                return name
+        return ""
+
     # Drawing
 
     def line_key(self, index: int) -> Hashable | None:
@@ -280,7 +314,13 @@ class CallsPane(LineView):
     def look(self) -> Hashable:
         """What names resolve to, and what unanswered ones do, comes to be known later than the calls."""
         known = sum(len(process.modules) for process in self.session.processes)
-        return self.outcomes.version, known, self.moment
+        return self.outcomes.version, known, self.moment, self._looks
+
+    def look_changed(self) -> None:
+        """Draw all lines anew: they are coloured by other rules."""
+        self._looks += 1
+        self.refresh()
+        self.tell_status()
 
     def draw(self, index: int, width: int) -> list[Part]:
         """One call, fold or call in flight."""
@@ -308,6 +348,9 @@ class CallsPane(LineView):
         if line.inside:  # its head names the function
             call = replace(call, name=" ")
         shown = call_parts(call, ink, room)
+        style = self.rules.style(line.row) if self.rules is not None else None
+        if style is not None:
+            shown[0] = (shown[0][0], style)
         if after and width < 10_000:
             shown.append((" " * max(room - sum(len(text) for text, _ in shown), 0), "plain"))
         return [*parts, *shown, *after]

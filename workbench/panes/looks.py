@@ -125,6 +125,7 @@ class Looks:
                 self._header_due = now + VIEW_PERIOD
                 app.arrangement.show_header()
             app.travel.look()
+            app.rules.look(time.monotonic() + SLICE)
             if due and (self.stale or session.live):
                 self.stale = behind
                 spent = time.thread_time()

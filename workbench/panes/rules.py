@@ -1,0 +1,194 @@
+"""Filters at work beside the view: colours for calls, live counts, and filters made of what is selected."""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.errors import StyleSyntaxError
+from rich.style import Style
+
+from workbench.filter import Filter, FilterError, parse
+from workbench.filter.apply import term, terms_of, with_term
+from workbench.panes.chooser import Chooser
+from workbench.panes.format import count_text
+from workbench.panes.lines import TextLine, column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sessions import Session
+    from workbench.app import ShimbenchApp
+
+_AT_ONCE = 1 << 16  # calls a filter looks at before the clock is
+
+
+@dataclass
+class Colouring:
+    """Calls that a filter passes have their name in a style."""
+
+    text: str
+    filter: Filter
+    style: Style
+
+
+@dataclass
+class Counter:
+    """How many calls a filter passes, of those looked at so far."""
+
+    text: str
+    filter: Filter
+    counted: int = 0
+    scanned: int = 0
+
+    def advance(self, session: Session, deadline: float) -> bool:
+        """Look at calls recorded since, until a time of the monotonic clock; True if there were any."""
+        began = self.scanned
+        while self.scanned < len(session.calls) and time.monotonic() < deadline:
+            stop = min(self.scanned + _AT_ONCE, len(session.calls))
+            self.counted += int(np.count_nonzero(self.filter.mask(session, self.scanned, stop)))
+            self.scanned = stop
+        return self.scanned != began
+
+
+def read_colouring(text: str) -> Colouring:
+    """`bold red !ok`: as many words as make a style, then a filter. FilterError when either is none."""
+    words = text.split()
+    style, used = None, 0
+    for count in range(1, len(words) + 1):
+        try:
+            style, used = Style.parse(" ".join(words[:count])), count
+        except StyleSyntaxError:
+            if style is not None:
+                break
+    if style is None or used == 0:
+        raise FilterError(f"{words[0] if words else ''!r} is no colour: red, bold green, on blue, #ff8800", 1)
+    rest = " ".join(words[used:])
+    if not rest:
+        raise FilterError("the filter is missing behind the colour", len(text) + 1)
+    return Colouring(text, parse(rest), style)
+
+
+class Rules:
+    """Colours and counters of `app`."""
+
+    def __init__(self, app: ShimbenchApp) -> None:
+        self._app = app
+        self.colourings: list[Colouring] = []
+        self.counters: list[Counter] = []
+        self._styles: dict[int, Style | None] = {}
+
+    def add(self, kind: str, text: str) -> bool:
+        """Add a colour or a counter, or take away one that is there; False, with a word, when it is none."""
+        held: list[Colouring] | list[Counter] = self.colourings if kind == "colour" else self.counters
+        known = [rule for rule in held if rule.text == text]
+        try:
+            if known:
+                held.remove(known[0])  # type: ignore[arg-type]
+            elif kind == "colour":
+                self.colourings.append(read_colouring(text))
+            else:
+                self.counters.append(Counter(text, parse(text)))
+        except FilterError as error:
+            self._app.notify(f"column {error.column}: {error.message}", severity="error")
+            return False
+        self._styles.clear()
+        self._app.calls.look_changed()
+        self.look(time.monotonic() + 0.05)
+        return True
+
+    def style(self, row: int) -> Style | None:
+        """How the name of a call is drawn; the first rule that passes it decides."""
+        if not self.colourings:
+            return None
+        if row not in self._styles:
+            if len(self._styles) > 4096:
+                self._styles.clear()
+            passing = (rule.style for rule in self.colourings
+                       if rule.filter.mask(self._app.session, row, row + 1)[0])  # fmt: skip
+            self._styles[row] = next(passing, None)
+        return self._styles[row]
+
+    def look(self, deadline: float) -> None:
+        """Count on, until a time of the monotonic clock."""
+        if any([counter.advance(self._app.session, deadline) for counter in self.counters]):
+            self._app.calls.tell_status()
+
+    def status(self) -> str:
+        """`!ok 12  cuMem* 34 …`, for the title of the calls pane."""
+        total = len(self._app.session.calls)
+        return "  ".join(f"[{rule.text}] {count_text(rule.counted)}{'' if rule.scanned == total else ' …'}"
+                         for rule in self.counters)  # fmt: skip
+
+    def choose(self) -> None:
+        """List the colours and counters; Enter takes one away."""
+        lines = [
+            TextLine([column(f" {kind}", 10, "accent"), (rule.text, style)], (kind.strip(), rule.text))
+            for kind, rule, style in self._all()
+        ]
+        empty, note = "none: `:` Colour …, Count …", "Enter takes one away"
+        self._app.push_screen(Chooser("COLOURS AND COUNTERS", lines, empty, note), self._drop)
+
+    def _all(self) -> Iterator[tuple[str, Colouring | Counter, Style | str]]:
+        yield from (("colour", rule, rule.style) for rule in self.colourings)
+        yield from (("count", rule, "plain") for rule in self.counters)
+
+    def _drop(self, chosen: object) -> None:
+        if isinstance(chosen, tuple):
+            self.add(*chosen)
+
+    # Apply as filter
+
+    def offer(self) -> None:
+        """List filters that the selected call, line or name passes; Enter adds one to the filter."""
+        app = self._app
+        if app.pane == "log":
+            offers, add = self._of_line(), self._add_to_log
+        elif app.pane == "coverage":
+            name = app.content.coverage.selected
+            offers = {"function": term("fn", name)} if isinstance(name, str) else {}
+            add = self.add_to_filter
+        else:
+            row = app.calls.selected_row()
+            offers, add = terms_of(app.session, row) if row is not None else {}, self.add_to_filter
+        lines = []
+        for what, text in offers.items():
+            for offered in (text, f"!{text}") if app.pane != "log" else (text,):
+                lines.append(TextLine([column(f" {what}", 14, "dim"), (offered, "name")], offered))
+        take = functools.partial(_take, add)
+        app.push_screen(Chooser("FILTER BY", lines, "select a call, a line or a name first"), take)
+
+    def _of_line(self) -> dict[str, str]:
+        from workbench.target.log_grammar import Level, parse_bytes
+
+        app = self._app
+        number = app.log_pane.selected_number()
+        if number is None:
+            return {}
+        line = app.session.log.line(number)
+        parsed = parse_bytes(line.text)
+        found = {"source": f"source:{parsed.source}"} if parsed.source else {}
+        if parsed.level != Level.UNKNOWN:
+            found["level"] = f"level:{parsed.level.name.lower()}"
+        return {**found, "written by": app.log_pane.source(line), "process": str(line.pid)}
+
+    def _add_to_log(self, text: str) -> None:
+        pane = self._app.log_pane
+        terms = text.startswith(("source:", "level:"))
+        pane.set_filter(f"{text} {pane.filter_text}".strip() if terms else text)
+        self._app.arrangement.show_titles()
+
+    def add_to_filter(self, text: str) -> None:
+        """Show only calls that pass this as well."""
+        app = self._app
+        app.asking.filter_calls(with_term(app.calls.filter_text, text))
+        if app.pane == "coverage":
+            app.show_pane("calls")
+
+
+def _take(add: object, text: object) -> None:
+    if isinstance(text, str) and callable(add):
+        add(text)
