@@ -75,6 +75,7 @@ class ShimbenchApp(App[bool]):
         session: Session | Callable[[], Session] | None = None,
         root: Path | None = None,
         name: str = "",
+        then: Callable[[ShimbenchApp], object] | None = None,
     ) -> None:
         super().__init__()
         self.loop: Loop | None = None
@@ -91,6 +92,7 @@ class ShimbenchApp(App[bool]):
         self.outside = Outside(self)
         self.key_turn = KeyTurn()
         self._opening = name
+        self._then = then  # done when the session is on the screen
         self._content: Content | None = None  # None until the session is open
         self._open = session if callable(session) else None
         self._asked_early: list[str] = []  # commands given before there was a session
@@ -170,6 +172,8 @@ class ShimbenchApp(App[bool]):
 
     def _start(self) -> None:
         self.call_after_refresh(self.looks.tick)
+        if self._then is not None:
+            self.call_after_refresh(self._then, self)
         if self.loop is not None:
             self.loop.subscribe(self._on_loop_event)
             if self.loop.notice:
@@ -216,7 +220,11 @@ class ShimbenchApp(App[bool]):
         self.looks.stale = True
 
     def step_pane(self, step: int) -> None:
-        """The next pane, in the order of their numbers; in the prompt, the next candidate."""
+        """The next pane, in the order of their numbers; elsewhere the next candidate, the other part."""
+        other = getattr(self.screen, "action_other", None)
+        if other is not None:
+            other()
+            return
         prompt = self.query_one(Prompt)
         if prompt.has_focus:
             prompt.complete(step)
@@ -356,30 +364,9 @@ class ShimbenchApp(App[bool]):
             self.travel.now()
         self.arrangement.show_titles()
 
-    def choose(self) -> None:
-        """Enter: a fold opens, a call is inspected, a log line is shown whole, a row opens."""
-        view, content = self.view, self.content
-        if view is content.calls:
-            line = content.calls.selected_line()
-            if line is not None and line.folded:
-                content.calls.toggle_fold()
-            elif line is not None:
-                self.content.inspector.show_row(line.row)
-                self.show_pane("inspect")
-        elif view is content.log:
-            self.outside.show_whole_line(content.log)
-        elif view is content.timeline:
-            self.jumps.from_timeline()
-        elif view is content.build:
-            self.do("source.open")
-        else:
-            for folding in (content.coverage, content.processes, content.device):
-                if view is folding:
-                    folding.toggle()
-
     def on_line_view_chosen(self, message: LineView.Chosen) -> None:
         """A double click is Enter."""
-        self.choose()
+        self.jumps.choose()
 
     def copy_line(self) -> None:
         """Copy the whole line under the cursor."""

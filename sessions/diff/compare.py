@@ -56,6 +56,7 @@ class Comparison:
     b: Side
     divergences: list[Divergence] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    every: list[Divergence] = field(default_factory=list)  #: each by itself, so many of each thread
     asked_only: tuple[list[str], list[str]] = ([], [])  #: names, export tables and slots of them
     missing_only: tuple[list[str], list[str]] = ([], [])  #: of names and tables: got no answer
     durations: list[Durations] = field(default_factory=list)
@@ -84,6 +85,7 @@ def compare(
     found = Comparison(Side(a, run_a, names), Side(b, run_b, names))
     work = _Work(found, ignored, limit)
     work.processes()
+    found.every = found.divergences
     found.divergences = _folded(found)[:limit]
     wants = Wants.of(found.a), Wants.of(found.b)
     found.asked_only = only(wants[0].asked, wants[1].asked)

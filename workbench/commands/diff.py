@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="FUNCTION.PARAMETER not to compare, besides those of --ignored",
     )  # fmt: skip
     parser.add_argument("--ignored", action="store_true", help="list what is never compared, and stop")
+    parser.add_argument("--screen", action="store_true", help="show them side by side in the workbench")
     parser.add_argument("--durations", action="store_true", help="compare durations by function as well")
     add_json(parser)
 
@@ -64,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
     if any(glob.count(".") != 1 for glob in options.ignore):
         raise UsageError("--ignore wants FUNCTION.PARAMETER, globs allowed: cuMemGetInfo*.free")
     try:
+        if options.screen:
+            return _on_screen(words)
         return _run(words, options)
     except ShimbenchError as error:
         raise UsageError(str(error)) from error  # status 1 is a difference
@@ -73,11 +76,11 @@ def _run(words: list[str], options: argparse.Namespace) -> int:
     from sessions.diff import IGNORED, compare
 
     with told_as_errors():
-        (a, run_a), (b, run_b) = _side(words[0]), _side(words[1])
+        (a, run_a), (b, run_b) = side_of(words[0]), side_of(words[1])
         found = compare(
             a, b, run_a, run_b, ignored=(*IGNORED, *options.ignore), limit=max(options.limit, 1000)
         )
-        diagnoses = _diagnoses_only(found)
+        diagnoses = diagnoses_only(found)
         if options.json:
             print_json(_as_json(found, diagnoses))
         else:
@@ -85,7 +88,19 @@ def _run(words: list[str], options: argparse.Namespace) -> int:
     return 0 if found.same else 1
 
 
-def _side(text: str) -> tuple[Session, int | None]:
+def _on_screen(words: list[str]) -> int:
+    """The workbench on B, with both side by side over it; -> 0."""
+    from workbench.app import ShimbenchApp
+    from workbench.panes.beside import show_beside
+
+    session, _ = side_of(words[1])  # says what is wrong with it before the screen is taken
+    side_of(words[0])
+    ShimbenchApp(None, session, then=lambda app: show_beside(app, words[0], words[1])).run()
+    return 0
+
+
+def side_of(text: str) -> tuple[Session, int | None]:
+    """The session and run that SESSION[:RUN] means. UsageError, ShimbenchError: there is none."""
     from workbench.commands.common import opened
     from workbench.sessions_store import label_of, resolve, split_run
 
@@ -96,7 +111,7 @@ def _side(text: str) -> tuple[Session, int | None]:
     return opened(path), number
 
 
-def _diagnoses_only(found: Comparison) -> tuple[list[str], list[str]]:
+def diagnoses_only(found: Comparison) -> tuple[list[str], list[str]]:
     """What was diagnosed on one side alone."""
     from workbench.diagnosis.engine import diagnose
 

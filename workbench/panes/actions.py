@@ -253,7 +253,7 @@ def pane_actions() -> tuple[Action, ...]:
             "lines",
             "Open",
             "Open what is under the cursor: a fold, a call, a whole line, a process.",
-            lambda app: app.choose(),
+            lambda app: app.jumps.choose(),
         ),
         _row(
             "lines.copy",

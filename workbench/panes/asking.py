@@ -15,6 +15,7 @@ _HINTS = {
     "search": "regular expression",
     "goto": "number of a call",
     "note": "what is worth knowing about this call or line",
+    "compare": "A B, each SESSION[:RUN]: @-1 @   @:1 @:2; without B this session",
     "colour": "a colour, then a filter: red !ok   bold green cuLaunch*   yellow dur:>1ms",
     "count": "a filter whose calls are counted: !ok   cuMemAlloc* run:2   dur:>1ms",
     "everything": "regular expression: calls, arguments, results, log, notes, watched sources",
@@ -40,6 +41,8 @@ class Asking:
             if app.pane == "log":
                 hint = "level:warn source:runner* then a regular expression, ! first for the other lines"
         filters_calls = (kind == "filter" and app.pane == "calls") or kind in ("colour", "count", "break")
+        if kind == "compare" and app.session.newest_run > 1:
+            text = f"{app.session.path}:{app.session.newest_run - 1}"
         prompt.display = True
         app.query_one(KeyLine).display = False
         prompt.ask(kind, text, hint, self._candidates if filters_calls else None)
@@ -72,6 +75,12 @@ class Asking:
             app.notify(f"nothing matches {text}", severity="warning")
         elif kind == "goto":
             app.jumps.to_call(text)
+        elif kind == "compare":
+            from workbench.panes.beside import show_beside
+
+            a, _, b = text.partition(" ")
+            if text:
+                show_beside(app, a, b.strip() or str(app.session.path))
         elif kind in ("colour", "count"):
             return not text or app.rules.add(kind, text)
         elif kind == "everything" and text:

@@ -16,20 +16,18 @@ from textual.binding import BindingType
 from sessions import SessionError
 from workbench.filter.apply import terms_of
 from workbench.panes.actions import bindings
+from workbench.panes.call_cells import WITH_CALLER, WITH_PROCESS, WITH_TIME, call_parts, cell_of
 from workbench.panes.call_lines import CallFilter, CallLine, CallLines
 from workbench.panes.format import count_text, duration_text, elide, time_text
-from workbench.panes.lines import Ink, LineView, Part, column
+from workbench.panes.lines import LineView, Part, column
 from workbench.panes.outcomes import Outcomes, short_result
 from workbench.views.stops import Stops
 
 if TYPE_CHECKING:
     from sessions import InFlight, Row, Session
-    from sessions.decode import CallDecoder, DecodedCall
+    from sessions.decode import CallDecoder
     from sessions.moment import Moment
     from workbench.panes.rules import Rules
-
-WITH_PROCESS, WITH_CALLER, WITH_TIME = 124, 100, 76
-"""Widths of the pane from which these columns stand beside the call."""
 
 _FIND_CHUNK = 20_000
 _AT_ONCE = 4096  # rows filtered before the next look goes on with the rest, in slices
@@ -290,17 +288,8 @@ class CallsPane(LineView):
 
     def cell_at(self, index: int, x: int) -> str:
         """What stands in a column of a line, in the words of terms_of(); "" for what makes no filter."""
-        names = ["", "call"]
-        for name, width in (("", WITH_TIME), ("pid", WITH_PROCESS), ("caller", WITH_CALLER)):
-            names += ["", name] if self.size.width >= width else []
-        names += ["", "function", "argument 0", "", "result", "", "", "", "duration"]
-        at = 0
         parts = self.draw(index, self.scrollable_content_region.width)
-        for (text, _), name in zip(parts, names, strict=False):
-            at += len(text)
-            if x < at:
-                return name
-        return ""
+        return cell_of(parts, self.size.width, x)
 
     # Drawing
 
@@ -425,27 +414,3 @@ class CallsPane(LineView):
             if pattern.search(self.line_text(index)):
                 return index
         return None
-
-
-def call_parts(call: DecodedCall, result: Ink, room: int) -> list[Part]:
-    """A call in `room` characters: out-values and then arguments give way, the result stays readable."""
-    words = [
-        f"{each.name}={each.text}" if each.name else each.text for each in call.arguments if not each.out
-    ]
-    given = ", ".join(words)
-    outs = ", ".join(f"*{each.name}={each.text}" for each in call.arguments if each.out)
-    outs = f" [{outs}]" if outs else ""
-    arrow = " -> " if call.result else ""
-    shown = call.result
-    if len(call.name) + len(given) + 2 + len(arrow) + len(shown) > room:
-        shown = short_result(shown)
-        # A name that is asked for, or any other string, says more than the pointers around it.
-        quoted = [each.text for each in call.arguments if not each.out and each.text.startswith('"')]
-        # Where a value was written is worth less than the value, which stands behind the result.
-        written = {each.name for each in call.arguments if each.out}
-        left = [word for word in words if not word.endswith('"') and word.split("=", 1)[0] not in written]
-        given = elide(
-            ", ".join([*quoted, *left]), max(room - len(call.name) - 2 - len(arrow) - len(shown), 1)
-        )
-    outs = elide(outs, room - len(call.name) - len(given) - 2 - len(arrow) - len(shown))
-    return [(call.name, "name"), (f"({given})", "plain"), (arrow, "dim"), (shown, result), (outs, "out")]

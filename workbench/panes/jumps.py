@@ -74,3 +74,25 @@ class Jumps:
             app.notify(f"there is no call {text}: {there}", severity="warning")
         elif app.calls.show_row(int(number) - 1, by_user=True):
             app.show_pane("calls")
+
+    def choose(self) -> None:
+        """Enter: a fold opens, a call is inspected, a log line is shown whole, a row opens."""
+        app = self._app
+        view, content = app.view, app.content
+        if view is content.calls:
+            line = content.calls.selected_line()
+            if line is not None and line.folded:
+                content.calls.toggle_fold()
+            elif line is not None:
+                content.inspector.show_row(line.row)
+                app.show_pane("inspect")
+        elif view is content.log:
+            app.outside.show_whole_line(content.log)
+        elif view is content.timeline:
+            self.from_timeline()
+        elif view is content.build:
+            app.do("source.open")
+        else:
+            for folding in (content.coverage, content.processes, content.device):
+                if view is folding:
+                    folding.toggle()

@@ -41,4 +41,7 @@ def marking_actions() -> tuple[Action, ...]:
                lambda app: app.ask("count")),
         Action("filter.rules", "Colours and counters", "", GLOBAL, "List them; Enter takes one away.",
                lambda app: app.rules.choose()),
+        Action("compare", "Compare …", "C", GLOBAL,
+               "Two runs side by side, first divergence first: `:compare A B`, each SESSION[:RUN].",
+               lambda app: app.ask("compare")),
     )  # fmt: skip

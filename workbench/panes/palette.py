@@ -66,6 +66,10 @@ class Commands(Provider):
                 1.0, f"Record buffers: {condition.strip()}", partial(self._record_buffers, condition.strip()),
                 help="up to this size, as 512M; or off",
             )  # fmt: skip
+        if word == "compare" and condition.strip():
+            a, _, b = condition.strip().partition(" ")
+            compare = partial(_compare, self.workbench, a, b.strip() or str(self.workbench.session.path))
+            yield Hit(1.0, f"Compare {condition.strip()}", compare, help="two runs side by side")
         matcher = self.matcher(query)
         for action in self._rows():
             score = max(matcher.match(action.title), matcher.match(action.name))
@@ -73,3 +77,9 @@ class Commands(Provider):
                 yield Hit(
                     score, matcher.highlight(action.title), self._runner(action), help=self._help(action)
                 )
+
+
+def _compare(app: ShimbenchApp, a: str, b: str) -> None:
+    from workbench.panes.beside import show_beside
+
+    show_beside(app, a, b)
