@@ -64,7 +64,6 @@ class Store:
         self.known[content if key is None else key] = place
         return place
 
-
     def zeros(self, length: int) -> int:
         """Where so many zeros lie: a hole in the file."""
         place = self.known.get(("zeros", length))
