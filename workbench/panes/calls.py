@@ -276,8 +276,8 @@ class CallsPane(LineView):
     # Mouse
 
     def on_click(self, event: events.Click) -> None:
-        """Select by click; with Ctrl or the right button also show only calls alike in the cell under it."""
-        super().on_click(event)
+        """With Ctrl or the right button show only calls alike in the cell under it. That a click selects is
+        LineView's: Textual calls the handlers of all classes."""
         index = self.line_at(event.y)
         if index is None or index >= self._recorded or not (event.ctrl or event.button == 3):
             return
