@@ -8,6 +8,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from sessions.blobs import Item
@@ -76,9 +77,15 @@ class Store:
         return place
 
 
+@cache
 def base_type(spelling: str) -> str:
     """`const CUgraphNode *` -> `CUgraphNode`."""
     return " ".join(_QUALIFIERS.sub(" ", spelling).split())
+
+
+@cache
+def _is_elsewhere(name: str) -> bool:
+    return NOT_AGAIN.match(name) is not None
 
 
 @dataclass
@@ -107,7 +114,7 @@ class Translator:
 
     def call(self, function: Function, words: list[int], items: list[Item], succeeded: bool) -> Ready:
         """One call; NotReplayable when it can't be performed again."""
-        if NOT_AGAIN.match(function.name):
+        if _is_elsewhere(function.name):
             raise NotReplayable("deals with other processes, screens or files")
         if len(function.params) > MOST_ARGUMENTS or len(words) < len(function.params):
             raise NotReplayable("its arguments were not recorded")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sessions.errors import SessionError
-from sessions.format import FIRST_PSEUDO_FUNCTION, CallFlag, ItemKind, Pseudo
-from sessions.items import out_word
+from sessions.format import FIRST_PSEUDO_FUNCTION, CallFlag, Pseudo
+from sessions.items import out_word, words_of
 from sessions.replay import records
 from sessions.replay.arguments import NotReplayable, Store, Translator
 from sessions.replay.records import Flag
-from sessions.schema import Function
 from sessions.session import Session
 
 _COLUMNS = (
@@ -192,10 +192,7 @@ class _Maker:
         unreturned = bool(int(columns["flags"][at]) & int(CallFlag.UNRETURNED))
         result = int(columns["result"][at])
         items = self.session.calls.payload_of(int(columns["payload"][at]))
-        words = [int(columns[f"arg{i}"][at]) for i in range(3)]
-        for item in items:
-            if item.kind == ItemKind.ARGS:
-                words += np.frombuffer(item.data, "<u8").tolist()
+        words = words_of([int(columns[f"arg{i}"][at]) for i in range(3)], items)
         try:
             ready = self.translator.call(function, words, items, result == 0 and not unreturned)
         except NotReplayable as reason:
@@ -211,7 +208,7 @@ class _Maker:
             number,
             thread,
             result,
-            _flags(function),
+            _flags(function.base),
             [wait for wait in counted if wait[1]],
             ready.arguments,
             ready.outcomes,
@@ -242,14 +239,15 @@ class _Maker:
             out.truncate(data_at + self.store.size)
 
 
-def _flags(function: Function) -> int:
+@cache
+def _flags(base: str) -> int:
     flags = Flag(0)
-    if _HASHED.match(function.base):
+    if _HASHED.match(base):
         flags |= Flag.HASHED
-    if function.base == "cuGraphLaunch":
+    if base == "cuGraphLaunch":
         flags |= Flag.GRAPH
-    if function.base.startswith("cuStreamBeginCapture"):
+    if base.startswith("cuStreamBeginCapture"):
         flags |= Flag.CAPTURING
-    if function.base == "cuStreamEndCapture":
+    if base == "cuStreamEndCapture":
         flags |= Flag.CAPTURED
     return int(flags)

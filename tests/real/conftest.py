@@ -257,6 +257,7 @@ class Recorder:
         *,
         tap: bool = True,
         json_report: bool = True,
+        buffers: bool = False,
         environment: Mapping[str, str] | None = None,
         timeout: float = PATIENCE_SECONDS,
     ) -> Recording:
@@ -264,6 +265,7 @@ class Recorder:
         options = ["--timeout", f"{timeout:g}"]
         options += ["--json"] if json_report else []
         options += [] if tap else ["--no-tap"]
+        options += ["--buffers"] if buffers else []
         words, session = self.words(directory, options, command)
         done = subprocess.run(
             words,

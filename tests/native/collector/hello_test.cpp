@@ -2,6 +2,7 @@
 #include "../fuzz_rounds.hpp"
 #include "check.hpp"
 #include "collector.hpp"
+#include "connected.hpp"
 
 #include <cerrno>
 #include <csignal>
@@ -12,7 +13,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,15 +20,6 @@ using namespace shimbench::collector;
 using shimbench::session::Descriptor;
 
 namespace {
-
-Descriptor connected(const std::string &path, int type) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    Descriptor fd(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
-    check(connect(fd.get(), reinterpret_cast<sockaddr *>(&address), sizeof address) == 0, "it listens");
-    return fd;
-}
 
 void say_anything_to_the_target_s_socket(const std::string &directory, std::mt19937_64 &random) {
     for (int round = 0; round < fuzz::rounds(300); round++) {
