@@ -19,17 +19,19 @@ Logits = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Decoding:
-    """What is decoded: greedily, after a prompt of 40 tokens."""
+    """What is decoded: greedily, after a text or else 40 tokens without a meaning."""
 
     model: Path
     tokens: int
     flash_attention: str = "auto"
+    prompt: str = ""
 
     def run(
         self, consumer: Consumer, paths: NativePaths, dump: Path, host: Mapping[str, str] | None
     ) -> Logits:
         """Logits of the prompt's end and of each token, by the CPU backend or by a host of ours."""
         words = ["--model", self.model, "--tokens", self.tokens, "--flash-attention", self.flash_attention]
+        words += ["--prompt", self.prompt] if self.prompt else []
         environment = {**os.environ, **consumer.environment}
         if host is None:
             words += ["--gpu-layers", 0]

@@ -62,6 +62,8 @@ struct llama_api {
     float *(*llama_get_logits_ith)(void *context, int32_t index);
     const void *(*llama_model_get_vocab)(const void *model);
     int32_t (*llama_vocab_n_tokens)(const void *vocab);
+    int32_t (*llama_tokenize)(const void *vocab, const char *text, int32_t bytes, int32_t *tokens,
+                              int32_t room, bool add_special, bool parse_special);
     void *(*llama_get_memory)(const void *context);
     void (*llama_memory_clear)(void *memory, bool data);
 };
@@ -91,6 +93,7 @@ static const struct {
     IMPORT(llama_get_logits_ith),
     IMPORT(llama_model_get_vocab),
     IMPORT(llama_vocab_n_tokens),
+    IMPORT(llama_tokenize),
     IMPORT(llama_get_memory),
     IMPORT(llama_memory_clear),
 };
@@ -99,6 +102,7 @@ struct options {
     const char *libs;
     const char *model;
     const char *logits;
+    const char *prompt; /* NULL: prompt_tokens tokens without a meaning */
     int tokens;
     int prompt_tokens;
     int gpu_layers; /* -1: all */
@@ -115,6 +119,7 @@ static const char USAGE[] =
     "  --model FILE        a GGUF model\n"
     "  --tokens N          decode N tokens, greedily (8)\n"
     "  --prompt-tokens N   after a prompt of N tokens (40)\n"
+    "  --prompt TEXT       after this text, at most 512 tokens\n"
     "  --gpu-layers N      layers to put on the GPU, -1 all (-1); 0 leaves the CUDA backend out\n"
     "  --threads N         of the CPU backend (1)\n"
     "  --flash-attention auto|on|off   (auto: what llama.cpp chooses)\n"
@@ -297,12 +302,33 @@ static bool context_parameters(const struct llama_api *api, int length, enum fla
     return true;
 }
 
+enum { PROMPT_MAX = 512 }; /* tokens, which is also the size of a batch */
+
 struct generation {
     const struct llama_api *api;
     void *context;
     int32_t vocabulary;
     FILE *logits;
+    int32_t prompt[PROMPT_MAX];
+    int32_t prompt_tokens;
 };
+
+/* What the answer is to: the text asked for, or tokens that every vocabulary has. */
+static bool make_prompt(struct generation *generation, const struct options *options,
+                        const void *vocabulary) {
+    if (options->prompt == NULL) {
+        generation->prompt_tokens = options->prompt_tokens;
+        for (int i = 0; i < options->prompt_tokens; i++)
+            generation->prompt[i] = 3 + (i * 7) % (generation->vocabulary - 3);
+        return true;
+    }
+    generation->prompt_tokens =
+        generation->api->llama_tokenize(vocabulary, options->prompt, (int32_t)strlen(options->prompt),
+                                        generation->prompt, PROMPT_MAX, true, true);
+    if (generation->prompt_tokens <= 0)
+        fprintf(stderr, "shimbench-llama: the prompt has no tokens, or more than %d\n", PROMPT_MAX);
+    return generation->prompt_tokens > 0;
+}
 
 /* Decodes `count` tokens and says which token comes next, the likeliest; -1 on an error. */
 static int32_t decode(const struct generation *generation, int32_t *tokens, int32_t count) {
@@ -329,17 +355,16 @@ static int32_t decode(const struct generation *generation, int32_t *tokens, int3
 /* One prompt and what the model says to it; false on an error. */
 static bool generate(const struct generation *generation, const struct options *options) {
     const struct llama_api *api = generation->api;
-    int32_t prompt[512];
-    for (int i = 0; i < options->prompt_tokens; i++)
-        prompt[i] = 3 + (i * 7) % (generation->vocabulary - 3);
+    int32_t prompt[PROMPT_MAX]; /* llama.cpp may write to it */
+    memcpy(prompt, generation->prompt, sizeof prompt);
     api->llama_memory_clear(api->llama_get_memory(generation->context), true);
 
     double start = now_seconds(), had = processor_seconds();
-    int32_t token = decode(generation, prompt, options->prompt_tokens);
+    int32_t token = decode(generation, prompt, generation->prompt_tokens);
     if (token < 0)
         return false;
     double prompt_had = processor_seconds() - had;
-    printf("prompt: %d tokens, %.2f ms\n", options->prompt_tokens, (now_seconds() - start) * 1e3);
+    printf("prompt: %d tokens, %.2f ms\n", generation->prompt_tokens, (now_seconds() - start) * 1e3);
     had = processor_seconds();
     for (int i = 1; i <= options->tokens; i++) {
         int32_t fed = token;
@@ -370,8 +395,12 @@ static bool run_model(const struct llama_api *api, const struct options *options
         goto out;
     }
     printf("model: %s, %.1f ms\n", options->model, (now_seconds() - start) * 1e3);
+    const void *vocabulary = api->llama_model_get_vocab(model);
+    generation.vocabulary = api->llama_vocab_n_tokens(vocabulary);
+    if (!make_prompt(&generation, options, vocabulary))
+        goto out;
     start = now_seconds();
-    if (!context_parameters(api, options->prompt_tokens + options->tokens + 1, options->flash_attention,
+    if (!context_parameters(api, generation.prompt_tokens + options->tokens + 1, options->flash_attention,
                             &parameters))
         goto out;
     generation.context = api->llama_init_from_model(model, parameters);
@@ -381,7 +410,6 @@ static bool run_model(const struct llama_api *api, const struct options *options
     }
     api->llama_set_n_threads(generation.context, options->threads, options->threads);
     printf("context: %.1f ms\n", (now_seconds() - start) * 1e3);
-    generation.vocabulary = api->llama_vocab_n_tokens(api->llama_model_get_vocab(model));
     if (options->logits != NULL && (generation.logits = fopen(options->logits, "wb")) == NULL) {
         perror(options->logits);
         goto out;
@@ -430,6 +458,7 @@ static struct options parse_options(int count, char **words) {
         LIBS = 1,
         MODEL,
         TOKENS,
+        PROMPT,
         PROMPT_TOKENS,
         GPU_LAYERS,
         THREADS,
@@ -443,6 +472,7 @@ static struct options parse_options(int count, char **words) {
         {"libs", required_argument, NULL, LIBS},
         {"model", required_argument, NULL, MODEL},
         {"tokens", required_argument, NULL, TOKENS},
+        {"prompt", required_argument, NULL, PROMPT},
         {"prompt-tokens", required_argument, NULL, PROMPT_TOKENS},
         {"gpu-layers", required_argument, NULL, GPU_LAYERS},
         {"threads", required_argument, NULL, THREADS},
@@ -470,8 +500,11 @@ static struct options parse_options(int count, char **words) {
         case TOKENS:
             options.tokens = whole_number(optarg, "tokens", 0, 100000);
             break;
+        case PROMPT:
+            options.prompt = optarg;
+            break;
         case PROMPT_TOKENS:
-            options.prompt_tokens = whole_number(optarg, "prompt-tokens", 1, 512);
+            options.prompt_tokens = whole_number(optarg, "prompt-tokens", 1, PROMPT_MAX);
             break;
         case GPU_LAYERS:
             options.gpu_layers = whole_number(optarg, "gpu-layers", -1, 998);
