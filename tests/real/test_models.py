@@ -64,8 +64,11 @@ def test_a_model_says_the_same_64_tokens_on_the_software_gpu_as_on_the_cpu_backe
     assert len(set(cpu.argmax(axis=1))) > TOKENS / 2  # nor is it one token all over
 
 
-# What both are sure of: over 64 tokens the likeliest is so by more than 1.6 and 3.2.
+# 30 layers add up what the CUDA backend's own kernels lose: for 4-bit weights they keep the sums of blocks of
+# activations in 16 bits. Its builds for two capabilities are as far from one another.
+MOST_REAL_ERROR = 0.15
 COUNTING = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,"
+"""both are sure how to go on: over 64 tokens the likeliest is so by more than 1.6, and 3.2"""
 
 
 @pytest.mark.parametrize("model", [SMOLLM2, GEMMA3], ids=lambda model: model.name)
@@ -82,4 +85,4 @@ def test_a_real_model_says_the_same_tokens_on_the_software_gpu_as_on_the_cpu_bac
     cpu = decoding.run(llama, native_paths, tmp_path / "cpu", None)
     gpu = decoding.run(llama, native_paths, tmp_path / "gpu", start_shim_host("--device", "soft"))
     assert gpu.argmax(axis=1).tolist() == cpu.argmax(axis=1).tolist()
-    assert error_between(gpu, cpu) < MOST_ERROR["mixed K"]
+    assert error_between(gpu, cpu) < MOST_REAL_ERROR
