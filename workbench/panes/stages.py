@@ -64,6 +64,8 @@ class StageTracker:
         self.session = session
         self.counts = counts or ResultCounts(session)
         self._ids = {function.name: number for number, function in session.schema.functions.items()}
+        self._events = 0
+        self._tokens: tuple[int, bool] = -1, False  #: the last run that was driven, and whether that failed
 
     @property
     def run(self) -> int:
@@ -85,13 +87,22 @@ class StageTracker:
         states.append(self._state("cuInit"))
         states.append(self._state("cuDeviceGet", "cuDeviceGetCount"))
         states.append(self._state(*_MODEL))
-        states.append(self._state(*_LAUNCHES))
+        driven, failed = self._driven()
+        states.append("failed" if failed and driven == self.run else self._state(*_LAUNCHES))
         # Only a device in use shows that an earlier failure did not matter: cuInit works in a lost run too.
         last = max(
             (number for number, state in enumerate(states) if state == "ok" and number >= 4), default=-1
         )
         shown: list[State] = ["ok" if number < last else state for number, state in enumerate(states)]
         return [Stage(name, state) for name, state in zip(NAMES, shown, strict=True)]
+
+    def _driven(self) -> tuple[int, bool]:
+        """What came of the exercise: launches alone bring no tokens, and those that came may be wrong."""
+        for event in self.session.events[self._events :]:
+            if event.kind == "rung" and event.fields.get("name") == "tokens":
+                self._tokens = int(event.fields.get("run", -1)), event.fields.get("state") == "failed"
+        self._events = len(self.session.events)
+        return self._tokens
 
     def _some(self, counts: NDArray[np.int64], names: Iterable[str]) -> bool:
         return any(counts[self._ids[name]] for name in names if name in self._ids)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sessions.decode import UNRETURNED
+from workbench.target.roles import is_kernel_probe
 
 if TYPE_CHECKING:
     from sessions import Session
@@ -35,7 +36,8 @@ class ResultCounts:
             self.run = run
             self.ok[:] = 0
             self.failed[:] = 0
-        mine = {process.index for process in self.session.processes if process.run == run}
+        members = [process for process in self.session.processes if process.run == run]
+        mine = {process.index for process in members if not is_kernel_probe(process.argv)}
         total = len(self.session.calls) if until is None else until
         while self._scanned < total:
             stop = min(self._scanned + BATCH, total)
