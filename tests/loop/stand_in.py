@@ -102,7 +102,7 @@ class StandInLoop(Loop):
         self.session = empty  # type: ignore[assignment]
         self.spawner = CollectorSpawner(self.collector)
         self.host = HostForwarder(
-            self.spawner, self.config.directory, self.session_dir, self._host_status, self._host_state
+            self.spawner, self.config.directory, self.session_dir, self.on_host_status, self.on_host_state
         )
         tell = driver_event(self.record_event, self.emit)
         self.driver = Driver(self.config, self.target, self.session, self.session_dir, self.spawner, tell)

@@ -15,21 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sessions import Session, SessionError, open_session
-from workbench import native
+from sessions import Session
 from workbench.config import DEFAULT_BUFFERS, RUNGS, Config, byte_count
 from workbench.errors import ShimbenchError
-from workbench.loop.attach import Attached, attach
 from workbench.loop.build import BuildReport
 from workbench.loop.builder import Builder
-from workbench.loop.claim import Claim, Work
 from workbench.loop.crashes import FAULTS, record_crashes
-from workbench.loop.drive import Driver, driver_event
+from workbench.loop.drive import Driver
 from workbench.loop.host import HostForwarder
-from workbench.loop.launch import end_group, end_strays
 from workbench.loop.logs import LogFollower
 from workbench.loop.processes import CollectorSpawner, Exit
-from workbench.loop.room import with_room
+from workbench.loop.recording import Recording
 from workbench.loop.runs import Runs
 from workbench.loop.stacks import watch_for_hangs
 from workbench.loop.status import HostStatus, LoopEvent, LoopStatus, TargetStatus
@@ -78,12 +74,7 @@ class Loop:
         """held while the stacks of a process are read: two debuggers can't be at one"""
         self.stopped = False
         self.watch = watch
-        self._attach = attach and session_dir is None
-        self._attached = False
-        self._claim: Claim | None = None
-        self._records_buffers = False
-        self._orphans: list[int] | None = None
-        """what a collector that died has left: groups; None while there is one"""
+        self.recording = Recording(self, attach and session_dir is None)
         self._subscribers: list[Callable[[LoopEvent], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
@@ -113,14 +104,15 @@ class Loop:
         ends = text == "off" or (not text and self.config.record.limit > 0)
         limit = 0 if ends else byte_count(text) if text else DEFAULT_BUFFERS
         self.config = replace(self.config, record=replace(self.config.record, limit=limit))
-        self._record_buffers()
+        self.recording.record_buffers()
         return f"buffers are recorded, up to {limit >> 20} MiB" if limit else "buffers are recorded no more"
 
-    def _record_buffers(self) -> None:
-        record = self.config.record
-        if record.limit or self._records_buffers:
-            self.collector.record_buffers(record.limit, inputs=record.inputs)
-        self._records_buffers = record.limit > 0
+    def open(self) -> None:
+        """Start the collector and open the session it writes. Raises ShimbenchError when it can't be.
+
+        With `attach`, a session of the same work that a killed workbench has left goes on instead.
+        """
+        self.recording.open()
 
     def subscribe(self, callback: Callable[[LoopEvent], None]) -> None:
         """`callback` is called on the asyncio loop with every event."""
@@ -129,62 +121,6 @@ class Loop:
     def unsubscribe(self, callback: Callable[[LoopEvent], None]) -> None:
         """Tell it no more."""
         self._subscribers.remove(callback)
-
-    def open(self) -> None:
-        """Start the collector and open the session it writes. Raises ShimbenchError when it can't be.
-
-        With `attach`, a session of the same work that a killed workbench has left goes on instead.
-        """
-        if self._attach and self._open_left_alone():
-            return
-        if not native.paths().collector.is_file():
-            raise ShimbenchError(f"{native.paths().collector} is not built: run ./dev build")
-        if self.session_dir.parent == self.place.sessions:
-            self._move_to(*with_room(self.place))
-        try:
-            self.session_dir.parent.mkdir(parents=True, exist_ok=True)
-            self.collector = Collector.start(self.session_dir, native.paths().model)
-            self._record_buffers()
-        except (CollectorError, OSError) as error:
-            raise ShimbenchError(f"no session can be written in {self.session_dir}: {error}") from error
-        self._open_parts()
-        work = Work(str(self.config.directory), self.target.argv, self.tap, str(self.host.socket_path))
-        self._claim = Claim.make(self.session_dir, work)
-
-    def _move_to(self, place: Place, why: str) -> None:
-        """Sessions and builds go to another place, where this one takes none."""
-        if place != self.place:
-            self.place, self.notice = place, why
-            self.session_dir = place.new_session()
-            self.builder.move(place)
-
-    def _open_parts(self, host_socket: Path | None = None) -> None:
-        try:
-            self.session = open_session(self.session_dir)
-        except SessionError as error:
-            raise ShimbenchError(str(error)) from error
-        self.spawner = CollectorSpawner(self.collector, self._collector_gone)
-        self.host = HostForwarder(
-            self.spawner,
-            self.config.directory,
-            self.session_dir,
-            self._host_status,
-            self._host_state,
-            host_socket,
-            lambda data: self.collector.blob(data),
-        )
-        tell = driver_event(self.record_event, self.emit)
-        self.driver = Driver(self.config, self.target, self.session, self.session_dir, self.spawner, tell)
-
-    def _open_left_alone(self) -> bool:
-        found = attach(self.place, self.config.directory, self.target.argv, self.tap)
-        if not isinstance(found, Attached):
-            self.notice = found or ""
-            return False
-        self.session_dir, self.collector, self._claim = found.directory, found.collector, found.claim
-        self._open_parts(Path(found.work.host_socket))
-        self._attached = True
-        return True
 
     async def start(self, climb: bool = False) -> None:
         """Watch the sources, and begin the first build or run behind our back. After `open`.
@@ -201,7 +137,7 @@ class Loop:
             self.spawn_task(watch_for_hangs(self))
         if self.config.shim.logs:
             self.spawn_task(self._follow_logs())
-        if not (self._attached and await self.runs.take_up()):
+        if not (self.recording.attached and await self.runs.take_up()):
             self.spawn_task(self.rebuild("start", climb))
 
     async def stop(self) -> None:
@@ -219,12 +155,11 @@ class Loop:
         await self.runs.end("the workbench ends")
         await self.host.stop()
         self.spawner.stop()
-        await self._end_orphans()
+        await self.recording.end_orphans()
         with contextlib.suppress(CollectorError):
             await asyncio.to_thread(self.collector.close)
         self.session.refresh()
-        if self._claim is not None:
-            self._claim.release()
+        self.recording.release()
         shutil.rmtree(self.session_dir / "runs", ignore_errors=True)
         await self.builder.prune()
 
@@ -241,7 +176,7 @@ class Loop:
     async def _launch(self, reason: str, saved: Saved | None = None, climb: bool = False) -> None:
         if self.current is None:
             raise ShimbenchError("there is no good build yet to launch the target on")
-        await self._renew_collector()
+        await self.recording.renew()
         await self.runs.launch(self.current, reason, saved, climb)
 
     async def rebuild(self, reason: str, climb: bool = False) -> None:
@@ -291,7 +226,7 @@ class Loop:
 
     async def _build_and_launch(self, reason: str, climb: bool) -> None:
         saved = self._saved
-        await self._renew_collector()
+        await self.recording.renew()
         if self.config.shim.build is not None:
             self.runs.scout()
             report = await self.builder.build(self.config.shim.build, reason, saved)
@@ -349,55 +284,19 @@ class Loop:
                 if alive != self.status.target.processes:
                     self.set_status(target=replace(self.status.target, processes=max(1, alive)))
 
-    def _collector_gone(self, text: str) -> None:
-        """Targets go on without it, unrecorded; what it wrote is the session."""
-        self._orphans = [pid for pid in (self.runs.pid, self.host.pid) if pid is not None]
-        self.emit(
-            "problem", f"{text}: nothing is recorded any more; the next relaunch begins a new session (r)"
-        )
-
-    async def _renew_collector(self) -> None:
-        """After a collector's death: end what it left, and go on in a new session."""
-        if self._orphans is None:
-            return
-        await self._end_orphans()
-        if self._claim is not None:
-            self._claim.release()
-        self.session_dir, earlier = self._next_session_dir(), self.session_dir
-        self._attach, top = False, self.driver.top
-        await self.driver.cease()
-        self.open()
-        self.driver.top = top
-        self.spawner.start()
-        self.emit("session", f"{earlier.name} has lost its collector: recorded in {self.session_dir.name}")
-
-    def _next_session_dir(self) -> Path:
-        if self.session_dir.parent == self.place.sessions:
-            return self.place.new_session()
-        number = 2
-        while (path := self.session_dir.with_name(f"{self.session_dir.name}.{number}")).exists():
-            number += 1
-        return path
-
-    async def _end_orphans(self) -> None:
-        orphans, self._orphans = self._orphans or [], None
-        for pid in orphans:
-            await end_group(pid)
-        await end_strays(self.runs.mark)
-
     def record_event(self, kind: str, /, **fields: Any) -> None:
         """Append an event to the session; when its collector is gone there is nobody to tell."""
         with contextlib.suppress(CollectorError):
             self.collector.event(kind, **fields)
 
-    def _host_status(self, status: HostStatus) -> None:
+    def on_host_status(self, status: HostStatus) -> None:
         if status.state == "failed":
             self.record_event("host", state="failed", detail=status.detail)
             self.emit("problem", status.detail)
         self.set_status(host=status)
         self.emit("host", status.detail, state=status.state)
 
-    def _host_state(self, state: Mapping[str, Any]) -> None:
+    def on_host_state(self, state: Mapping[str, Any]) -> None:
         self.record_event("host", **{key: value for key, value in state.items() if key != "kind"})
         self.emit("host", "", **state)
 
