@@ -1,4 +1,4 @@
-"""The state at a moment of a large session: how long it takes to be rebuilt, in a fresh process and again.
+"""A large session: the state at a moment, a page of calls anywhere, a filter over all of it, and peak memory.
 
     python -m benchmarks.travel [--rows 100000000] [--keep FOLDER]
 
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sessions import Item, format, open_session
+from sessions import Item, Session, format, open_session
 from sessions.testing import SessionBuilder, out_item, string_item
 from sessions.writer import pack_items
 from workbench import native
@@ -117,12 +117,37 @@ def measure(path: Path, moments: int) -> dict[str, object]:
         wall.append((time.perf_counter() - began) * 1e3)
         spent.append((time.process_time() - cpu) * 1e3)
     return {
+        **look(session, chosen),
         "moments": moments,
         "first_ms": round(wall[0], 1),
         "median_ms": round(sorted(wall)[moments // 2], 1),
         "most_ms": round(max(wall), 1),
         "most_cpu_ms": round(max(spent), 1),
         "peak_megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def look(session: Session, chosen: random.Random) -> dict[str, object]:
+    """A page of forty calls as text at places all over the session, and a filter over all of it."""
+    from sessions.decode import CallDecoder
+    from workbench.filter import parse
+
+    decoder, pages = CallDecoder(session.schema), []
+    for _ in range(40):
+        start = chosen.randrange(len(session.calls) - 40)
+        began = time.perf_counter()
+        for row in range(start, start + 40):
+            decoder.text(session, row)
+        pages.append((time.perf_counter() - began) * 1e3)
+    began, cpu, found, chosen_calls = time.perf_counter(), time.process_time(), 0, parse("cuMemFree* ok")
+    for start in range(0, len(session.calls), PART):
+        found += int(chosen_calls.mask(session, start, min(start + PART, len(session.calls))).sum())
+    return {
+        "page_median_ms": round(sorted(pages)[20], 1),
+        "page_most_ms": round(max(pages), 1),
+        "filter_seconds": round(time.perf_counter() - began, 1),
+        "filter_cpu_seconds": round(time.process_time() - cpu, 1),
+        "filter_found": found,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from sessions.decode import CallDecoder
@@ -17,6 +18,8 @@ from workbench.views.summary import GpuModeTracker
 
 if TYPE_CHECKING:
     from sessions import Session
+
+_SNAPSHOT_PERIOD = 0.5  # seconds between snapshots at least: one takes 3 ms; whoever travels fills the gaps
 
 
 class SessionFacts:
@@ -37,6 +40,7 @@ class SessionFacts:
         self._effects: dict[str, str] = {}
         self.outcomes = Outcomes(session, self.effect)
         self._states: States | None = None
+        self._snapshot_due = 0.0
 
     def take(self, stop: int) -> None:
         """Take in what was recorded since, of calls those up to row `stop`."""
@@ -46,14 +50,15 @@ class SessionFacts:
         self.gpu.update(self.session, stop)
         self._news |= self._gatherer.update(self.session, stop)
         self.scanned = stop
-        if stop % INTERVAL == 0 and self.session.live:
+        if stop and stop % INTERVAL == 0 and self.session.live:
             self._leave_snapshot(stop)
 
     def _leave_snapshot(self, stop: int) -> None:
         """For time travel, while a run is watched: later somebody else would have to go through all calls."""
         run = self.device.run
-        if not stop or self.coverage.run != run or self.tracker.run != run:
+        if time.monotonic() < self._snapshot_due or self.coverage.run != run or self.tracker.run != run:
             return
+        self._snapshot_due = time.monotonic() + _SNAPSHOT_PERIOD
         if self._states is None:
             self._states = States(self.session)
         if (stop, run) not in self._states:
