@@ -6,7 +6,7 @@ between recorded ones (its row was written together with theirs) it has no resul
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,12 @@ from sessions.session import InFlight, Session
 
 _NONE: npt.NDArray[np.int64] = np.empty(0, np.int64)
 _UNRETURNED = np.uint8(format.CallFlag.UNRETURNED)
+
+DISORDER = 4096
+"""Rows that one drain of the rings may have put in another order than they returned in, about."""
+
+Mask = Callable[[int, int], npt.NDArray[np.bool_]]
+"""Which of the rows start..stop count."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,25 @@ def cut_at_call(session: Session, row: int) -> Cut:
     """The cut at which a call (by its row index) had just returned, or its process had ended."""
     call = session.calls.columns(row, row + 1, ("time", "duration"))
     return cut_at(session, int(call["time"][0] + call["duration"][0]))
+
+
+def next_return(session: Session, cut: Cut, step: int, counts: Mask | None = None) -> int | None:
+    """The row of the call that returned next after a moment, or (-1) last before it; of those that count."""
+    total = len(session.calls)
+    low = max(cut.rows - DISORDER, 0) if step > 0 else min(cut.rows + DISORDER, total)
+    size = 2 * DISORDER
+    while low < total if step > 0 else low > 0:
+        start, stop = (low, min(low + size, total)) if step > 0 else (max(low - size, 0), low)
+        columns = session.calls.columns(start, stop, ("time", "duration"))
+        ends = columns["time"] + columns["duration"]
+        fitting = ends > cut.time_ns if step > 0 else ends < cut.time_ns
+        if counts is not None and fitting.any():
+            fitting &= counts(start, stop)
+        rows = np.flatnonzero(fitting)
+        if len(rows):
+            return start + int(rows[ends[rows].argmin() if step > 0 else ends[rows].argmax()])
+        low, size = stop if step > 0 else start, min(2 * size, 1 << 16)
+    return None
 
 
 class MomentCalls(Calls):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -32,7 +31,6 @@ _KEYS = (
     ("n N", "differences"), ("Tab", "other part"), ("Enter", "go there"), ("Esc", "close"),
 )  # fmt: skip
 _KEPT = 20_000  # divergences of a thread that are marked in the tree
-_FIND_CHUNK = 20_000
 
 
 @dataclass(frozen=True)
@@ -98,6 +96,8 @@ class BesideView(LineView):
         Binding("N", "screen.step(-1)", "Previous difference", show=False),
     ]
 
+    find_limit = 20_000  # decoding is not free
+
     def __init__(self, *, id: str = "beside-calls") -> None:
         super().__init__(id=id)
         self.beside: Beside | None = None
@@ -144,15 +144,6 @@ class BesideView(LineView):
         ink: Ink = "error" if line.differs else "plain"
         number_part = column(str(row + 1), 8, "number", right=True)
         return [number_part, ("  ", "plain"), column(elide(text, room - 10), room - 10, ink)]
-
-    def find(self, pattern: re.Pattern[str], start: int, step: int) -> int | None:
-        """The next matching line, at most a bounded stretch away."""
-        count = self.count()
-        for offset in range(min(count, _FIND_CHUNK)):
-            index = (start + offset * step) % count
-            if pattern.search(self.line_text(index)):
-                return index
-        return None
 
 
 class BesideScreen(ModalScreen[object]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from sessions.moment import Moment
     from workbench.panes.rules import Rules
 
-_FIND_CHUNK = 20_000
 _AT_ONCE = 4096  # rows filtered before the next look goes on with the rest, in slices
 
 
@@ -37,6 +35,7 @@ class CallsPane(LineView):
     """Calls as lines; number, time, process/thread, caller, call, duration as the width allows."""
 
     where: ClassVar[str] = "calls"
+    find_limit = 20_000  # decoding is not free
     BINDINGS: ClassVar[list[BindingType]] = bindings("calls")
 
     def __init__(
@@ -405,12 +404,3 @@ class CallsPane(LineView):
         if line.folded:
             return "".join(text for text, _ in self._draw_fold(line, 400)).strip()
         return self.decoder.text(self.moment or self.session, line.row)
-
-    def find(self, pattern: re.Pattern[str], start: int, step: int) -> int | None:
-        """The next matching line, at most a bounded stretch of lines away (decoding is not free)."""
-        count = self.count()
-        for offset in range(min(count, _FIND_CHUNK)):
-            index = (start + offset * step) % count
-            if pattern.search(self.line_text(index)):
-                return index
-        return None

@@ -100,6 +100,8 @@ class LineView(Inked, ScrollView, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = bindings("lines")
     where: ClassVar[str] = "lines"
     """Names the pane in the command registry: which keys it obeys."""
+    find_limit: ClassVar[int] = 1 << 62
+    """So many lines are searched at once."""
 
     @dataclass
     class Moved(Message):
@@ -157,9 +159,10 @@ class LineView(Inked, ScrollView, can_focus=True):
             self.post_message(self.StatusChanged(self))
 
     def find(self, pattern: re.Pattern[str], start: int, step: int) -> int | None:
-        """The next line from `start` on in direction `step` that matches; wraps around."""
+        """The next line from `start` on in direction `step` that matches, at most `find_limit` lines away;
+        wraps around."""
         count = self.count()
-        for offset in range(count):
+        for offset in range(min(count, self.find_limit)):
             index = (start + offset * step) % count
             if pattern.search(self.line_text(index)):
                 return index

@@ -28,6 +28,7 @@ class TimelinePane(TextLines):
         self.session = session
         self._tracker = TimelineTracker()
         self._tracked = session
+        self.note = ""  # said over the bars
 
     def show_rows(self) -> None:
         """Draw what the session knows now, as wide as the pane is."""
@@ -44,7 +45,8 @@ class TimelinePane(TextLines):
         if width <= 0 or self.session.newest_run < 0:
             return
         drawn = rows(self._tracker.timeline(), width)
-        self.set_lines([TextLine(row.parts, row) for row in drawn])
+        note = [TextLine([(self.note, "warn")])] if self.note else []
+        self.set_lines([*note, *(TextLine(row.parts, row) for row in drawn)])
 
     def on_resize(self) -> None:
         """The axis fits the pane."""

@@ -6,13 +6,12 @@ to now.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from sessions.moment import Cut, Moment, cut_at, cut_at_call
+from sessions.moment import DISORDER, Cut, Mask, Moment, cut_at, cut_at_call, next_return
 from sessions.states import INTERVAL
 from workbench.errors import UsageError
 from workbench.moments import end_of_run, last_moment, moment_named
@@ -29,14 +28,10 @@ if TYPE_CHECKING:
     from sessions import Session
     from workbench.app import ShimbenchApp
 
-Mask = Callable[[int, int], npt.NDArray[np.bool_]]
-"""Which of the rows start..stop count."""
-
 SPEEDS = (0.001, 0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 100.0)
 _FRAME = 0.1  # seconds between the moments of a playing session
 _NEAR = 4 * INTERVAL  # calls that are gone through at once when a snapshot is missing
 _SEARCHED_AT_ONCE = 4_000_000  # calls among which a failed one is found without waiting
-_WINDOW = 4096  # rows that one drain of the rings may have put in another order than they returned
 
 
 class MomentFacts:
@@ -67,25 +62,6 @@ class MomentFacts:
         words = f"the diagnosis as of {time_text(self.moment.now_ns())} s is coming"
         words += f" ({progress})" if progress else ""
         return [Wall("coming", (WhySentence(((words, "dim"),)),), ())]
-
-
-def next_return(session: Session, cut: Cut, step: int, counts: Mask | None = None) -> int | None:
-    """The row of the call that returned next after a moment, or (-1) last before it; of those that count."""
-    total = len(session.calls)
-    low = max(cut.rows - _WINDOW, 0) if step > 0 else min(cut.rows + _WINDOW, total)
-    size = 2 * _WINDOW
-    while low < total if step > 0 else low > 0:
-        start, stop = (low, min(low + size, total)) if step > 0 else (max(low - size, 0), low)
-        columns = session.calls.columns(start, stop, ("time", "duration"))
-        ends = columns["time"] + columns["duration"]
-        fitting = ends > cut.time_ns if step > 0 else ends < cut.time_ns
-        if counts is not None and fitting.any():
-            fitting &= counts(start, stop)
-        rows = np.flatnonzero(fitting)
-        if len(rows):
-            return start + int(rows[ends[rows].argmin() if step > 0 else ends[rows].argmax()])
-        low, size = stop if step > 0 else start, min(2 * size, 1 << 16)
-    return None
 
 
 class Travel:
@@ -177,7 +153,7 @@ class Travel:
             self._go(self._cut())
         else:
             failed, at = worker.failed, self._cut().rows
-            near = failed[failed >= at - _WINDOW] if step > 0 else failed[failed < at][::-1]
+            near = failed[failed >= at - DISORDER] if step > 0 else failed[failed < at][::-1]
             passing = (row for row in near.tolist() if self._counts_as(row, step))
             self._to_found(next(passing, None), step, "failed call")
 
@@ -304,8 +280,12 @@ class Travel:
         app, content, moment = self._app, self._app.content, self.moment
         session = self.session
         state = self.facts.state if self.facts is not None else None
-        for pane in (content.device, content.processes, content.build, content.timeline, content.inspector):
+        for pane in (content.device, content.processes, content.build, content.inspector):
             pane.session = session
+        # Its bars are made of all calls up to the moment, each time.
+        drawn = moment is None or len(moment.calls) <= _SEARCHED_AT_ONCE
+        content.timeline.session = session if drawn else app.session
+        content.timeline.note = "" if drawn else "as it is now: too many calls to draw a moment"
         content.device.device = state.device if state is not None else app.facts.device
         content.coverage.coverage = state.coverage if state is not None else app.facts.coverage
         coming = "the state at this moment is coming" if moment is not None and state is None else ""
