@@ -53,9 +53,10 @@ static bool find(uint64_t function, struct layout *layout) {
     if (__atomic_load_n(&row->function, __ATOMIC_ACQUIRE) != function ||
         __atomic_load_n(&row->generation, __ATOMIC_RELAXED) != now)
         return false;
-    layout->count = row->count;
-    layout->block = row->block;
-    const struct pair *pairs = row->pairs;
+    /* Relaxed: what belongs together is what stands between two looks at the function. */
+    layout->count = __atomic_load_n(&row->count, __ATOMIC_RELAXED);
+    layout->block = __atomic_load_n(&row->block, __ATOMIC_RELAXED);
+    const struct pair *pairs = __atomic_load_n(&row->pairs, __ATOMIC_RELAXED);
     if (layout->count > MOST_PARAMETERS)
         return false;
     memcpy(layout->pairs, pairs, layout->count * sizeof *pairs);
@@ -79,9 +80,9 @@ static void keep(uint64_t function, const struct layout *layout) {
         arena_used += layout->count;
         __atomic_store_n(&row->function, 0, __ATOMIC_RELAXED);
         __atomic_thread_fence(__ATOMIC_RELEASE);
-        row->count = layout->count;
-        row->block = layout->block;
-        row->pairs = pairs;
+        __atomic_store_n(&row->count, layout->count, __ATOMIC_RELAXED);
+        __atomic_store_n(&row->block, layout->block, __ATOMIC_RELAXED);
+        __atomic_store_n(&row->pairs, pairs, __ATOMIC_RELAXED);
         __atomic_store_n(&row->generation, __atomic_load_n(&generation, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
         __atomic_store_n(&row->function, function, __ATOMIC_RELEASE);
     }

@@ -49,8 +49,9 @@ static bool add_lane(uint64_t least) {
 static void need_lane(uint32_t seen, uint64_t least) {
     while (__atomic_exchange_n(&lanes_taken, 1, __ATOMIC_ACQUIRE))
         sched_yield();
-    if (__atomic_load_n(&lane_count, __ATOMIC_RELAXED) == seen && !lanes_refused)
-        lanes_refused = !add_lane(least);
+    if (__atomic_load_n(&lane_count, __ATOMIC_RELAXED) == seen &&
+        !__atomic_load_n(&lanes_refused, __ATOMIC_RELAXED) && !add_lane(least))
+        __atomic_store_n(&lanes_refused, true, __ATOMIC_RELAXED);
     __atomic_store_n(&lanes_taken, 0, __ATOMIC_RELEASE);
 }
 
