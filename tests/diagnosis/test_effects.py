@@ -156,7 +156,7 @@ def test_a_load_made_slow_by_many_short_calls_names_their_function(builder: Sess
     builder.line(NOT_REFRESHED, process=process)
     found = only(builder)
     assert (found.rule, found.certainty) == ("slow-load", "proved")
-    assert "cuGetProcAddress_v2 took 1.5 s in 300 calls of it; cuInit took 0.2 s" in found.cause
+    assert "cuGetProcAddress_v2 took 1.5 s of it in 300 calls; cuInit took 0.2 s" in found.cause
     assert "before its first call 1.0 s" in found.cause and "in no call 0.5 s" in found.cause
     assert "slept 0.8 s: it waits" in found.cause
 
@@ -185,3 +185,12 @@ def test_cpu_mode_follows_from_a_device_that_is_dropped(builder: SessionBuilder)
         ("no-memory", None),
         ("cpu-mode", "no-memory"),
     ]
+
+
+def test_one_symbol_that_several_processes_lack_is_told_once(builder: SessionBuilder) -> None:
+    wants = "load_backend: failed to load /lib/libggml-cuda.so: undefined symbol: cuMemCreate"
+    for stamp in ("0.00.077.951 E ", "0.00.011.010 E ", ""):
+        process = builder.process(["llama-server"])
+        builder.line(stamp + wants, process=process)
+    found = only(builder)
+    assert (found.rule, found.processes) == ("link-time-symbol-missing", 3)

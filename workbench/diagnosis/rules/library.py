@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from sessions.items import Pseudo, string_of
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Stage
 from workbench.diagnosis.saying import Said
+
+_STAMP = re.compile(r"^(?:\d+\.){3}\d+ [A-Z] ")
+"""llama.cpp's time and level: the same of several processes is one thing all the same."""
 
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
@@ -51,7 +55,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             yield Diagnosis(
                 rule="link-time-symbol-missing",
                 what=f"a library of the target is not loaded: it links against {said.subject}",
-                cause=f"no library exports {said.subject}: {said.text}",
+                cause=f"no library exports {said.subject}: {_STAMP.sub('', said.text)}",
                 fix=f"export {said.subject} from the shim",
                 certainty="proved",
                 stage=Stage.LOAD,
@@ -80,8 +84,9 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
 
 def _around(said: Said, room: int = 160) -> str:
     """What stands before and behind the library's name; a server quotes whole outputs in one line."""
-    place = said.text.find(said.subject)
-    if len(said.text) <= room or place < 0:
-        return said.text
+    text = _STAMP.sub("", said.text)
+    place = text.find(said.subject)
+    if len(text) <= room or place < 0:
+        return text
     start = max(0, place - room // 2)
-    return "… " + said.text[start : start + room].strip() + " …"
+    return "… " + text[start : start + room].strip() + " …"

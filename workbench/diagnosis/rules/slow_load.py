@@ -10,6 +10,7 @@ from sessions.items import Pseudo
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.limits import PER_PROCESS, Limit, limit_of
 from workbench.diagnosis.model import Diagnosis, Evidence, Stage
+from workbench.diagnosis.saying import Said
 from workbench.diagnosis.startup import Spent
 
 PATIENCE = 3.0
@@ -28,12 +29,21 @@ class _Part:
     spent: Spent
 
     def __str__(self) -> str:
-        calls = f" in {self.spent.calls} calls" if self.spent.calls > 1 else ""
+        calls = f" of it in {self.spent.calls} calls" if self.spent.calls > 1 else " of it"
         return f"{self.name} took {self.spent.ns / 1e9:.1f} s{calls}"
 
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
     late = [*facts.lines("slow-refresh"), *facts.lines("slow-discovery")]
+    found = list(_slow(facts, late))
+    if found:
+        yield min(found, key=lambda each: each[0])[1]  # the tightest limit, the first process of it
+    elif late:
+        yield _told(facts, late[0])
+
+
+def _slow(facts: Facts, late: list[Said]) -> Iterator[tuple[float, Diagnosis]]:
+    """Each process that takes too long, with the seconds that its limit allows."""
     for process in facts.processes:
         limit = limit_of(facts.session, process)
         parts = _parts(facts, process, limit)
@@ -47,15 +57,15 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             else f"Ollama gives three such processes {PATIENCE:g} s together"
         )
         slowest = parts[0]
-        yield Diagnosis(
+        diagnosis = Diagnosis(
             rule="slow-load",
             what=f"loading and starting takes {took:.1f} s a process; {against}",
-            cause=f"{slowest} of it; {_rest(facts, process, parts)}",
+            cause=f"{slowest}; {_rest(facts, process, parts)}",
             fix=f"do less in {slowest.name}; below {PER_PROCESS:g} s a process every limit is kept",
             certainty="proved" if late or over else "likely" if limit is not None else "possible",
             stage=Stage.LOAD if slowest.name == CONSTRUCTORS else Stage.INIT,
             evidence=[
-                *(facts.call_evidence(part.spent.longest) for part in parts[:SHOWN]),
+                *(facts.call_evidence(part.spent.longest) for part in _worth_telling(parts)),
                 *(facts.line_evidence(said) for said in late[:1]),
             ],
             process=process.index,
@@ -63,21 +73,23 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             by_ollama=True,
             independent=True,
         )
-        return
-    if late:
-        said = late[0]
-        yield Diagnosis(
-            rule="slow-load",
-            what="Ollama gave up waiting: it goes on with old values, or without the GPU",
-            cause=f"a limit of Ollama's ran out: {said.text}",
-            fix="see in the timeline (8) which process took long; "
-            f"below {PER_PROCESS:g} s a process every limit is kept",
-            certainty="likely",
-            stage=Stage.OUTCOME,
-            evidence=[facts.line_evidence(said), *_longest(facts)],
-            stops=False,  # and of no process: whatever held one of Ollama's up made the limit run out
-            by_ollama=True,
-        )
+        yield (float("inf") if limit is None else limit.seconds), diagnosis
+
+
+def _told(facts: Facts, said: Said) -> Diagnosis:
+    """A limit that ran out while no process was slow by itself."""
+    return Diagnosis(
+        rule="slow-load",
+        what="Ollama gave up waiting: it goes on with old values, or without the GPU",
+        cause=f"a limit of Ollama's ran out: {said.text}",
+        fix="see in the timeline (8) which process took long; "
+        f"below {PER_PROCESS:g} s a process every limit is kept",
+        certainty="likely",
+        stage=Stage.OUTCOME,
+        evidence=[facts.line_evidence(said), *_longest(facts)],
+        stops=False,  # and of no process: whatever held one of Ollama's up made the limit run out
+        by_ollama=True,
+    )
 
 
 def _parts(facts: Facts, process: Process, limit: Limit | None) -> list[_Part]:
@@ -95,10 +107,14 @@ def _parts(facts: Facts, process: Process, limit: Limit | None) -> list[_Part]:
     return sorted(parts, key=lambda part: -part.spent.ns)
 
 
+def _worth_telling(parts: list[_Part]) -> list[_Part]:
+    return [part for part in parts[:SHOWN] if part.spent.ns >= 0.05 * parts[0].spent.ns]
+
+
 def _rest(facts: Facts, process: Process, parts: list[_Part]) -> str:
     """Where the rest of the start went: other functions, the loader, no call; and whether it waited."""
     startup = facts.startup[process.index]
-    said = [str(part) for part in parts[1:SHOWN] if part.spent.ns >= 0.05 * parts[0].spent.ns]
+    said = [str(part) for part in _worth_telling(parts)[1:]]
     others = sum(part.spent.ns for part in parts[1 + len(said) :]) / 1e9
     said.append(f"all other calls {others:.1f} s")
     said.append(f"before its first call {max(0, startup.first_ns - process.started_ns) / 1e9:.1f} s")
