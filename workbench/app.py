@@ -26,10 +26,12 @@ from workbench.panes.looks import KeyTurn, Looks
 from workbench.panes.outside import Outside
 from workbench.panes.palette import Commands
 from workbench.panes.prompt import KeyLine, Prompt
+from workbench.panes.terminal import TerminalDriver
 from workbench.panes.travel_line import TravelLine
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from textual.driver import Driver
     from textual.screen import Screen
 
     from sessions import Session
@@ -130,6 +132,11 @@ class ShimbenchApp(App[bool]):
         return self._content is not None
 
     # Layout
+
+    def get_driver_class(self) -> type[Driver]:
+        """The terminal's driver; another one where the environment names it."""
+        found = super().get_driver_class()
+        return TerminalDriver if found is TerminalDriver.__base__ else found
 
     def get_default_screen(self) -> Screen[object]:
         """The screen of the panes."""
