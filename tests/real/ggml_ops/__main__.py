@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.real.ggml_ops.attention_cases import GROUPS as ATTENTION_GROUPS
 from tests.real.ggml_ops.case import Case
 from tests.real.ggml_ops.compare import Backends, Outcome
 from tests.real.ggml_ops.library import Ggml
 from tests.real.ggml_ops.model_cases import GROUPS as MODEL_GROUPS
 from tests.real.ggml_ops.other_cases import GROUPS as OTHER_GROUPS
 
-GROUPS: dict[str, Callable[[], Iterator[Case]]] = MODEL_GROUPS | OTHER_GROUPS
+GROUPS: dict[str, Callable[[], Iterator[Case]]] = MODEL_GROUPS | ATTENTION_GROUPS | OTHER_GROUPS
 
 
 def chosen(group: str | None, everything: bool, words: str) -> list[Case]:

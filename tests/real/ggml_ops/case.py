@@ -38,6 +38,16 @@ class Case:
         return f"{self.group}: {self.name}"
 
 
+def case(
+    group: str, name: str, build: Callable[..., Tensor], *arguments: object, every: bool = True,
+    tolerance: float = 1e-7, any_order: bool = False,
+) -> Case:  # fmt: skip
+    def make(b: Build) -> Tensor:
+        return build(b, *arguments)
+
+    return Case(group, name, make, tolerance, every, any_order)
+
+
 def uniform(low: float = -1.0, high: float = 1.0) -> Values:
     return lambda random, shape: random.uniform(low, high, shape).astype(np.float32)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tests.real.ggml_ops.case import Array, Build, Case, distinct, integers, uniform
+from tests.real.ggml_ops.case import Array, Build, Case, case, distinct, integers, uniform
 from tests.real.ggml_ops.library import TYPES, Tensor
-from tests.real.ggml_ops.model_cases import MATRIX, case
+from tests.real.ggml_ops.model_cases import MATRIX
 
 MAXIMUM, AVERAGE = 0, 1
 """kinds of pooling"""
