@@ -63,10 +63,12 @@ bool AppendFile::flush() {
 }
 
 void AppendFile::reserve_ahead(size_t bytes) {
-    if (reserved_end_ >= size_ + bytes / 2)
+    if (reserved_end_ >= size_ + bytes / 2 || refused_at_ == size_)
         return;
     if (fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(size_), static_cast<off_t>(bytes)) == 0)
         reserved_end_ = size_ + bytes;
+    else
+        refused_at_ = size_; // asked again once something could be written
 }
 
 void AppendFile::give_back() {

@@ -53,6 +53,7 @@ class AppendFile {
     Descriptor fd_;
     uint64_t size_ = 0;
     uint64_t reserved_end_ = 0;
+    uint64_t refused_at_ = UINT64_MAX;
     std::vector<std::byte> buffer_;
 };
 

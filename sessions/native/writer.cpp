@@ -19,7 +19,9 @@ namespace shimbench::session {
 namespace {
 
 constexpr size_t kKnownBlobs = 1 << 17;
-constexpr size_t kEventReserve = 64 << 10; // on a full disk events still tell who ended, and what was lost
+constexpr size_t kSmallReserve =
+    64 << 10; // bytes; on a full disk events still tell who ended, and what was lost
+constexpr size_t kBlobReserve = 256 << 10;
 
 int64_t clock_ns(clockid_t clock) {
     timespec time;
@@ -130,7 +132,7 @@ Writer::Writer(const std::filesystem::path &directory, std::string_view tool_ver
         !blob_index_.flush() || !buffer_index_.flush() || !log_index_.flush())
         throw_errno(directory_.string());
     write_manifest(false);
-    events_.reserve_ahead(kEventReserve);
+    reserve_ahead();
     sealer_ = std::thread(&Writer::seal_loop, this);
 }
 
@@ -257,15 +259,21 @@ CallRow *Writer::tail_row(uint64_t row) {
     return reinterpret_cast<CallRow *>(tail_.data() + kTailHeaderSize) + row % kTailRows;
 }
 
+// The file system took no more payloads: calls that have one of these are lost, the others are not.
+void Writer::drop_unwritten_blobs() {
+    blob_count_ = published_blobs_;
+    for (Known &known : known_)
+        if (known.blob > published_blobs_)
+            known = {};
+    lost_ += batch_.erase_if([&](const CallRow &row) { return row.payload > published_blobs_; });
+}
+
 bool Writer::publish_rows() {
     bool whole = publish_buffers();
     // Data before the entries that name it: a reader never finds an entry without its bytes.
     if (blobs_.buffered() && (!blobs_.flush() || !blob_index_.flush())) {
         blob_index_.discard();
-        blob_count_ = published_blobs_;
-        std::fill(known_.begin(), known_.end(), Known{});
-        lost_ += batch_.size();
-        batch_.clear();
+        drop_unwritten_blobs();
         whole = false;
     }
     auto *head = tail_head();
@@ -318,7 +326,6 @@ bool Writer::publish_events() {
     event_count_ += unwritten_events_.size();
     unwritten_events_.clear();
     store_count(tail_head()->events, tail_head()->events_copy, event_count_);
-    events_.reserve_ahead(kEventReserve);
     return true;
 }
 
@@ -338,7 +345,17 @@ bool Writer::publish() {
     }
     if (!unwritten_events_.empty())
         whole = publish_events() && whole;
+    reserve_ahead();
     return whole;
+}
+
+// Blocks for what comes next, so that a disk that fills up doesn't take the small things at once.
+void Writer::reserve_ahead() {
+    events_.reserve_ahead(kSmallReserve);
+    log_.reserve_ahead(kSmallReserve);
+    log_index_.reserve_ahead(kSmallReserve);
+    blobs_.reserve_ahead(kBlobReserve);
+    blob_index_.reserve_ahead(kSmallReserve);
 }
 
 bool Writer::seal(uint64_t first, uint32_t count) {
@@ -404,8 +421,9 @@ void Writer::finish() {
     }
     partial_lines({});
     if (!whole)
-        return;          // a full disk: the tail stays, and the session is one that was not finished
-    events_.give_back(); // the manifest may need its room
+        return; // a full disk: the tail stays, and the session is one that was not finished
+    for (AppendFile *file : {&events_, &log_, &log_index_, &blobs_, &blob_index_})
+        file->give_back(); // the manifest may need the room
     write_manifest(true);
     tail_.truncate(kTailHeaderSize);
 }

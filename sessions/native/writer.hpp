@@ -57,6 +57,13 @@ class RowBuffer {
     }
     void shrink(size_t size) { size_ = size; }
     void clear() { size_ = 0; }
+    // How many there were.
+    template <typename Predicate> size_t erase_if(Predicate predicate) {
+        CallRow *end = std::remove_if(rows_.get(), rows_.get() + size_, predicate);
+        auto gone = static_cast<size_t>(rows_.get() + size_ - end);
+        size_ -= gone;
+        return gone;
+    }
     size_t size() const { return size_; }
     bool empty() const { return size_ == 0; }
     const CallRow &operator[](size_t at) const { return rows_[at]; }
@@ -134,6 +141,8 @@ class Writer {
     void write_manifest(bool finished);
     bool publish_rows();
     bool publish_events();
+    void drop_unwritten_blobs();
+    void reserve_ahead();
     LogEntry entry_of(const Line &line, std::string_view text, uint64_t offset) const;
     TailHead *tail_head();
     CallRow *tail_row(uint64_t row);

@@ -19,6 +19,8 @@ from sessions.gallery import recordings
 from workbench.loop.room import obstacle, with_room
 from workbench.sessions_store import Place
 
+# Not by its standard output: that would be teed into the log.
+FILL = "dd if=/dev/zero of=filler bs=1M 2>/dev/null"
 PROJECT = '[host]\nrun = "shimbench-host --device count-only"\n'
 
 
@@ -73,7 +75,7 @@ def test_a_disk_that_fills_up_loses_what_comes_then_and_nothing_before(
     caller = target_programs / "caller"
     counts = [tmp_path / name for name in ("before", "full", "after")]
     command = (
-        f"{caller} {counts[0]} 1 200000; cat /dev/zero > filler; {caller} {counts[1]} 1 1000000; "
+        f"{caller} {counts[0]} 1 200000; {FILL}; {caller} {counts[1]} 1 1000000; "
         f"rm filler; {caller} {counts[2]} 1 1000 2000"
     )
     ran = run_on_disk("160m", command, tmp_path / "kept")
@@ -94,6 +96,19 @@ def test_a_disk_that_fills_up_loses_what_comes_then_and_nothing_before(
     lookups = sum(kept) + lost - sum(made)  # the loader's and dlsym's are among the lost
     assert 0 < lost < made[1] + lookups and 0 <= lookups < 20
     assert f"{lost} calls and" in ran.said and ran.report["lost"] == session.lost
+
+
+def test_a_few_calls_and_lines_have_room_on_a_disk_that_filled_up_before_them(
+    run_on_disk: Any, tmp_path: Path, target_programs: Path
+) -> None:
+    caller, counts = target_programs / "caller", tmp_path / "counts"
+    ran = run_on_disk("100m", f"{FILL}; {caller} {counts} 1 5000", tmp_path / "kept")
+    session = ran.session
+    version = session.schema.function_id("cuDriverGetVersion")
+    functions = session.calls.columns(0, len(session.calls), ["function"])["function"]
+    assert int((functions == version).sum()) == 5000 and session.lost == 0
+    texts = [line.text for line in session.log.lines(0, len(session.log)) if line.role == "target"]
+    assert texts[-2:] == [b"ready", b"done"]
 
 
 def test_a_disk_that_is_full_at_the_start_is_passed_by(
