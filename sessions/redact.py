@@ -188,7 +188,7 @@ class Redactor:
 
     def _learn_options(self, words: list[str]) -> None:
         """Of a command line: `--password SECRET` and `--password=SECRET`."""
-        for word, after in zip(words, [*words[1:], ""], strict=True):
+        for word, after in zip(words, [*words[1:], ""], strict=False):
             name, equals, value = word.partition("=")
             if not name.startswith("-") or not is_secret_name(name.lstrip("-")):
                 continue

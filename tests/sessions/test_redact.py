@@ -86,6 +86,7 @@ def planted(tmp_path: Path) -> Session:
             env={**SECRETS, "HOME": "/home/alicesm", "USER": "alicesm", "HOSTNAME": "buildbox-17"},
             cwd="/home/alicesm",
         )
+        builder.event("build", build=1, ok=True, diagnostics=[])
         builder.event(
             "exercise", prompt="tell me about my illness", answer="you should see a doctor", tokens=5
         )
