@@ -1,6 +1,7 @@
 // Operations and graphs of the emulated device: done at once, or kept and done again and again.
 #include <algorithm>
 #include <cstring>
+#include <sys/mman.h>
 
 #include "device/emulated.hpp"
 
@@ -21,6 +22,25 @@ CUgraphNodeType node_type(const Operation &operation) {
         return CU_GRAPH_NODE_TYPE_KERNEL;
     return std::holds_alternative<CopyOperation>(operation) ? CU_GRAPH_NODE_TYPE_MEMCPY
                                                             : CU_GRAPH_NODE_TYPE_MEMSET;
+}
+
+/// Zeros. Of much memory the whole pages are given back rather than written, so that a program may clear
+/// more of it than this machine has: they read as zeros, and come back when they are written to.
+void clear(std::byte *at, std::uint64_t bytes) {
+    constexpr std::uint64_t page = 4096, worth_giving_back = 2 << 20;
+    const auto begin = reinterpret_cast<std::uint64_t>(at), end = begin + bytes;
+    const std::uint64_t first = (begin + page - 1) / page * page, last = end / page * page;
+    if (bytes >= worth_giving_back) {
+        void *pages = reinterpret_cast<void *>(first);
+        // MADV_REMOVE is for the window, a file in memory; it refuses private memory, which takes the other.
+        if (madvise(pages, last - first, MADV_REMOVE) == 0 ||
+            madvise(pages, last - first, MADV_DONTNEED) == 0) {
+            std::memset(at, 0, first - begin);
+            std::memset(reinterpret_cast<void *>(last), 0, end - last);
+            return;
+        }
+    }
+    std::memset(at, 0, bytes);
 }
 
 template <class Element> void fill_row(std::byte *row, std::uint64_t width, std::uint32_t value) {
@@ -78,7 +98,9 @@ CUresult EmulatedDevice::perform(const Operation &operation) {
     if (const auto *fill = std::get_if<FillOperation>(&operation)) {
         std::byte *row = memory_.touch(fill->target, fill->width * fill->element);
         for (std::uint64_t n = 0; n < fill->height; n++, row += fill->pitch) {
-            if (fill->element == 1)
+            if (fill->value == 0)
+                clear(row, fill->width * fill->element);
+            else if (fill->element == 1)
                 std::memset(row, static_cast<int>(fill->value), fill->width);
             else if (fill->element == 2)
                 fill_row<std::uint16_t>(row, fill->width, fill->value);
