@@ -229,7 +229,7 @@ void Emitter::operation(std::uint32_t i) {
     case Native::round_whole:
         return round_whole(i);
     case Native::multiply:
-        return multiply(i);
+        return features_.avx2 ? multiply(i) : perform(i);
     case Native::transpose:
         return transpose(i);
     case Native::matrices:

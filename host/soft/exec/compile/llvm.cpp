@@ -62,6 +62,15 @@ struct Machine {
         has.avx2 = all({"avx2", "f16c"});
         has.avx512 = has.avx2 && all({"avx512f", "avx512bw", "avx512dq", "avx512vl"});
         has.vnni = has.avx512 && all({"avx512vnni"});
+        // An older processor than this one, whose code runs here too: for tests. Any other is not looked at.
+        const char *wanted = std::getenv("SHIMBENCH_SOFT_PROCESSOR");
+        const std::string_view name = wanted ? wanted : "";
+        if ((name == "haswell" && has.avx2) || (name == "skylake-avx512" && has.avx512)) {
+            cpu = name;
+            features.clear();
+            has.avx512 &= name == "skylake-avx512";
+            has.vnni = false;
+        }
     }
     LLVMTargetMachineRef make() const {
         LLVMTargetRef target = nullptr;
