@@ -276,13 +276,15 @@ class CallsPane(LineView):
 
     def on_click(self, event: events.Click) -> None:
         """With Ctrl or the right button show only calls alike in the cell under it. That a click selects is
-        LineView's: Textual calls the handlers of all classes."""
+        LineView's: Textual calls the handlers of all classes, unless the cell has become a filter."""
         index = self.line_at(event.y)
         if index is None or index >= self._recorded or not (event.ctrl or event.button == 3):
             return
         what = self.cell_at(index, event.x + self.scroll_offset.x)
         text = terms_of(self.session, self._line(index).row).get(what)
         if text is not None and self.rules is not None:
+            event.prevent_default()  # of the lines there are then, another stands here
+            self.move_to(index)
             self.rules.add_to_filter(text)
 
     def cell_at(self, index: int, x: int) -> str:
