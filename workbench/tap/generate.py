@@ -241,7 +241,7 @@ def wrapper(function: dict[str, Any], parameters: list[Parameter]) -> list[str]:
     lines.append("    tap_mark_internal(&call);")
     if capture:
         lines += [
-            "    if (TAP_UNLIKELY(call.buffered))",
+            "    if (TAP_UNLIKELY(call.wants & TAP_BUFFERED))",
             f"        tap_capture_ahead(&call, &tap_prototype_{number}, words);",
         ]
     before = "NULL"

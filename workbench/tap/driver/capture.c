@@ -134,7 +134,7 @@ static void capture_output(struct tap_payload *payload, const struct tap_value *
 
 void tap_capture(struct tap_payload *payload, const struct tap_prototype *prototype, const uint64_t *words,
                  const struct tap_before *before, bool succeeded) {
-    bool ahead = payload->call->buffered; /* what it was given is on record already */
+    bool ahead = payload->call->wants & TAP_BUFFERED; /* what it was given is on record already */
     if (!ahead)
         put_words(payload, prototype, words);
     unsigned slot = 0;
@@ -167,7 +167,7 @@ void tap_capture(struct tap_payload *payload, const struct tap_prototype *protot
 
 void tap_leave_synchronised(const struct tap_call *call, uint64_t stream, int32_t result) {
     struct tap_payload payload;
-    if (TAP_LIKELY(!call->buffered) || result != 0 || !shimbench_expects_output(stream)) {
+    if (TAP_LIKELY(!(call->wants & TAP_BUFFERED)) || result != 0 || !shimbench_expects_output(stream)) {
         tap_leave(call, result);
         return;
     }

@@ -124,7 +124,7 @@ void tap_thunk_enter(struct thunk_frame *frame, uint32_t index, uint64_t caller,
     tap_mark_internal(&frame->call);
     frame->stack = stack;
     frame->stack_words = readable_words(stack);
-    if (TAP_UNLIKELY(frame->call.buffered) && kind == TAP_THUNK_KNOWN) {
+    if (TAP_UNLIKELY(frame->call.wants & TAP_BUFFERED) && kind == TAP_THUNK_KNOWN) {
         uint64_t words[32];
         collect_words(frame, words, thunk->prototype->parameters);
         tap_capture_ahead(&frame->call, thunk->prototype, words);

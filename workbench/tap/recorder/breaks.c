@@ -95,7 +95,7 @@ void shimbench_break_before(struct tap_call *call) {
     if (kind == TAP_BREAK_NONE)
         return;
     if (kind != TAP_BREAK_CALL) {
-        call->watched = true;
+        call->wants |= TAP_WATCHED;
         return;
     }
     if (!reached(row) || !may_stop(call))

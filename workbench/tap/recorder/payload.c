@@ -90,9 +90,9 @@ void shimbench_ahead_finish(struct tap_payload *payload) {
 
 bool shimbench_payload_begin(struct tap_payload *payload, const struct tap_call *call, int32_t result,
                              uint64_t end) {
-    if (TAP_UNLIKELY(call->watched))
+    if (TAP_UNLIKELY(call->wants & TAP_WATCHED))
         shimbench_break_after(call, result);
-    bool usual = shimbench_capture_limit() <= USUAL_LIMIT && !call->buffered;
+    bool usual = shimbench_capture_limit() <= USUAL_LIMIT && !(call->wants & TAP_BUFFERED);
     return begin(payload, call, result, end, usual ? USUAL_CELLS : TAP_MAX_CELLS);
 }
 

@@ -64,8 +64,13 @@ struct tap_call {
     uint32_t depth;
     uint16_t function;
     uint8_t flags;
-    bool watched;  /* a breakpoint wants to see its result */
-    bool buffered; /* what it is given is recorded ahead of it */
+    uint8_t wants; /* enum tap_wants; a byte, so that it is cleared together with its neighbours */
+};
+
+/* What else is to be done with a call. */
+enum tap_wants {
+    TAP_WATCHED = 1,  /* a breakpoint wants to see its result */
+    TAP_BUFFERED = 2, /* what it is given is recorded ahead of it */
 };
 
 /* Items being written behind a record's head. */
@@ -115,8 +120,7 @@ static inline bool tap_enter(struct tap_call *call, uint16_t function, uint64_t 
     call->caller = caller;
     call->function = function;
     call->flags = 0;
-    call->watched = false;
-    call->buffered = false;
+    call->wants = 0;
     call->args[0] = arg0;
     call->args[1] = arg1;
     call->args[2] = arg2;
@@ -142,7 +146,7 @@ static inline bool tap_enter(struct tap_call *call, uint16_t function, uint64_t 
         call->start = tap_ticks();
     }
     if (TAP_UNLIKELY(attention)) {
-        call->buffered = attention & TAP_ATTENTION_BUFFERS;
+        call->wants = attention & TAP_ATTENTION_BUFFERS ? TAP_BUFFERED : 0;
         if (attention & TAP_ATTENTION_BREAKS)
             shimbench_break_before(call);
     }
@@ -182,7 +186,7 @@ static inline void tap_fill_record(struct tap_record *record, const struct tap_c
 /* The end of a call that needs no more than the head of a record. */
 static inline void tap_leave(const struct tap_call *call, int32_t result) {
     uint64_t end = tap_ticks();
-    if (TAP_UNLIKELY(call->watched))
+    if (TAP_UNLIKELY(call->wants & TAP_WATCHED))
         shimbench_break_after(call, result);
     if (TAP_UNLIKELY(!tap_still_ours(call)))
         return;
