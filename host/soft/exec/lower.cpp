@@ -1,4 +1,5 @@
 #include "lowerer.hpp"
+#include "modifiers.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -33,8 +34,7 @@ bool is_hint(const Instruction &in) {
     if (op == "bar" && in.has("warp"))
         return true;
     return op == "membar" || op == "fence" || op == "nanosleep" || op == "prefetch" || op == "prefetchu" ||
-           op == "discard" || op == "applypriority" || op == "griddepcontrol" || op == "setmaxnreg" ||
-           op == "pmevent";
+           op == "griddepcontrol";
 }
 
 } // namespace
@@ -332,6 +332,7 @@ void Lowerer::instruction(Frame &frame, const Instruction &in, int depth) {
     const std::string &op = in.opcode;
     if (in.guard >= 0 && values_[register_value(frame, in.guard)].kind != Value::Kind::predicate)
         throw Error(in.line, "the guard is no predicate");
+    check_modifiers(in);
     if (is_hint(in) || try_alias(frame, in))
         return;
     if (op == "mov")

@@ -358,8 +358,11 @@ void Lowerer::barrier(Frame &frame, const Instruction &in) {
         draft.op.predicate = predicate(frame, in, vote, negated);
         draft.op.flags = negated ? predicate_negated : 0;
         draft.op.immediate = in.has("and") ? reduce_and : in.has("or") ? reduce_or : reduce_popc;
-        if (in.operands.size() > 3)
-            not_implemented(in, "thread count");
+        if (in.operands.size() > 3) {
+            draft.op.b = source(frame, in, in.operands[2], Type::u32);
+            draft.op.flags |= has_predicate;
+            use(draft, draft.op.b);
+        }
         if (draft.op.immediate == reduce_popc) {
             draft.op.dst = result(frame, in, in.operands[0], false);
             define(draft, draft.op.dst);

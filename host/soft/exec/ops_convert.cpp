@@ -153,7 +153,7 @@ template <class D, class S> inline D convert(S source, s64 mode) {
         if (mode & saturating)
             x = saturate(x);
         if (mode & relu)
-            x = x > 0 ? x : 0;
+            x = x > 0 || x != x ? x : 0; // what is no number stays none
         if constexpr (is_half<D>) {
             float f = sizeof(x) == 8 ? odd_float(x) : static_cast<float>(x);
             return (mode & whole) || (mode & round_bits) == nearest ? from_float<D>(f)
@@ -305,12 +305,40 @@ template <Arithmetic A, class F> F calculate(F a, F b, F c) {
     __builtin_unreachable();
 }
 
+/// While it lives, this thread rounds so, and no subnormal is flushed but by us: compiled code has the
+/// processor do that, which decides before rounding what is one.
+class Rounds {
+  public:
+    explicit Rounds(int mode) {
+#if defined(__SSE2__)
+        const unsigned ways[] = {0, 3, 1, 2}; // of MXCSR: nearest, zero, down, up
+        __builtin_ia32_ldmxcsr((before_ & ~0xe040u) | ways[mode] << 13);
+#else
+        const int modes[] = {FE_TONEAREST, FE_TOWARDZERO, FE_DOWNWARD, FE_UPWARD};
+        std::fesetround(modes[mode]);
+#endif
+    }
+    ~Rounds() {
+#if defined(__SSE2__)
+        __builtin_ia32_ldmxcsr(before_);
+#else
+        std::fesetround(before_);
+#endif
+    }
+    Rounds(const Rounds &) = delete;
+
+  private:
+#if defined(__SSE2__)
+    const unsigned before_ = __builtin_ia32_stmxcsr();
+#else
+    const int before_ = std::fegetround();
+#endif
+};
+
 template <Arithmetic A, class F> void directed_lanes(Warp &w, const Op &op) {
     auto *d = w.slot<word_t<F>>(op.dst);
     const auto *a = w.slot<word_t<F>>(op.a), *b = w.slot<word_t<F>>(op.b), *c = w.slot<word_t<F>>(op.c);
-    const int modes[] = {FE_TONEAREST, FE_TOWARDZERO, FE_DOWNWARD, FE_UPWARD};
-    const int before = std::fegetround();
-    std::fesetround(modes[op.immediate & round_bits]);
+    const Rounds rounds(static_cast<int>(op.immediate & round_bits));
     each_lane(w.exec, [&](unsigned i) {
         // volatile: the arithmetic must stay between the two changes of the rounding mode
         volatile F x = from_word<F>(a[i]), y = from_word<F>(b[i]), z = from_word<F>(c[i]);
@@ -328,7 +356,6 @@ template <Arithmetic A, class F> void directed_lanes(Warp &w, const Op &op) {
         }
         d[i] = to_word<F>(result);
     });
-    std::fesetround(before);
 }
 
 template <Arithmetic A> Choice directed_for(const Instruction &in, unsigned sources) {
@@ -359,6 +386,10 @@ Choice directed_choice(const Instruction &in) {
         return directed_for<Arithmetic::fma>(in, 3);
     if (in.opcode == "div")
         return directed_for<Arithmetic::div>(in, 2);
+    if (in.opcode == "rcp")
+        return directed_for<Arithmetic::rcp>(in, 1);
+    if (in.opcode == "sqrt")
+        return directed_for<Arithmetic::sqrt>(in, 1);
     not_implemented(in);
 }
 

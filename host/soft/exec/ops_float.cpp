@@ -82,7 +82,7 @@ template <FloatOp O, class H, bool Sat, bool Relu> inline H half_post(H a, H b, 
     H r = half_op<O, H>(a, b, c);
     if constexpr (Sat || Relu) {
         float f = to_float(r);
-        f = f > 0 ? f : 0.0f;
+        f = f > 0 || (Relu && f != f) ? f : 0.0f; // relu leaves what is no number
         if constexpr (Sat)
             f = f < 1 ? f : 1.0f;
         r = from_float<H>(f);
@@ -174,6 +174,8 @@ template <auto F> Choice approximate(const Instruction &in) {
 }
 
 template <auto F, auto F64> Choice root(const Instruction &in) {
+    if (in.has("rz") || in.has("rm") || in.has("rp"))
+        return directed_choice(in);
     if (in.type() == Type::f64)
         return one<double, double, F64>();
     return approximate<F>(in);

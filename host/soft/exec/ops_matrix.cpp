@@ -442,8 +442,8 @@ Handler choose_wmma(const Instruction &in) {
     bool shared = in.has("shared");
     if (in.modifiers.front() == "mma") {
         Type c = in.type(0), d = in.type(1);
-        if ((c != Type::f16 && c != Type::f32) || (d != Type::f16 && d != Type::f32) || !in.has("row") ||
-            !in.has("col"))
+        // How the matrices lay in memory is the loads' business: fragments are alike whatever it was.
+        if ((c != Type::f16 && c != Type::f32) || (d != Type::f16 && d != Type::f32))
             not_implemented(in);
         if (c == Type::f16)
             return d == Type::f16 ? multiply_fragments<true, true> : multiply_fragments<true, false>;

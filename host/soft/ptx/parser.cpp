@@ -465,6 +465,9 @@ void Parser::statement() {
     instruction.opcode = std::move(parts.front());
     instruction.modifiers.assign(std::make_move_iterator(parts.begin() + 1),
                                  std::make_move_iterator(parts.end()));
+    for (std::string &modifier : instruction.modifiers) // the longer names of what we know by the shorter
+        if (modifier == "shared::cta" || modifier == "param::entry" || modifier == "param::func")
+            modifier.erase(modifier.find(':'));
     try {
         if (!lexer_.accept(";")) {
             do

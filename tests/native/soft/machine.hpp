@@ -1,8 +1,12 @@
 // A kernel of PTX text, run over this process's own memory.
 #pragma once
 
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <set>
 #include <string>
 
 #include "expect.hpp"
@@ -19,6 +23,39 @@ struct Shape {
 struct Outcome {
     std::optional<soft::Fault> fault;
     std::string printed;
+};
+
+/// The instructions of all kernels that this program ran, for test_forms.cpp: written at its end into the
+/// folder that SHIMBENCH_SOFT_ROWS names.
+class Performed {
+  public:
+    static void note(const ptx::Module &module) {
+        static Performed performed;
+        if (performed.folder_ == nullptr)
+            return;
+        std::vector<std::string> functions = {"k"};
+        for (std::size_t i = 0; i < functions.size(); ++i)
+            for (const ptx::Instruction &in : module.function(functions[i]).body) {
+                performed.texts_.insert(in.text());
+                for (const ptx::Operand &operand : in.operands) // those that it calls, too
+                    if (in.opcode == "call" && operand.kind == ptx::Operand::Kind::symbol &&
+                        module.text().find("func (.param .b32 out) " + operand.text) !=
+                            std::string_view::npos)
+                        functions.push_back(operand.text);
+            }
+    }
+    ~Performed() {
+        if (folder_ == nullptr)
+            return;
+        std::filesystem::create_directories(folder_);
+        std::ofstream file(std::string(folder_) + "/" + program_invocation_short_name);
+        for (const std::string &text : texts_)
+            file << text << "\n";
+    }
+
+  private:
+    const char *folder_ = std::getenv("SHIMBENCH_SOFT_ROWS");
+    std::set<std::string> texts_;
 };
 
 /// A module with one kernel "k" of three 64-bit parameters, which are in %rd1 to %rd3; %r1 is %tid.x.
@@ -42,6 +79,7 @@ inline Outcome run_text(const std::string &text, Shape shape, const void *first 
     Outcome outcome;
     try {
         auto program = soft::lower(module, "k", unknown);
+        Performed::note(module);
         soft::Launch launch;
         launch.grid[0] = shape.grid;
         launch.block[0] = shape.block;

@@ -102,6 +102,53 @@ void a_barrier_may_be_for_some_warps_only() {
         EXPECT(words[i] == (i < 64 ? 77 : 0));
 }
 
+/// Producers arrive and go on, consumers wait: of every name that a barrier has.
+void some_arrive_and_others_wait() {
+    for (const char *name : {"bar", "bar.cta", "barrier", "barrier.cta"}) {
+        const std::string n = name, sync = n.starts_with("barrier") ? ".sync.aligned" : ".sync",
+                          arrive = n.starts_with("barrier") ? ".arrive.aligned" : ".arrive";
+        auto words = words_of("mov.u32 %r3, word; mov.u32 %r2, 1; setp.ge.u32 %p1, %r1, 32; @%p1 bra WAIT;\n"
+                              "st.shared.u32 [%r3], 77; membar.cta; " +
+                                  n + arrive +
+                                  " 3, 64; bra DONE;\n"
+                                  "WAIT: " +
+                                  n + sync + " 3, 64; ld.shared.u32 %r2, [%r3];\nDONE: " + n + sync + " 0;",
+                              64, ".shared .align 4 .b32 word;");
+        for (u32 i = 0; i < 64; ++i)
+            EXPECT(words[i] == (i < 32 ? 1 : 77));
+        const std::string red = n.starts_with("barrier") ? ".red" : ".red";
+        words = words_of("setp.lt.u32 %p1, %r1, 70; " + n + red + ".popc.u32 %r2, 1, %p1;\n" + n + red +
+                             ".and.pred %p2, 1, 96, %p1; @%p2 add.s32 %r2, %r2, 1000; " + n + red +
+                             ".or.pred %p2, 1, %p1; @%p2 add.s32 %r2, %r2, 2000;\nbar.warp.sync 0xffffffff; "
+                             "barrier.sync 2;",
+                         96);
+        for (u32 word : words)
+            EXPECT(word == 2070);
+    }
+}
+
+void what_a_function_gives_back_uniformly() {
+    const char *function =
+        ".func (.param .b32 out) twice(.param .b32 in)\n{\n.reg .b32 %r<4>;\n"
+        "ld.param.b32 %r1, [in]; shl.b32 %r1, %r1, 1; st.param.b32 [out], %r1; ret.uni;\n}\n";
+    auto words = words_of("{ .param .b32 a; .param .b32 b; st.param.b32 [a], %r1;\n"
+                          "call.uni (b), twice, (a); ld.param.b32 %r2, [b]; } bra.uni ON; trap; ON:",
+                          32, function);
+    for (u32 i = 0; i < 32; ++i)
+        EXPECT(words[i] == 2 * i);
+}
+
+void constants_and_parameters_have_addresses() {
+    auto words = words_of(
+        "cvta.to.global.u64 %rd7, %rd2; cvta.to.const.u64 %rd4, %rd7; cvta.const.u64 %rd5, %rd4; "
+        "isspacep.const %p1, %rd5;\n"
+        "ld.param.u64 %rd6, [p1]; setp.eq.u64 %p2, %rd6, %rd1; mov.u32 %r2, 3; @%p2 add.s32 %r2, %r2, 4;\n"
+        "activemask.b32 %r3; setp.eq.u32 %p3, %r3, -1; @%p3 add.s32 %r2, %r2, 8;",
+        32);
+    for (u32 word : words)
+        EXPECT(word == 15);
+}
+
 void warps_that_ended_are_not_waited_for() {
     auto words =
         words_of("mov.u32 %r2, 5; setp.ge.u32 %p1, %r1, 32; @%p1 exit; bar.sync 0; mov.u32 %r2, 6;", 64);
@@ -155,6 +202,9 @@ int main() {
     a_barrier_makes_shared_memory_seen();
     a_barrier_reduces_votes();
     a_barrier_may_be_for_some_warps_only();
+    some_arrive_and_others_wait();
+    what_a_function_gives_back_uniformly();
+    constants_and_parameters_have_addresses();
     warps_that_ended_are_not_waited_for();
     blocks_on_many_threads_share_atomics();
     a_guarded_instruction_leaves_other_lanes_alone();

@@ -64,6 +64,50 @@ void matches_and_reductions() {
     EXPECT(words[0] == 0xffffffff);
 }
 
+/// All ways of reducing, against sums over the lanes; and matches of 64 bits, and of all lanes.
+void every_reduction_and_match() {
+    auto value = [](u32 i) { return i * 0x9e3779b1u ^ 0x80000000u; };
+    auto expect = [&](const std::string &form, auto combine) {
+        auto words = words_of("mul.lo.u32 %r3, %r1, 0x9e3779b1; xor.b32 %r3, %r3, 0x80000000; redux.sync." +
+                                  form + " %r2, %r3, 0xffffffff;",
+                              32);
+        u32 total = value(0);
+        for (u32 i = 1; i < 32; ++i)
+            total = combine(total, value(i));
+        for (u32 word : words)
+            EXPECT(word == total);
+    };
+    auto smaller = [](auto a, auto b) { return a < b ? a : b; };
+    expect("add.u32", [](u32 a, u32 b) { return a + b; });
+    expect("min.u32", smaller);
+    expect("max.u32", [](u32 a, u32 b) { return a > b ? a : b; });
+    expect("min.s32", [&](u32 a, u32 b) {
+        return static_cast<u32>(smaller(static_cast<std::int32_t>(a), static_cast<std::int32_t>(b)));
+    });
+    expect("max.s32",
+           [](u32 a, u32 b) { return static_cast<std::int32_t>(a) > static_cast<std::int32_t>(b) ? a : b; });
+    expect("and.b32", [](u32 a, u32 b) { return a & b; });
+    expect("or.b32", [](u32 a, u32 b) { return a | b; });
+    expect("xor.b32", [](u32 a, u32 b) { return a ^ b; });
+    auto words = words_of("and.b32 %r3, %r1, 1; cvt.u64.u32 %rd4, %r3; shl.b64 %rd4, %rd4, 40;\n"
+                          "match.any.sync.b64 %r2, %rd4, -1;",
+                          32);
+    for (u32 i = 0; i < 32; ++i)
+        EXPECT(words[i] == 0x55555555u << (i % 2));
+    for (const char *bits : {"32", "64"}) {
+        const std::string reg = std::string(bits) == "32" ? "%r5" : "%rd5", type = std::string(".b") + bits;
+        words = words_of("mov" + type + " " + reg + ", 7; match.all.sync" + type + " %r2|%p1, " + reg +
+                             ", -1; @!%p1 mov.u32 %r2, 5;",
+                         32);
+        EXPECT(words[9] == 0xffffffff);
+        words = words_of("setp.eq.u32 %p2, %r1, 30; mov" + type + " " + reg + ", 7; @%p2 mov" + type + " " +
+                             reg + ", 8; match.all.sync" + type + " %r2|%p1, " + reg +
+                             ", -1; @!%p1 add.s32 %r2, %r2, 5;",
+                         32);
+        EXPECT(words[9] == 5 && words[30] == 5);
+    }
+}
+
 void only_lanes_on_the_way_take_part() {
     auto words = words_of("mov.u32 %r2, 0; setp.lt.u32 %p1, %r1, 12; @%p1 bra A; bra END;\n"
                           "A: setp.lt.u32 %p2, %r1, 50; vote.sync.ballot.b32 %r2, %p2, 0xfff;",
@@ -77,6 +121,7 @@ int main() {
     shuffles();
     votes();
     matches_and_reductions();
+    every_reduction_and_match();
     only_lanes_on_the_way_take_part();
     std::puts("exchanges as they should be");
 }

@@ -47,6 +47,8 @@ void unmapped_and_misaligned_global_memory() {
 void traps() {
     expect_fault(kernel_text("setp.eq.u32 %p1, %r1, 3;\n@%p1 trap;"), {1, 32}, nullptr, FaultKind::trap, 3,
                  body_line + 1, "trap");
+    expect_fault(kernel_text("setp.eq.u32 %p1, %r1, 3;\n@%p1 brkpt;"), {1, 32}, nullptr, FaultKind::trap, 3,
+                 body_line + 1, "trap");
 }
 
 void endless_kernels_end() {

@@ -180,6 +180,131 @@ void matrices_from_and_to_shared_memory() {
         }
 }
 
+void matrices_to_shared_memory() {
+    for (const char *space : {".shared", ""})
+        for (bool transposed : {false, true})
+            for (unsigned count : {1u, 2u, 4u}) {
+                // Register i of a lane holds elements 64 * i + 2 * lane and the next: row-major, as ldmatrix
+                // gives.
+                std::string list, body = "mov.u32 %r3, tile; shl.b32 %r4, %r1, 4; add.s32 %r4, %r4, %r3;\n";
+                for (unsigned i = 0; i < count; ++i) {
+                    const std::string reg = "%r" + std::to_string(20 + i);
+                    list += (i ? ", " : "") + reg;
+                    body += "mad.lo.u32 " + reg + ", %r1, 0x20002, " +
+                            std::to_string(64 * i | (64 * i + 1) << 16) + ";\n";
+                }
+                const bool generic = space[0] == 0;
+                if (generic)
+                    body += "cvt.u64.u32 %rd6, %r4; cvta.shared.u64 %rd6, %rd6;\n";
+                body += std::string("stmatrix.sync.aligned.m8n8.x") + std::to_string(count) +
+                        (transposed ? ".trans" : "") + space + ".b16 [" + (generic ? "%rd6" : "%r4") +
+                        "], {" + list +
+                        "};\nbar.sync 0; ld.shared.v4.u32 {%r30, %r31, %r32, %r33}, [%r4];\n"
+                        "mul.wide.u32 %rd4, %r1, 16; add.s64 %rd4, %rd4, %rd1;\n"
+                        "st.global.v4.u32 [%rd4], {%r30, %r31, %r32, %r33};\n";
+                std::vector<u16> out(32 * 8);
+                auto outcome =
+                    run_text(kernel_text(body, ".shared .align 16 .b8 tile[512];"), {1, 32}, out.data());
+                EXPECT(!outcome.fault);
+                for (unsigned i = 0; i < 64 * count; ++i) { // row i / 8 of eight halves
+                    const unsigned matrix = i / 64, row = i / 8 % 8, column = i % 8;
+                    EXPECT(out[i] == 64 * matrix + (transposed ? 8 * column + row : 8 * row + column));
+                }
+            }
+}
+
+/// Loads two matrices and a sum, multiplies, stores: all shapes, ways to lie, and kinds of sums.
+void fragments(unsigned m, unsigned n, const char *left, const char *right, const char *space, bool half_in,
+               bool half_out) {
+    constexpr unsigned k = 16;
+    const std::string shape = ".m" + std::to_string(m) + "n" + std::to_string(n) + "k16";
+    const bool a_columns = left[0] == 'c', b_columns = right[0] == 'c',
+               shared = space[0] == '.' && space[1] == 's';
+    std::vector<double> a(m * k), b(k * n), c(m * n);
+    for (auto *matrix : {&a, &b, &c})
+        for (double &x : *matrix)
+            x = draw({"s8", 8});
+    // Everything lies in one buffer, rows or columns 8 elements further apart than they are long.
+    std::vector<u16> a_bits(4096), b_bits(4096);
+    const unsigned a_stride = (a_columns ? m : k) + 8, b_stride = (b_columns ? k : n) + 8;
+    for (unsigned r = 0; r < m; ++r)
+        for (unsigned i = 0; i < k; ++i)
+            a_bits[a_columns ? i * a_stride + r : r * a_stride + i] =
+                static_cast<u16>(Half16::of(a[r * k + i]));
+    for (unsigned i = 0; i < k; ++i)
+        for (unsigned s = 0; s < n; ++s)
+            b_bits[b_columns ? s * b_stride + i : i * b_stride + s] =
+                static_cast<u16>(Half16::of(b[i * n + s]));
+    auto sum_of = [](double x, bool half) -> u32 {
+        const auto single = static_cast<float>(x);
+        u32 bits;
+        std::memcpy(&bits, &single, 4);
+        return half ? static_cast<u32>(Half16::of(x)) : bits;
+    };
+    std::vector<u32> sums(2048);
+    auto put = [&](unsigned i, u32 bits, bool half) {
+        if (half)
+            reinterpret_cast<u16 *>(sums.data())[i] = static_cast<u16>(bits);
+        else
+            sums[i] = bits;
+    };
+    for (unsigned i = 0; i < m * n; ++i)
+        put(i, sum_of(c[i], half_in), half_in);
+    auto list = [](unsigned first, unsigned count) {
+        std::string text = "{";
+        for (unsigned i = 0; i < count; ++i)
+            text += (i ? ", %r" : "%r") + std::to_string(first + i);
+        return text + "}";
+    };
+    const std::string c_type = half_in ? ".f16" : ".f32", d_type = half_out ? ".f16" : ".f32";
+    const std::string c_list = list(36, half_in ? 4 : 8), d_list = list(48, half_out ? 4 : 8);
+    std::string body;
+    std::string a_at = "[%rd1]", b_at = "[%rd2]";
+    if (shared) {
+        // The two matrices are copied to shared memory word by word.
+        a_at = "[tile]", b_at = "[tile+4096]";
+        body = "mov.u32 %r3, %r1;\nCOPY: mul.wide.u32 %rd4, %r3, 4; add.s64 %rd5, %rd4, %rd1; add.s64 %rd6, "
+               "%rd4, %rd2;\n"
+               "ld.global.u32 %r4, [%rd5]; ld.global.u32 %r5, [%rd6]; shl.b32 %r6, %r3, 2; mov.u32 %r7, "
+               "tile; add.s32 %r6, %r6, %r7;\n"
+               "st.shared.u32 [%r6], %r4; st.shared.u32 [%r6+4096], %r5; add.s32 %r3, %r3, 32; setp.lt.u32 "
+               "%p1, %r3, 1024; @%p1 bra COPY;\n"
+               "bar.warp.sync -1;\n";
+    }
+    const std::string s = shared ? ".shared" : space;
+    body += "mov.u32 %r8, " + std::to_string(a_stride) + "; mov.u32 %r9, " + std::to_string(b_stride) +
+            ";\n" + "wmma.load.a.sync.aligned." + left + shape + s + ".f16 " + list(10, 8) + ", " + a_at +
+            ", %r8;\n" + "wmma.load.b.sync.aligned." + right + shape + s + ".f16 " + list(20, 8) + ", " +
+            b_at + ", %r9;\n" + "wmma.load.c.sync.aligned.row" + shape + ".global" + c_type + " " + c_list +
+            ", [%rd3];\n" + "wmma.mma.sync.aligned." + left + "." + right + shape + d_type + c_type + " " +
+            d_list + ", " + list(10, 8) + ", " + list(20, 8) + ", " + c_list + ";\n" +
+            "wmma.store.d.sync.aligned.row" + shape + ".global" + d_type + " [%rd3], " + d_list + ";\n";
+    auto outcome = run_text(kernel_text(body, ".shared .align 16 .b8 tile[8192];"), {1, 32}, a_bits.data(),
+                            b_bits.data(), sums.data());
+    EXPECT(!outcome.fault);
+    for (unsigned r = 0; r < m; ++r)
+        for (unsigned i = 0; i < n; ++i) {
+            double total = c[r * n + i];
+            for (unsigned e = 0; e < k; ++e)
+                total += a[r * k + e] * b[e * n + i];
+            const unsigned at = r * n + i;
+            const u32 got = half_out ? reinterpret_cast<u16 *>(sums.data())[at] : sums[at];
+            EXPECT(got == sum_of(total, half_out));
+        }
+}
+
+void all_fragments() {
+    for (auto [m, n] : {std::pair{16u, 16u}, {8u, 32u}, {32u, 8u}}) {
+        for (const char *left : {"row", "col"})
+            for (const char *right : {"row", "col"})
+                for (const char *space : {".global", ".shared", ""})
+                    fragments(m, n, left, right, space, false, false);
+        for (bool half_in : {false, true})
+            fragments(m, n, "row", "col", ".global", half_in, true);
+        fragments(m, n, "row", "col", ".global", true, false);
+    }
+}
+
 void a_matrix_turns_over_in_registers() {
     auto words =
         words_of("shl.b32 %r3, %r1, 1; add.s32 %r4, %r3, 1; shl.b32 %r4, %r4, 16; or.b32 %r3, %r3, %r4;\n"
@@ -196,6 +321,8 @@ void a_matrix_turns_over_in_registers() {
 int main() {
     products();
     matrices_from_and_to_shared_memory();
+    matrices_to_shared_memory();
+    all_fragments();
     a_matrix_turns_over_in_registers();
     std::puts("matrices as they should be");
 }

@@ -1,0 +1,143 @@
+#include "modifiers.hpp"
+
+#include "select.hpp"
+
+#include <algorithm>
+
+namespace soft {
+
+using ptx::Instruction;
+using ptx::Type;
+
+namespace {
+
+constexpr std::string_view rounded = "rn rz rm rp ftz sat";
+constexpr std::string_view compared =
+    "eq ne lt le gt ge equ neu ltu leu gtu geu num nan lo ls hi hs and or xor ftz";
+constexpr std::string_view loaded =
+    "global const shared local param volatile relaxed acquire weak cta gpu sys nc v2 v4 v8 ca cg "
+    "cs lu cv";
+constexpr std::string_view stored = "global shared local param volatile relaxed release weak cta "
+                                    "gpu sys v2 v4 v8 wb cg cs wt";
+constexpr std::string_view summed =
+    "global shared relaxed release cta gpu sys add inc dec min max and or xor "
+    "noftz";
+constexpr std::string_view counted = "global shared relaxed acquire release acq_rel cta gpu sys add "
+                                     "inc dec min max and or xor exch cas noftz";
+
+bool is_word_of(std::string_view list, std::string_view word) {
+    for (std::size_t at = 0; at < list.size();) {
+        const std::size_t end = std::min(list.find(' ', at), list.size());
+        if (list.substr(at, end - at) == word)
+            return true;
+        at = end + 1;
+    }
+    return false;
+}
+
+} // namespace
+
+const std::map<std::string_view, std::string_view> &known_modifiers() {
+    static const std::map<std::string_view, std::string_view> known = {
+        {"abs", "ftz"},
+        {"activemask", ""},
+        {"add", rounded},
+        {"and", ""},
+        {"atom", counted},
+        {"bar", "sync arrive red cta and or popc warp"},
+        {"barrier", "sync arrive red aligned cta and or popc"},
+        {"bfe", ""},
+        {"bfi", ""},
+        {"bfind", "shiftamt"},
+        {"bmsk", "clamp wrap"},
+        {"bra", "uni"},
+        {"brev", ""},
+        {"brkpt", ""},
+        {"call", "uni"},
+        {"clz", ""},
+        {"cnot", ""},
+        {"copysign", ""},
+        {"cos", "approx ftz"},
+        {"cp", "async ca cg shared global commit_group wait_group wait_all"},
+        {"cvt", "rn rz rm rp rni rzi rmi rpi rna ftz sat relu"},
+        {"cvta", "to global const shared local"},
+        {"div", "approx full rn rz rm rp ftz"},
+        {"dp2a", "lo hi"},
+        {"dp4a", ""},
+        {"ex2", "approx ftz"},
+        {"exit", ""},
+        {"fence", "cta gpu sys sc acq_rel"},
+        {"fma", "rn rz rm rp ftz sat relu"},
+        {"griddepcontrol", "launch_dependents wait"},
+        {"isspacep", "global const shared local"},
+        {"ld", loaded},
+        {"ldmatrix", "sync aligned m8n8 x1 x2 x4 trans shared"},
+        {"ldu", "global v2 v4"},
+        {"lg2", "approx ftz"},
+        {"lop3", ""},
+        {"mad", "lo hi wide rn rz rm rp ftz sat"},
+        {"match", "any all sync"},
+        {"max", "ftz"},
+        {"membar", "cta gl sys"},
+        {"min", "ftz"},
+        {"mma", "sync aligned m8n8k16 m16n8k4 m16n8k8 m16n8k16 m16n8k32 row col"},
+        {"mov", ""},
+        {"movmatrix", "sync aligned m8n8 trans"},
+        {"mul", "lo hi wide rn rz rm rp ftz sat"},
+        {"nanosleep", ""},
+        {"neg", "ftz"},
+        {"not", ""},
+        {"or", ""},
+        {"popc", ""},
+        {"prefetch", "global local L1 L2"},
+        {"prefetchu", "L1"},
+        {"prmt", ""},
+        {"rcp", "approx rn rz rm rp ftz"},
+        {"red", summed},
+        {"redux", "sync add min max and or xor"},
+        {"rem", ""},
+        {"ret", "uni"},
+        {"rsqrt", "approx ftz"},
+        {"sad", ""},
+        {"selp", ""},
+        {"set", compared},
+        {"setp", compared},
+        {"shf", "l r wrap clamp"},
+        {"shfl", "sync up down bfly idx"},
+        {"shl", ""},
+        {"shr", ""},
+        {"sin", "approx ftz"},
+        {"sqrt", "approx rn rz rm rp ftz"},
+        {"st", stored},
+        {"stmatrix", "sync aligned m8n8 x1 x2 x4 trans shared"},
+        {"sub", rounded},
+        {"tanh", "approx"},
+        {"testp", "finite infinite number notanumber normal subnormal"},
+        {"trap", ""},
+        {"vote", "sync all any uni ballot"},
+        {"wmma", "load store mma a b c d sync aligned m16n16k16 m8n32k16 m32n8k16 row col shared global"},
+        {"xor", ""},
+    };
+    return known;
+}
+
+void check_modifiers(const Instruction &in) {
+    const auto known = known_modifiers().find(in.opcode);
+    if (known == known_modifiers().end())
+        not_implemented(in);
+    for (const std::string &modifier : in.modifiers) {
+        const bool hint = modifier.starts_with("L1::") || modifier.starts_with("L2::");
+        if (!is_word_of(known->second, modifier) && ptx::type_named(modifier) == Type::none &&
+            !(hint && (in.opcode == "ld" || in.opcode == "st" || in.opcode == "cp")))
+            not_implemented(in, "." + modifier);
+    }
+    const Type type = in.type();
+    const bool half = type == Type::f16 || type == Type::bf16 || type == Type::f16x2 || type == Type::bf16x2;
+    if (half && in.has("ftz") && in.opcode != "cvt")
+        not_implemented(in, "subnormal halves flushed");
+    if (!ptx::is_float(type) && in.has("sat") && in.opcode != "cvt" &&
+        !(type == Type::s32 && (in.opcode == "add" || in.opcode == "sub")))
+        not_implemented(in, ".sat");
+}
+
+} // namespace soft
