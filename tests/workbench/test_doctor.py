@@ -37,6 +37,15 @@ def test_a_problem_always_says_what_to_do_and_gives_the_exit_status(tmp_path: Pa
     assert all(row["advice"] for row in found.values() if row["state"] != "ok")
 
 
+def test_the_kernel_cache_is_shown_with_its_size_and_limit(tmp_path: Path) -> None:
+    kernels = tmp_path / "cache" / "shimbench" / "kernels"
+    kernels.mkdir(parents=True)
+    (kernels / "one").write_bytes(bytes(3 << 20))
+    _, found = doctor(tmp_path, XDG_CACHE_HOME=str(tmp_path / "cache"), SHIMBENCH_KERNEL_CACHE="64")
+    assert found["kernel cache"]["state"] == "ok"
+    assert f"{kernels}: 1 compiled kernels, 3 of at most 64 MiB" in found["kernel cache"]["text"]
+
+
 def test_a_limited_address_space_is_found_by_trying(tmp_path: Path) -> None:
     (tmp_path / "shimbench.toml").write_text("")
     _, free = doctor(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -41,10 +42,27 @@ def findings(directory: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
         )
         return
     yield ok("sessions", f"{place.sessions}: {count} recorded")
+    yield _compiled_kernels(environ)
     yield _executable(existing)
     yield _sockets(existing, place.sessions, environ)
     yield _room(existing)
     yield from _strangers(place.root)
+
+
+def _compiled_kernels(environ: Mapping[str, str]) -> Finding:
+    """What the software GPU compiled and kept; the host keeps it under its limit by itself."""
+    cache = environ.get("XDG_CACHE_HOME", "")
+    base = Path(cache) if cache.startswith("/") else Path(environ.get("HOME") or Path.home()) / ".cache"
+    folder = base / "shimbench" / "kernels"
+    said = environ.get("SHIMBENCH_KERNEL_CACHE", "")
+    limit = int(said) if said.isdecimal() else 512
+    sizes = []
+    with contextlib.suppress(OSError):  # none yet, or a file that has just gone
+        sizes = [path.stat().st_size for path in folder.iterdir()]
+    held = f"{len(sizes)} compiled kernels, {sum(sizes) / (1 << 20):.0f} of at most {limit} MiB"
+    if folder.exists() and not _open_to_us(folder):
+        return warning("kernel cache", f"{folder} is not writable: {held}", f"chmod u+rwx {folder}")
+    return ok("kernel cache", f"{folder}: {held}")
 
 
 def _configuration(directory: Path, environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -1,6 +1,8 @@
 #include "kept.hpp"
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -9,6 +11,7 @@
 #include <fstream>
 #include <iterator>
 #include <unistd.h>
+#include <vector>
 
 namespace soft {
 
@@ -43,6 +46,43 @@ KeptCode::KeptCode(std::string_view everything_it_depends_on) {
     path_ = folder_ + "/" + hash_of(everything_it_depends_on);
 }
 
+std::uint64_t KeptCode::limit() {
+    const char *wanted = std::getenv("SHIMBENCH_KERNEL_CACHE");
+    char *end = nullptr;
+    const unsigned long long mebibytes = wanted != nullptr ? std::strtoull(wanted, &end, 10) : 0;
+    const bool said = wanted != nullptr && end != wanted && *end == 0 && mebibytes < (1u << 20);
+    return (said ? mebibytes : 512) << 20;
+}
+
+/// Down to three quarters of the limit, so that it is not done for every file. Whoever has a file open that
+/// goes still reads it whole.
+void KeptCode::make_room() const {
+    struct File {
+        std::filesystem::file_time_type used;
+        std::uint64_t bytes;
+        std::filesystem::path path;
+    };
+    std::vector<File> files;
+    std::uint64_t total = 0;
+    std::error_code failed;
+    for (const auto &entry : std::filesystem::directory_iterator(folder_, failed)) {
+        const std::uint64_t bytes = entry.file_size(failed);
+        if (failed || entry.path() == path_)
+            continue;
+        files.push_back({entry.last_write_time(failed), bytes, entry.path()});
+        total += bytes;
+    }
+    if (total <= limit())
+        return;
+    std::sort(files.begin(), files.end(), [](const File &a, const File &b) { return a.used < b.used; });
+    for (const File &file : files) {
+        if (total <= limit() / 4 * 3)
+            return;
+        std::filesystem::remove(file.path, failed);
+        total -= file.bytes;
+    }
+}
+
 std::string KeptCode::read() const {
     std::ifstream file(path_, std::ios::binary);
     std::string all((std::istreambuf_iterator<char>(file)), {});
@@ -50,7 +90,11 @@ std::string KeptCode::read() const {
     if (!all.starts_with(magic) || all.size() < magic.size() + 32)
         return {};
     std::string code = all.substr(magic.size() + 32);
-    return hash_of(code) == std::string_view(all).substr(magic.size(), 32) ? code : std::string();
+    if (hash_of(code) != std::string_view(all).substr(magic.size(), 32))
+        return {};
+    std::error_code failed; // a file's time says when it was last of use
+    std::filesystem::last_write_time(path_, std::filesystem::file_time_type::clock::now(), failed);
+    return code;
 }
 
 void KeptCode::write(std::string_view code) const {
@@ -58,12 +102,15 @@ void KeptCode::write(std::string_view code) const {
         return;
     std::error_code failed;
     std::filesystem::create_directories(folder_, failed);
-    const std::string partial = path_ + "." + std::to_string(getpid());
+    static std::atomic<unsigned> number{0}; // threads of one process write, too
+    const std::string partial =
+        path_ + "." + std::to_string(getpid()) + "-" + std::to_string(number.fetch_add(1));
     std::ofstream file(partial, std::ios::binary);
     file << magic << hash_of(code) << code;
     file.close();
     if (!file || (std::filesystem::rename(partial, path_, failed), failed))
         std::filesystem::remove(partial, failed);
+    make_room();
 }
 
 } // namespace soft

@@ -1,0 +1,104 @@
+// Compiled code in files: found again, ignored when damaged, and never more than the limit.
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+#include <vector>
+
+#include <unistd.h>
+
+#include "expect.hpp"
+#include "soft/exec/compile/kept.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path folder;
+
+std::vector<fs::path> files() {
+    std::vector<fs::path> found;
+    for (const auto &entry : fs::directory_iterator(folder / "shimbench/kernels"))
+        found.push_back(entry.path());
+    return found;
+}
+
+void what_was_kept_is_found_again() {
+    soft::KeptCode("kernel a").write("machine code");
+    EXPECT(soft::KeptCode("kernel a").read() == "machine code");
+    EXPECT(soft::KeptCode("kernel b").read().empty());
+}
+
+void a_damaged_file_is_none() {
+    for (const fs::path &path : files())
+        for (std::uintmax_t length = 0; length < fs::file_size(path); length += 7) {
+            const fs::path copy = folder / "whole";
+            fs::copy_file(path, copy, fs::copy_options::overwrite_existing);
+            fs::resize_file(path, length);
+            EXPECT(soft::KeptCode("kernel a").read().empty());
+            fs::copy_file(copy, path, fs::copy_options::overwrite_existing);
+        }
+    for (const fs::path &path : files()) {
+        std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+        file.seekp(-1, std::ios::end);
+        file.put('!');
+    }
+    EXPECT(soft::KeptCode("kernel a").read().empty());
+    soft::KeptCode("kernel a").write("machine code");
+    EXPECT(soft::KeptCode("kernel a").read() == "machine code");
+}
+
+void what_was_of_no_use_longest_goes_first() {
+    setenv("SHIMBENCH_KERNEL_CACHE", "1", 1);
+    const std::string code(200 << 10, 'x');
+    auto kernel = [](int number) { return soft::KeptCode("kernel " + std::to_string(number)); };
+    auto age = [&] { // files written within one tick of the file system's clock have one time
+        for (const fs::path &path : files())
+            fs::last_write_time(path, fs::last_write_time(path) - std::chrono::hours(1));
+    };
+    for (int number = 0; number < 5; ++number) {
+        age();
+        kernel(number).write(code);
+    }
+    EXPECT(kernel(0).read() == code); // used just now
+    for (int number = 5; number < 9; ++number) {
+        kernel(number).write(code);
+        age();
+    }
+    std::uintmax_t total = 0;
+    for (const fs::path &path : files())
+        total += fs::file_size(path);
+    EXPECT(total <= (1 << 20) + code.size() + 100);
+    EXPECT(kernel(1).read().empty() && kernel(2).read().empty() && kernel(8).read() == code);
+    EXPECT(kernel(0).read() == code);
+}
+
+void several_write_and_read_at_once() {
+    setenv("SHIMBENCH_KERNEL_CACHE", "1", 1);
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < 4; ++thread)
+        threads.emplace_back([thread] {
+            for (int round = 0; round < 40; ++round) {
+                const std::string name = "shared " + std::to_string((round + thread) % 7);
+                const std::string code(150 << 10, static_cast<char>('a' + (round + thread) % 7));
+                const soft::KeptCode kept(name);
+                kept.write(code);
+                const std::string read = kept.read();
+                EXPECT(read.empty() || read == code);
+            }
+        });
+}
+
+} // namespace
+
+int main() {
+    folder = fs::temp_directory_path() / ("shimbench-kept-" + std::to_string(getpid()));
+    setenv("XDG_CACHE_HOME", folder.c_str(), 1);
+    what_was_kept_is_found_again();
+    a_damaged_file_is_none();
+    what_was_of_no_use_longest_goes_first();
+    several_write_and_read_at_once();
+    fs::remove_all(folder);
+    std::puts("kept as it should be");
+}
