@@ -71,7 +71,10 @@ CUresult EmulatedDevice::no_code(const Module &module, const char *kernel) {
     std::string held[2]; // PTX, SASS
     for (const soft::CodeEntry &entry : module.entries) {
         std::string &list = held[entry.kind == soft::CodeKind::Cubin];
-        list += (list.empty() ? "" : ", ") + std::to_string(entry.arch) + (entry.arch_specific ? "a" : "");
+        list += (list.empty() ? "" : ", ") + std::to_string(entry.arch) +
+                (entry.arch_specific ? "a"
+                 : entry.family      ? "f"
+                                     : "");
     }
     engine_.refused(kernel, CUDA_ERROR_NO_BINARY_FOR_GPU,
                     std::string("no PTX for compute capability ") + std::to_string(arch() / 10) + "." +

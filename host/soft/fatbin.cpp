@@ -54,15 +54,23 @@ std::uint32_t cubin_arch(std::span<const std::byte> image) {
     return abi >= 8 ? (flags >> 8) & 0xff : flags & 0xff;
 }
 
-std::uint32_t ptx_arch(std::string_view text) {
+/// PTX as it stands: its target may end in `a` (that very capability) or `f` (its family).
+CodeEntry text_entry(std::string_view text, std::span<const std::byte> image) {
+    CodeEntry entry{CodeKind::Ptx, Packing::None, false, 0, image.size(), image};
     const auto target = text.find(".target sm_");
     if (target == std::string_view::npos)
-        return 0;
-    std::uint32_t arch = 0;
-    for (std::size_t at = target + 11; at < text.size() && text[at] >= '0' && text[at] <= '9' && arch < 1000;
-         at++)
-        arch = arch * 10 + static_cast<std::uint32_t>(text[at] - '0');
-    return arch;
+        return entry;
+    std::size_t at = target + 11;
+    for (; at < text.size() && text[at] >= '0' && text[at] <= '9' && entry.arch < 1000; at++)
+        entry.arch = entry.arch * 10 + static_cast<std::uint32_t>(text[at] - '0');
+    entry.arch_specific = at < text.size() && text[at] == 'a';
+    entry.family = at < text.size() && text[at] == 'f';
+    return entry;
+}
+
+bool can_take(const CodeEntry &entry, std::uint32_t arch) {
+    return entry.arch_specific ? entry.arch == arch
+                               : entry.arch <= arch && (!entry.family || entry.arch / 10 == arch / 10);
 }
 
 void add_container(std::span<const std::byte> payload, std::vector<CodeEntry> &entries) {
@@ -109,7 +117,7 @@ std::vector<CodeEntry> code_entries(std::span<const std::byte> image) {
     }
     const std::string_view text(reinterpret_cast<const char *>(image.data()), image.size());
     if (text.find(".version") != std::string_view::npos && text.find(".target") != std::string_view::npos)
-        entries.push_back({CodeKind::Ptx, Packing::None, false, ptx_arch(text), image.size(), image});
+        entries.push_back(text_entry(text, image));
     return entries;
 }
 
@@ -146,8 +154,7 @@ std::optional<std::string> unpack(const CodeEntry &entry, std::uint64_t limit) {
 const CodeEntry *best_ptx(const std::vector<CodeEntry> &entries, std::uint32_t arch) {
     const CodeEntry *best = nullptr;
     for (const auto &entry : entries)
-        if (entry.kind == CodeKind::Ptx && (entry.arch_specific ? entry.arch == arch : entry.arch <= arch) &&
-            (!best || entry.arch > best->arch))
+        if (entry.kind == CodeKind::Ptx && can_take(entry, arch) && (!best || entry.arch > best->arch))
             best = &entry;
     return best;
 }

@@ -22,6 +22,7 @@ struct CodeEntry {
     std::uint32_t arch;
     std::uint64_t unpacked_bytes;
     std::span<const std::byte> stored;
+    bool family = false; // 100f: runs on that capability and later ones of the same major only
 };
 
 // The entries of an image, which must outlive them. Empty when it is no image at all.
