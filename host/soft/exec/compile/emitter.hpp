@@ -176,6 +176,8 @@ class Emitter {
     void window(std::uint32_t i);
     struct Access;
     Access access(std::uint32_t i);
+    struct Reach;
+    Reach reach(const Access &access, std::uint64_t more, unsigned size);
     Ref gathered(const Access &access, std::uint64_t more, unsigned size);
     Ref gathered_words(const Access &access, std::uint64_t more, unsigned size);
     void scattered(const Access &access, std::uint64_t more, unsigned size, Ref value);

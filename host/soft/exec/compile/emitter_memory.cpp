@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <string>
 
 namespace soft {
 
@@ -189,29 +190,41 @@ Emitter::Access Emitter::access(std::uint32_t i) {
     return access;
 }
 
-/// Elements of 4 or 8 bytes, wherever they lie.
-Emitter::Ref Emitter::gathered_words(const Access &access, std::uint64_t more, unsigned size) {
-    LLVMBuilderRef b = builder_;
-    TypeRef element = integer_type(8 * size);
+/// How AVX-512 reaches elements of 4 or 8 bytes: a pointer, what each lane adds to it, and so many at once.
+struct Emitter::Reach {
+    Ref pointer, index;
+    unsigned at_once;
+    std::string instruction(const char *what) const {
+        return std::string("llvm.x86.avx512.mask.") + what + suffix;
+    }
+    const char *suffix;
+};
+
+Emitter::Reach Emitter::reach(const Access &access, std::uint64_t more, unsigned size) {
     Ref base = access.base != nullptr ? access.base
                : access.shared        ? field(offsetof(WarpCore, shared), i64_)
                                       : number(i64_, 0);
-    Ref index = access.base != nullptr ? offsets_of(access.offsets, i32_)
-                : access.shared        ? access.words
-                                       : access.where;
-    const bool narrow = access.base != nullptr || access.shared;
-    base = LLVMBuildAdd(b, base, number(i64_, more), "");
-    const unsigned at_once = narrow && size == 4 ? 16 : 8;
-    const char *name =
-        narrow ? (size == 4 ? "llvm.x86.avx512.mask.gather.dpi.512" : "llvm.x86.avx512.mask.gather.dpq.512")
-               : (size == 4 ? "llvm.x86.avx512.mask.gather.qpi.512" : "llvm.x86.avx512.mask.gather.qpq.512");
-    Ref pointer = LLVMBuildIntToPtr(b, base, pointer_, "");
-    TypeRef type = LLVMVectorType(element, at_once);
+    base = LLVMBuildAdd(builder_, base, number(i64_, more), "");
+    const bool narrow = access.base != nullptr || access.shared; // offsets of 32 bits
+    Reach reach;
+    reach.pointer = LLVMBuildIntToPtr(builder_, base, pointer_, "");
+    reach.index = access.base != nullptr ? offsets_of(access.offsets, i32_)
+                  : access.shared        ? access.words
+                                         : access.where;
+    reach.at_once = narrow && size == 4 ? 16 : 8;
+    reach.suffix = narrow ? (size == 4 ? ".dpi.512" : ".dpq.512") : (size == 4 ? ".qpi.512" : ".qpq.512");
+    return reach;
+}
+
+/// Elements of 4 or 8 bytes, wherever they lie.
+Emitter::Ref Emitter::gathered_words(const Access &access, std::uint64_t more, unsigned size) {
+    const Reach from = reach(access, more, size);
+    TypeRef type = LLVMVectorType(integer_type(8 * size), from.at_once);
     std::vector<Ref> parts;
-    for (unsigned from = 0; from < lanes; from += at_once)
-        parts.push_back(intrinsic(name,
-                                  {LLVMConstNull(type), pointer, slice(index, from, at_once),
-                                   slice(access.lanes, from, at_once), number(i32_, 1)},
+    for (unsigned lane = 0; lane < lanes; lane += from.at_once)
+        parts.push_back(intrinsic(from.instruction("gather").c_str(),
+                                  {LLVMConstNull(type), from.pointer, slice(from.index, lane, from.at_once),
+                                   slice(access.lanes, lane, from.at_once), number(i32_, 1)},
                                   {}, type));
     return join(std::move(parts));
 }
@@ -348,24 +361,11 @@ void Emitter::scattered(const Access &access, std::uint64_t more, unsigned size,
                   {type, LLVMTypeOf(place)}, void_);
         return;
     }
-    Ref base = access.base != nullptr ? access.base
-               : access.shared        ? field(offsetof(WarpCore, shared), i64_)
-                                      : number(i64_, 0);
-    Ref index = access.base != nullptr ? offsets_of(access.offsets, i32_)
-                : access.shared        ? access.words
-                                       : access.where;
-    const bool narrow = access.base != nullptr || access.shared;
-    base = LLVMBuildAdd(b, base, number(i64_, more), "");
-    const unsigned at_once = narrow && size == 4 ? 16 : 8;
-    const char *name =
-        narrow
-            ? (size == 4 ? "llvm.x86.avx512.mask.scatter.dpi.512" : "llvm.x86.avx512.mask.scatter.dpq.512")
-            : (size == 4 ? "llvm.x86.avx512.mask.scatter.qpi.512" : "llvm.x86.avx512.mask.scatter.qpq.512");
-    Ref pointer = LLVMBuildIntToPtr(b, base, pointer_, "");
-    for (unsigned from = 0; from < lanes; from += at_once)
-        intrinsic(name,
-                  {pointer, slice(access.lanes, from, at_once), slice(index, from, at_once),
-                   slice(value, from, at_once), number(i32_, 1)},
+    const Reach to = reach(access, more, size);
+    for (unsigned lane = 0; lane < lanes; lane += to.at_once)
+        intrinsic(to.instruction("scatter").c_str(),
+                  {to.pointer, slice(access.lanes, lane, to.at_once), slice(to.index, lane, to.at_once),
+                   slice(value, lane, to.at_once), number(i32_, 1)},
                   {}, void_);
 }
 
