@@ -13,6 +13,12 @@ _NAMES = ("libcuda.so", "libnvidia-ml.so")
 
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
+    found = next(_mapped(facts), None) or next(_unseen(facts), None)
+    if found is not None:
+        yield found
+
+
+def _mapped(facts: Facts) -> Iterator[Diagnosis]:
     libraries = facts.run_event.get("libraries")
     given = {str(path) for path in libraries.values()} if isinstance(libraries, dict) else set()
     sonames = [name for name in libraries if name.startswith(_NAMES)] if isinstance(libraries, dict) else []
@@ -48,6 +54,31 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
                 independent=True,
             )
             return
+
+
+def _unseen(facts: Facts) -> Iterator[Diagnosis]:
+    """A process that ended before its maps were read: it got a driver, and no tap was loaded with it."""
+    if not facts.run_event.get("tap"):
+        return
+    loaded = {call.process for call in facts.calls if call.function == Pseudo.LOAD} | facts.last_rows.keys()
+    for process in facts.processes:
+        got = [call for call, _ in facts.opened("libcuda.so", process.index) if call.result != -1]
+        if not got or process.index in loaded:
+            continue
+        path = process.env.get("LD_LIBRARY_PATH", "")
+        yield Diagnosis(
+            rule="other-driver-mapped",
+            what="the shim is not the one that runs",
+            cause=f"process {process.pid} asked for libcuda.so.1 and got another than the build of this run"
+            + (f"; its LD_LIBRARY_PATH begins with {path.split(':')[0]}" if path else ""),
+            fix="take the other libcuda.so.1 away, or have LD_LIBRARY_PATH reach the program as it was given",
+            certainty="proved",
+            stage=Stage.LOAD,
+            evidence=[facts.call_evidence(got[0].row)],
+            process=process.index,
+            independent=True,
+        )
+        return
 
 
 def _behind(facts: Facts, process: int, path: str) -> bool:
