@@ -109,6 +109,7 @@ class Translator:
         self.primary: dict[int, int] = {}  #: handle -> device, of contexts that some call retains
         self._buffers = session.buffers
         self._types: dict[str, int] = {}
+        self._unmade: set[tuple[int, int]] = set()  #: handles of calls that are left out
         self._contents: dict[int, int] = {}
         self._typedefs = self.schema.model.get("typedefs", {})
 
@@ -119,11 +120,21 @@ class Translator:
         if len(function.params) > MOST_ARGUMENTS or len(words) < len(function.params):
             raise NotReplayable("its arguments were not recorded")
         given = _Given(items)
-        arguments = [
+        outcomes = self._outcomes(function, words, given) if succeeded else []
+        made = {(one.type, one.recorded) for one in outcomes if one.made == Made.HANDLE}
+        try:
+            arguments = self._arguments(function, words, given)
+        except NotReplayable:
+            self._unmade |= made
+            raise
+        self._unmade -= made
+        return Ready(arguments, outcomes)
+
+    def _arguments(self, function: Function, words: list[int], given: _Given) -> list[Argument]:
+        return [
             self._argument(function, place, param, words, given)
             for place, param in enumerate(function.params)
         ]
-        return Ready(arguments, self._outcomes(function, words, given) if succeeded else [])
 
     def type_number(self, name: str) -> int:
         """A number for a type of handle, from 1."""
@@ -142,7 +153,10 @@ class Translator:
         if kind == "handle" and word in self.primary:
             return Argument(Kind.PRIMARY, word, length=self.primary[word], type=self.type_number(name))
         if kind == "handle" or (kind == "uint" and name in _NUMBERED):
-            return Argument(Kind.HANDLE, word, type=self.type_number(name))
+            number = self.type_number(name)
+            if (number, word) in self._unmade:
+                raise NotReplayable("it needs what a call had made that is left out")
+            return Argument(Kind.HANDLE, word, type=number)
         if kind == "function":
             self.callbacks += word != 0
             return Argument(Kind.CALLBACK if word else Kind.WORD, 0)
