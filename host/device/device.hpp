@@ -67,6 +67,8 @@ struct DeviceUse {
 class Device : public DeviceCalls {
   public:
     Caller caller;
+    // Hears when work begins and when it has ended: a kernel, or else a copy or fill. May be empty.
+    std::function<void(bool kernel, bool begins)> works;
 
     // Whether a posted call is complete when it returns here; if not, clients ask to synchronise.
     virtual bool in_order() const = 0;

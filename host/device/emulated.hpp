@@ -89,6 +89,24 @@ struct Graph {
     std::vector<std::uint64_t> nodes; // handles
 };
 
+// While it lives, the device is at work.
+class Working {
+  public:
+    Working(const std::function<void(bool, bool)> &works, bool kernel) : works_(works), kernel_(kernel) {
+        if (works_)
+            works_(kernel_, true);
+    }
+    ~Working() {
+        if (works_)
+            works_(kernel_, false);
+    }
+    Working(const Working &) = delete;
+
+  private:
+    const std::function<void(bool, bool)> &works_;
+    const bool kernel_;
+};
+
 class EmulatedDevice final : public Device {
   public:
     EmulatedDevice(const wire_device &facts, const AddressRange &range, MemoryShare share,

@@ -90,6 +90,7 @@ CUresult EmulatedDevice::check(const Operation &operation) {
 }
 
 CUresult EmulatedDevice::perform(const Operation &operation) {
+    const Working working(works, std::holds_alternative<LaunchOperation>(operation));
     if (const auto *copy = std::get_if<CopyOperation>(&operation)) {
         std::memmove(memory_.touch(copy->target, copy->bytes), memory_.touch(copy->source, copy->bytes),
                      copy->bytes);

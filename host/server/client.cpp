@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <ctime>
 
 #include "wire/barrier.h"
 
@@ -53,8 +54,8 @@ wire_region region_layout(std::uint64_t pinned_bytes, std::uint64_t window_bytes
     return head;
 }
 
-Client::Client(Device &device, const Region &region, ClientRow &row)
-    : device_(device), region_(region), row_(row) {}
+Client::Client(Device &device, const Region &region, ClientRow &row, const Table &table)
+    : device_(device), region_(region), row_(row), table_(table) {}
 
 bool Client::fail(const char *why) {
     why_ = why;
@@ -165,6 +166,14 @@ bool Client::perform(const wire_message &head, Reader in, CUresult &result) {
         return nodes(in, result);
     case WIRE_FN_SYNCHRONIZE:
         return synchronize(in, result);
+    case WIRE_FN_UTILIZATION: {
+        timespec now{};
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        const auto [kernels, memory] = table_.utilization(
+            static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec));
+        out_.value(std::uint64_t{memory} << 32 | kernels);
+        return true;
+    }
     case WIRE_FN_POINTER: {
         const auto attribute = static_cast<CUpointer_attribute>(in.value());
         const std::uint64_t address = in.value();

@@ -34,7 +34,7 @@ wire_region region_layout(std::uint64_t pinned_bytes, std::uint64_t window_bytes
 
 class Client {
   public:
-    Client(Device &device, const Region &region, ClientRow &row);
+    Client(Device &device, const Region &region, ClientRow &row, const Table &table);
 
     // Performs what stands in the ring between `tail` and the client's head. Returns how many bytes
     // were consumed; -1: the client broke the protocol (why() says how).
@@ -63,6 +63,7 @@ class Client {
     Device &device_;
     Region region_;
     ClientRow &row_;
+    const Table &table_;
     Writer out_;
     alignas(16) std::byte message_[WIRE_MESSAGE_MAX];
     std::unordered_map<std::uint32_t, std::vector<std::byte>> blobs_; // by thread

@@ -5,9 +5,11 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include <sys/types.h>
 
+#include "server/busy.hpp"
 #include "wire/protocol.h"
 
 namespace shimbench {
@@ -36,7 +38,8 @@ struct ClientRow {
     std::atomic<std::uint64_t> errors; // calls that returned one
     std::atomic<std::uint32_t> last_error;
     std::atomic<std::uint32_t> last_function;
-    std::int64_t connected_ns; // CLOCK_REALTIME
+    std::atomic<std::uint64_t> kernel_since; // CLOCK_MONOTONIC, ns: when the one that runs began; 0 none
+    std::int64_t connected_ns;               // CLOCK_REALTIME
     char command[64];
     char message[WIRE_TEXT_BYTES]; // why the worker ended; written before it does
 };
@@ -45,6 +48,7 @@ struct Table {
     std::uint64_t device_bytes;
     std::uint64_t client_bytes;           // most that one client may take
     std::atomic<std::uint32_t> rows_ever; // those behind were never in use
+    BusyMeter kernels, memory;            // at work: with kernels; with kernels, copies and fills
     ClientRow rows[table_rows];
 
     // Asked for by a client's cuMemGetInfo: all rows are more cache lines than the whole call otherwise
@@ -55,6 +59,18 @@ struct Table {
         for (std::uint32_t n = 0; n < count; n++)
             sum += rows[n].memory.load(std::memory_order_relaxed);
         return static_cast<std::uint64_t>(sum < 0 ? 0 : sum);
+    }
+
+    // Percent of the last second, of kernels and of memory.
+    std::pair<unsigned, unsigned> utilization(std::uint64_t now) const {
+        std::uint64_t going = 0;
+        const std::uint32_t count = rows_ever.load(std::memory_order_acquire);
+        for (std::uint32_t n = 0; n < count; n++) {
+            const std::uint64_t since = rows[n].kernel_since.load(std::memory_order_relaxed);
+            if (since && since < now)
+                going += std::min(now - since, BusyMeter::window_ns);
+        }
+        return {kernels.percent(now, going), memory.percent(now, going)};
     }
 };
 

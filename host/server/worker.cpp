@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <memory>
 #include <utility>
 
@@ -41,6 +42,12 @@ constexpr unsigned spin_near = 16, spin_rounds = 1000, yield_rounds = 4000;
 [[noreturn]] void end(ClientRow &row, WorkerEnd why, const char *text) {
     std::snprintf(row.message, sizeof(row.message), "%s", text);
     _exit(static_cast<int>(why));
+}
+
+std::uint64_t monotonic_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 struct Connection {
@@ -271,7 +278,20 @@ const char *serve(Client &client, const Region &region, const Connection &connec
             state.event(event, ",\"pid\":" + std::to_string(row.client.load()) + std::string(fields));
         };
     const auto device = make_device(settings.device, settings.facts, range, share, gone, tell);
-    const auto client = std::make_unique<Client>(*device, region, row);
+    std::uint64_t began = 0;
+    device->works = [&](bool kernel, bool begins) {
+        const std::uint64_t now = monotonic_ns();
+        if (begins)
+            began = now;
+        if (kernel)
+            row.kernel_since.store(begins ? now : 0, std::memory_order_relaxed);
+        if (begins)
+            return;
+        table.memory.add(began, now);
+        if (kernel)
+            table.kernels.add(began, now);
+    };
+    const auto client = std::make_unique<Client>(*device, region, row, table);
     row.state.store(RowState::Connected);
     const char *why = serve(*client, region, connection, *device, row);
     device->rest(true);

@@ -191,3 +191,14 @@ EXPORT nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v
     memory->used = total - free_bytes;
     return NVML_SUCCESS;
 }
+
+/* Of the last second, over all processes: kernels, and whatever touched its memory. */
+EXPORT nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *utilization) {
+    const struct wire_device *facts;
+    nvmlReturn_t result = check_device(device, utilization, &facts);
+    if (result != NVML_SUCCESS)
+        return result;
+    if (wire_utilization(&utilization->gpu, &utilization->memory) != CUDA_SUCCESS)
+        return NVML_ERROR_GPU_IS_LOST;
+    return NVML_SUCCESS;
+}

@@ -43,6 +43,10 @@ bool wire_is_pinned(const void *address);
 /* Whether `address` lies in the device's range. */
 bool wire_is_device(CUdeviceptr address);
 
+/* Percent of the last second in which the device was at work, for all clients: with kernels, and with
+ * whatever touches its memory. */
+CUresult wire_utilization(unsigned *kernels, unsigned *memory);
+
 /* One empty round trip; for tests and benchmarks. */
 CUresult wire_ping(void);
 

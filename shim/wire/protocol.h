@@ -159,7 +159,8 @@ enum wire_function {
     WIRE_FN_POINTER = 0xf009,     /* u64 attribute, u64 address; answers u64 */
     WIRE_FN_NODES = 0xf00a,       /* u64 graph, u64 room; answers u64 count, then handles */
     WIRE_FN_WINDOW = 0xf00b,      /* struct wire_window; answers u64 offset in the window, or UINT64_MAX */
-    WIRE_FN_MAX = 0xf00c,
+    WIRE_FN_UTILIZATION = 0xf00c, /* answers u64: percent of the last second, memory << 32 | kernels */
+    WIRE_FN_MAX = 0xf00d,
 };
 
 enum wire_source {

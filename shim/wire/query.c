@@ -45,6 +45,20 @@ CUresult forward_cuPointerGetAttribute(void *data, CUpointer_attribute attribute
     return result;
 }
 
+CUresult wire_utilization(unsigned *kernels, unsigned *memory) {
+    struct wire_call call;
+    uint64_t value = 0;
+    CUresult result = wire_begin(&call, WIRE_FN_UTILIZATION, WIRE_BLOCKING, 0);
+    if (result != CUDA_SUCCESS)
+        return result;
+    result = wire_ask(&call);
+    wire_take(&call, &value, sizeof(value));
+    wire_end(&call);
+    *kernels = (unsigned)(value & 0xffffffff);
+    *memory = (unsigned)(value >> 32);
+    return result;
+}
+
 /* An address that is not ours has attributes too: zeros. */
 CUresult forward_cuPointerGetAttributes(unsigned int numAttributes, CUpointer_attribute *attributes,
                                         void **data, CUdeviceptr ptr) {

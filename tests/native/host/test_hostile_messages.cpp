@@ -22,11 +22,12 @@ struct Hostile {
         EXPECT(bytes != MAP_FAILED);
         region.head = static_cast<wire_region *>(bytes);
         *region.head = region.head_copy;
-        client = std::make_unique<Client>(*device, region, row);
+        client = std::make_unique<Client>(*device, region, row, table);
     }
 
     DeviceFixture fixture;
     ClientRow row{};
+    Table table{};
     Region region;
     std::unique_ptr<Device> device;
     std::unique_ptr<Client> client;
