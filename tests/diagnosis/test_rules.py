@@ -35,6 +35,14 @@ def test_nothing_is_said_of_a_healthy_session(builder: SessionBuilder) -> None:
     assert (found.diagnoses, found.unexplained) == ([], [])
 
 
+def test_a_device_that_was_found_is_not_yet_said_to_compute(builder: SessionBuilder) -> None:
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    builder.line("ggml_cuda_init: found 1 CUDA devices (Total VRAM: 8192 MiB):")
+    [doing] = explain(builder.open()).doing
+    assert doing.text.startswith("a GPU, no kernel launched yet: log 1")
+
+
 def test_a_process_killed_on_purpose_in_the_middle_of_its_discovery_is_healthy(
     builder: SessionBuilder,
 ) -> None:

@@ -154,8 +154,9 @@ def _was_ended(facts: Facts, process: Process) -> bool:
 def _doing(facts: Facts) -> list[Evidence]:
     """Nothing failed: what shows the GPU at work, or the last call so far."""
     if facts.mode.mode == "gpu":
-        piece = facts.mode.evidence[0]
-        return [Evidence(f"it computes on the GPU: {piece.text}", call=piece.call, log=piece.log)]
+        piece = facts.mode.evidence[0]  # a line tells of a device or of layers, only a launch of work
+        state = "it computes on the GPU" if piece.call is not None else "a GPU, no kernel launched yet"
+        return [Evidence(f"{state}: {piece.text}", call=piece.call, log=piece.log)]
     if not facts.processes:
         return []
     alive = [process for process in facts.processes if process.ended_ns is None]
