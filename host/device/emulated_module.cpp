@@ -342,6 +342,16 @@ CUresult EmulatedDevice::launch(const wire_launch &call, std::span<const std::by
         call.grid[1] > 0xffff || call.grid[2] > 0xffff || call.shared_bytes > found->max_dynamic_shared ||
         parameters.size() < found->facts.layout.bytes)
         return CUDA_ERROR_INVALID_VALUE;
+    if (call.cooperative) {
+        // Its blocks wait for one another, so all of them have to find room at once.
+        int blocks = 0;
+        (void)cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, as<CUfunction>(call.function),
+                                                          static_cast<int>(threads * call.block[2]),
+                                                          call.shared_bytes);
+        if (std::uint64_t{call.grid[0]} * call.grid[1] * call.grid[2] >
+            static_cast<std::uint64_t>(blocks * attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)))
+            return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
+    }
     return submit(call.stream, LaunchOperation{call, {parameters.begin(), parameters.end()}});
 }
 

@@ -200,8 +200,11 @@ class Engine {
         launch.counts =
             counting_ == Counting::all || (counting_ == Counting::first && !launch.compiled &&
                                            teller_.wants_counts(module.handle, kernel.facts.name, wanted));
-        if (launch.counts)
-            launch.compiled = nullptr;
+        ::soft::GridWorkspace workspace;
+        if (wanted.cooperative)
+            launch.workspace = &workspace;
+        if (launch.counts || launch.workspace)
+            launch.compiled = nullptr; // both are the interpreter's
         launch.seconds = settings_.launch_seconds;
         launch.abandoned = settings_.abandoned;
         launch.print = [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); };

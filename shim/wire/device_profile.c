@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* A device of compute capability 8.0. What the shim does not perform is declined here as well
- * (managed memory, memory pools, host registration, cooperative launches): programs ask before they
+ * (managed memory, memory pools, host registration): programs ask before they
  * use it. */
 static const int32_t profile_8_0[WIRE_ATTRIBUTE_COUNT] = {
     [CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR] = 8,
@@ -46,6 +46,7 @@ static const int32_t profile_8_0[WIRE_ATTRIBUTE_COUNT] = {
     [CU_DEVICE_ATTRIBUTE_GPU_OVERLAP] = 1,
     [CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT] = 1,
     [CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS] = 1,
+    [CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH] = 1,
     [CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY] = 1,
     [CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING] = 1,
     [CU_DEVICE_ATTRIBUTE_GLOBAL_L1_CACHE_SUPPORTED] = 1,

@@ -108,6 +108,25 @@ static void put_parameters(unsigned char *buffer, const struct wire_layout *layo
     }
 }
 
+/* Whether all blocks of a cooperative launch find room at once. The host refuses them too, but later:
+ * programs want this error from the launch. As many blocks as there are multiprocessors always fit, unasked.
+ */
+static CUresult check_room(const struct wire_launch *launch, CUfunction f) {
+    const struct wire_state *state = wire_connection();
+    const uint64_t processors =
+        state ? (uint32_t)state->device.attributes[CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT] : 0;
+    const uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
+    const uint64_t threads = (uint64_t)launch->block[0] * launch->block[1] * launch->block[2];
+    int room = 0;
+    if (blocks <= processors || threads > INT32_MAX)
+        return CUDA_SUCCESS;
+    CUresult result =
+        forward_cuOccupancyMaxActiveBlocksPerMultiprocessor(&room, f, (int)threads, launch->shared_bytes);
+    if (result == CUDA_SUCCESS && blocks > processors * (uint64_t)room)
+        return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
+    return result;
+}
+
 static CUresult launch(struct wire_launch *launch, CUfunction f, void **parameters, void **extra) {
     struct wire_state *state = wire_connection();
     const struct wire_layout *layout = NULL;
@@ -116,6 +135,10 @@ static CUresult launch(struct wire_launch *launch, CUfunction f, void **paramete
     struct wire_call call;
     CUresult result = CUDA_SUCCESS;
     launch->function = (uint64_t)(uintptr_t)f;
+    if (launch->cooperative)
+        result = check_room(launch, f);
+    if (result != CUDA_SUCCESS)
+        return result;
     if (parameters || !extra) {
         layout = state ? known_layout(state, launch->function) : NULL;
         if (!layout)

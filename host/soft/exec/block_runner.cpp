@@ -177,6 +177,8 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
     block.parameters = launch.parameters.data();
     block.parameter_bytes = static_cast<std::uint32_t>(launch.parameters.size());
     block.grid_id = launch.id;
+    block.grid_workspace = reinterpret_cast<std::uint64_t>(launch.workspace);
+    block.takes_turns = launch.workspace != nullptr;
     block.end = &end;
     if (launch.print) {
         block.print_context = const_cast<Launch *>(&launch);
@@ -205,28 +207,41 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
         warp.block = &block_;
         warp.program = &program;
         warp.executed = 0;
-        warp.budget = 4096;
+        warp.budget = block.takes_turns ? branches_of_a_turn : branches_between_checks;
         fill_fixed_specials(warp);
     }
 }
 
 void BlockRunner::run(std::uint64_t number) {
+    begin(number);
+    const FlushedFloats flushed(launch_->compiled && launch_->compiled->flushes);
+    while (!step())
+        ;
+}
+
+void BlockRunner::begin(std::uint64_t number) {
     block_.index[0] = static_cast<std::uint32_t>(number % launch_->grid[0]);
     block_.index[1] = static_cast<std::uint32_t>(number / launch_->grid[0] % launch_->grid[1]);
     block_.index[2] = static_cast<std::uint32_t>(number / launch_->grid[0] / launch_->grid[1]);
     std::fill(std::begin(block_.arrived), std::end(block_.arrived), 0);
     for (Warp &warp : warps_)
         start(warp);
-    std::size_t done = 0;
-    const FlushedFloats flushed(launch_->compiled && launch_->compiled->flushes);
-    while (done < warps_.size()) {
-        for (Warp &warp : warps_)
-            if (warp.state == WarpState::running) {
-                advance(warp);
-                done += warp.state == WarpState::done;
-            }
-        release_barriers(done);
+    done_ = 0;
+}
+
+/// Every warp goes on until it waits, ends, or has had its turn. True when all have ended.
+bool BlockRunner::step() {
+    for (Warp &warp : warps_) {
+        if (warp.state == WarpState::yielded)
+            warp.state = WarpState::running;
+        if (warp.state == WarpState::running) {
+            advance(warp);
+            done_ += warp.state == WarpState::done;
+        }
     }
+    if (done_ < warps_.size())
+        release_barriers(done_);
+    return done_ == warps_.size();
 }
 
 std::uint64_t BlockRunner::executed() const {
@@ -301,6 +316,10 @@ std::uint32_t BlockRunner::special(Special which, std::uint32_t warp, unsigned l
         return ~((2u << lane) - 1);
     case Special::nsmid:
         return 1;
+    case Special::envreg1: // where cooperative groups find their grid's workspace: upper half, lower half
+        return static_cast<std::uint32_t>(block_.grid_workspace >> 32);
+    case Special::envreg2:
+        return static_cast<std::uint32_t>(block_.grid_workspace);
     case Special::gridid:
         return static_cast<std::uint32_t>(block_.grid_id);
     case Special::dynamic_smem_size:
@@ -425,6 +444,8 @@ void BlockRunner::raise_bad_access(Warp &warp) {
 /// threads as the barrier counts.
 void BlockRunner::release_barriers(std::size_t done) {
     bool released = false, waiting = false;
+    for (const Warp &warp : warps_)
+        released |= warp.state == WarpState::yielded; // it may come to a barrier yet
     for (unsigned number = 0; number < 16; ++number) {
         std::uint32_t threads = block_.arrived[number], wanted = 0;
         std::size_t warps = 0;

@@ -31,6 +31,9 @@ class BlockRunner {
                  EndCheck &end);
     /// Runs the block of that number in the grid to its end. Throws Fault.
     void run(std::uint64_t number);
+    /// The same in turns: begin(), then step() until it returns true.
+    void begin(std::uint64_t number);
+    bool step();
     /// Operations of whole warps since prepare().
     std::uint64_t executed() const;
     /// Of each operation since prepare(); empty unless the launch counts.
@@ -54,6 +57,7 @@ class BlockRunner {
     std::vector<Warp> warps_;
     std::vector<OperationCount> counts_;
     Block block_;
+    std::size_t done_ = 0; // warps of the block
 };
 
 } // namespace soft

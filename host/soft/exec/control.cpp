@@ -16,9 +16,11 @@ void set_active(Warp &w, std::uint32_t mask) {
 /// Backward jumps ask now and then whether the kernel is to end.
 void go(Warp &w, const Op &op, std::uint32_t target) {
     if (target < w.pc && --w.budget == 0) {
-        w.budget = 4096;
+        w.budget = w.block->takes_turns ? branches_of_a_turn : branches_between_checks;
         if (const char *reason = w.block->end->reason())
             raise(w, op, FaultKind::timeout, 0, reason);
+        if (w.block->takes_turns)
+            w.state = WarpState::yielded;
     }
     w.pc = target;
 }

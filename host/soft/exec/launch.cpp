@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <ctime>
+#include <deque>
 #include <mutex>
 #include <new>
 #include <thread>
@@ -161,8 +162,56 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
         }
     };
 
+    // Blocks that wait for one another are all under way at once: threads take them in turn, a step each
+    // time. The queue is not empty while a block is left that no thread has: none waits for one that nobody
+    // runs.
+    std::deque<BlockRunner *> waiting;
+    auto take_turns = [&] {
+        std::unique_lock lock(mutex);
+        while (!waiting.empty() && !failed.load(std::memory_order_relaxed)) { // a flag alone
+            BlockRunner *runner = waiting.front();
+            waiting.pop_front();
+            lock.unlock();
+            bool ended = false;
+            try {
+                ended = runner->step();
+            } catch (Fault &caught) {
+                note(std::move(caught));
+            }
+            lock.lock();
+            if (!ended)
+                waiting.push_back(runner);
+        }
+    };
+    auto run_together = [&] {
+        std::vector<std::unique_ptr<BlockRunner>> all;
+        for (std::uint64_t number = 0; number < blocks; ++number) {
+            all.push_back(std::make_unique<BlockRunner>());
+            if (!prepare(*all.back()))
+                return;
+            all.back()->begin(number);
+            waiting.push_back(all.back().get());
+        }
+        const Job help = [&](BlockRunner &) {
+            const std::uint64_t at = statistics != nullptr ? processor_time() : 0;
+            take_turns();
+            if (statistics != nullptr)
+                spent += processor_time() - at;
+        };
+        const bool share = state_->helpers.count() > 0 && blocks > 1;
+        if (share)
+            state_->helpers.open(help);
+        take_turns();
+        if (share)
+            state_->helpers.close();
+        for (const auto &runner : all)
+            add_up(*runner);
+    };
+
     BlockRunner &own = state_->runner;
-    if (prepare(own)) {
+    if (launch.workspace != nullptr) {
+        run_together();
+    } else if (prepare(own)) {
         run_blocks(own, 1);
         const bool share =
             state_->helpers.count() > 0 && blocks > 1 && own.executed() * (blocks - 1) >= worth_sharing;

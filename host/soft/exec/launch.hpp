@@ -12,13 +12,16 @@ namespace soft {
 
 struct Launch {
     std::uint32_t grid[3] = {1, 1, 1}, block[3] = {1, 1, 1};
-    std::uint32_t dynamic_shared = 0;            // bytes
-    std::vector<std::uint8_t> parameters;        // laid out as Program::parameters says
-    std::uint64_t id = 0;                        // %gridid
-    std::shared_ptr<const Compiled> compiled;    // null: interpreted
-    double seconds = 300;                        // after which it ends with FaultKind::timeout
-    bool counts = false;                         // performed operations one by one; interprets
-    std::function<bool()> abandoned;             // asked now and then from any thread; true ends it too
+    std::uint32_t dynamic_shared = 0;         // bytes
+    std::vector<std::uint8_t> parameters;     // laid out as Program::parameters says
+    std::uint64_t id = 0;                     // %gridid
+    std::shared_ptr<const Compiled> compiled; // null: interpreted
+    double seconds = 300;                     // after which it ends with FaultKind::timeout
+    /// Of a cooperative launch: the place by which its blocks meet. All blocks are there at once
+    /// then and take turns, so that they can wait for one another; such a launch is interpreted.
+    GridWorkspace *workspace = nullptr;
+    bool counts = false;             // performed operations one by one; interprets
+    std::function<bool()> abandoned; // asked now and then from any thread; true ends it too
     std::function<void(std::string_view)> print; // what vprintf writes; called from any thread
 };
 

@@ -67,8 +67,8 @@ const std::map<std::string_view, Special> &special_names() {
         {"%dynamic_smem_size", Special::dynamic_smem_size},
         {"%total_smem_size", Special::total_smem_size},
         {"%envreg0", Special::zero},
-        {"%envreg1", Special::zero},
-        {"%envreg2", Special::zero},
+        {"%envreg1", Special::envreg1},
+        {"%envreg2", Special::envreg2},
         {"%tid.w", Special::zero},
     };
     return names;

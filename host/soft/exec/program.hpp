@@ -48,7 +48,7 @@ enum OpFlag : std::uint16_t {
 enum class Special : std::uint8_t {
     tid_x, tid_y, tid_z, ntid_x, ntid_y, ntid_z, ctaid_x, ctaid_y, ctaid_z, nctaid_x, nctaid_y, nctaid_z,
     laneid, warpid, nwarpid, lanemask_eq, lanemask_le, lanemask_lt, lanemask_ge, lanemask_gt,
-    smid, nsmid, gridid, dynamic_smem_size, total_smem_size, zero,
+    smid, nsmid, gridid, dynamic_smem_size, total_smem_size, zero, envreg1, envreg2,
 };
 // clang-format on
 

@@ -39,7 +39,7 @@ struct Reconvergence {
 };
 inline constexpr std::uint32_t no_join = 0xffffffff;
 
-enum class WarpState : std::uint8_t { running, at_barrier, done };
+enum class WarpState : std::uint8_t { running, at_barrier, done, yielded };
 
 /// Whether a launch must end before its kernel does.
 struct EndCheck {
@@ -49,6 +49,16 @@ struct EndCheck {
 
     const char *reason() const;
 };
+
+/// What %envreg1 and %envreg2 give the address of: cooperative groups' grid barrier counts in it.
+struct alignas(16) GridWorkspace {
+    std::uint32_t bytes = 64, barrier = 0;
+    std::uint32_t reserved[14] = {};
+};
+static_assert(sizeof(GridWorkspace) == 64);
+
+/// Backward branches until a warp asks whether its launch is to end, or lets others have a turn.
+inline constexpr std::uint64_t branches_between_checks = 4096, branches_of_a_turn = 64;
 
 struct Block;
 
@@ -107,6 +117,8 @@ struct Block {
     std::uint32_t threads = 0, dynamic_shared = 0;
     std::uint32_t arrived[16] = {}; // threads that arrived at a barrier and went on
     std::uint64_t grid_id = 0;
+    std::uint64_t grid_workspace = 0; // of a cooperative launch: where its blocks meet
+    bool takes_turns = false;         // its warps let others go on now and then
     EndCheck *end = nullptr;
     void (*print)(void *context, const char *text, std::size_t length) = nullptr;
     void *print_context = nullptr;

@@ -184,6 +184,37 @@ void blocks_on_many_threads_share_atomics() {
     }
 }
 
+/// As cooperative groups do it: one thread of a block counts in, and spins until all have.
+void blocks_of_a_cooperative_launch_wait_for_one_another() {
+    constexpr u32 blocks = 24, threads = 64;
+    std::vector<u32> words(blocks * threads + 1);
+    soft::GridWorkspace workspace;
+    const std::string text = kernel_text(
+        "mov.u32 %r10, %envreg2; mov.u32 %r11, %envreg1; cvt.u64.u32 %rd10, %r10; cvt.u64.u32 %rd11, %r11;\n"
+        "bfi.b64 %rd12, %rd11, %rd10, 32, 32; mov.u32 %r3, %ctaid.x; mov.u32 %r4, %nctaid.x;\n"
+        "setp.ne.u32 %p1, %r1, 0; red.global.add.u32 [%rd1], 1; bar.sync 0; @%p1 bra MEET;\n"
+        "atom.add.release.gpu.u32 %r5, [%rd12+4], 1;\n"
+        "SPIN: ld.acquire.gpu.u32 %r6, [%rd12+4]; setp.lt.u32 %p2, %r6, %r4; @%p2 bra SPIN;\n"
+        "MEET: bar.sync 0; ld.volatile.global.u32 %r7, [%rd1]; mad.lo.u32 %r8, %r3, 64, %r1;\n"
+        "mul.wide.u32 %rd4, %r8, 4; add.s64 %rd4, %rd4, %rd1; st.global.u32 [%rd4+4], %r7;");
+    ptx::Module module(text);
+    Performed::note(module);
+    auto program = soft::lower(module, "k", [](const std::string &) { return std::uint64_t(0); });
+    soft::Launch launch;
+    launch.grid[0] = blocks;
+    launch.block[0] = threads;
+    launch.workspace = &workspace;
+    launch.seconds = 60;
+    void *parameters[] = {words.data(), nullptr, nullptr};
+    launch.parameters.resize(sizeof parameters);
+    std::memcpy(launch.parameters.data(), parameters, sizeof parameters);
+    soft::Executor executor(2);
+    const auto fault = executor.run(*program, launch);
+    EXPECT(!fault);
+    for (u32 seen : words)
+        EXPECT(seen == blocks * threads); // what every block did before is there after
+}
+
 void a_guarded_instruction_leaves_other_lanes_alone() {
     auto words =
         words_of("mov.u32 %r2, 9; and.b32 %r3, %r1, 3; setp.eq.u32 %p1, %r3, 2; @!%p1 mov.u32 %r2, 4;", 32);
@@ -207,6 +238,7 @@ int main() {
     constants_and_parameters_have_addresses();
     warps_that_ended_are_not_waited_for();
     blocks_on_many_threads_share_atomics();
+    blocks_of_a_cooperative_launch_wait_for_one_another();
     a_guarded_instruction_leaves_other_lanes_alone();
     std::puts("control flow as it should be");
 }
