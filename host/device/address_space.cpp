@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <utility>
 
 namespace shimbench {
@@ -347,6 +348,32 @@ std::byte *AddressSpace::touch(std::uint64_t address, std::uint64_t bytes) const
             return nullptr;
         reached = end;
     } while (true);
+}
+
+std::string AddressSpace::complaint(std::uint64_t address, std::uint64_t bytes) const {
+    if (touch(address, bytes))
+        return {};
+    auto named = [](std::uint64_t start, const Allocation &allocation) {
+        char text[80];
+        std::snprintf(text, sizeof(text), "an allocation of %llu bytes at 0x%llx",
+                      static_cast<unsigned long long>(allocation.bytes),
+                      static_cast<unsigned long long>(start));
+        return std::string(text);
+    };
+    const auto after = allocations_.upper_bound(address);
+    const auto before = after == allocations_.begin() ? allocations_.end() : std::prev(after);
+    const bool follows = before != allocations_.end();
+    const std::uint64_t end = follows ? before->first + before->second.bytes : 0;
+    if (follows && address < end)
+        return "which reaches beyond " + named(before->first, before->second);
+    const bool precedes = after != allocations_.end();
+    if (!follows && !precedes)
+        return "where nothing is allocated";
+    if (!follows || (precedes && after->first - address < address - end))
+        return "which is " + std::to_string(after->first - address) + " bytes before " +
+               named(after->first, after->second);
+    return "which is " + std::to_string(address - end) + " bytes after " +
+           named(before->first, before->second);
 }
 
 } // namespace shimbench

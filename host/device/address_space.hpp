@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 
 #include "device/device.hpp"
 
@@ -64,6 +65,8 @@ class AddressSpace {
 
     // The bytes at `address`, when all of them may be touched; else NULL.
     std::byte *touch(std::uint64_t address, std::uint64_t bytes) const;
+    // Why touch() refuses them, in words that name the nearest allocation; empty when it does not.
+    std::string complaint(std::uint64_t address, std::uint64_t bytes) const;
     // Where allocated bytes lie in the window; UINT64_MAX: not in it.
     std::uint64_t window_offset(std::uint64_t address) const;
     // The allocation that `address` lies in; `start` is where it begins.

@@ -106,11 +106,19 @@ enum class DeviceKind : std::uint8_t {
     CountOnly, // performs everything but kernels: those are counted
 };
 
+// What kernels are held to on a device that executes them.
+struct KernelRules {
+    double launch_seconds = 300; // after which a launch ends with CUDA_ERROR_LAUNCH_TIMEOUT
+    bool memcheck =
+        false; // each access to global memory has to lie within an allocation; nothing is compiled
+};
+
 // What a device has to tell beyond results: an event and its further fields, as host/STATE.md has them.
 using Tell = std::function<void(std::string_view event, std::string_view fields)>;
 
 // `abandoned` tells a long kernel that its client is gone. The device's facts say whether it executes.
 std::unique_ptr<Device> make_device(DeviceKind kind, const wire_device &facts, const AddressRange &range,
-                                    MemoryShare share, std::function<bool()> abandoned, Tell tell = {});
+                                    MemoryShare share, std::function<bool()> abandoned, Tell tell = {},
+                                    const KernelRules &rules = {});
 
 } // namespace shimbench

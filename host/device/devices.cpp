@@ -8,7 +8,8 @@
 namespace shimbench {
 
 std::unique_ptr<Device> make_device(DeviceKind kind, const wire_device &facts, const AddressRange &range,
-                                    MemoryShare share, std::function<bool()> abandoned, Tell tell) {
+                                    MemoryShare share, std::function<bool()> abandoned, Tell tell,
+                                    const KernelRules &rules) {
     wire_device told = facts;
     told.executes_kernels = kind == DeviceKind::Soft;
     KernelEngine engine;
@@ -16,6 +17,7 @@ std::unique_ptr<Device> make_device(DeviceKind kind, const wire_device &facts, c
         soft::EngineSettings settings;
         settings.abandoned = std::move(abandoned);
         settings.tell = std::move(tell);
+        settings.rules = rules;
         engine = soft::make_engine(std::move(settings));
     }
     return std::make_unique<EmulatedDevice>(told, range, std::move(share), std::move(engine));

@@ -34,6 +34,8 @@ struct Module {
     std::uint64_t variables = 0; // what `memory` gave
     // The device's bytes at an address, when all of them may be touched; else NULL.
     std::function<std::byte *(std::uint64_t address, std::uint64_t bytes)> touch;
+    // What is wrong with touching them; empty when nothing is.
+    std::function<std::string(std::uint64_t address, std::uint64_t bytes)> memory_check;
 };
 
 // A variable of a module, where programs on either side find it.

@@ -44,6 +44,9 @@ CUresult EmulatedDevice::load(wire_load_kind kind, std::vector<std::byte> image,
         return kept.variables;
     };
     kept.touch = [this](std::uint64_t address, std::uint64_t bytes) { return memory_.touch(address, bytes); };
+    kept.memory_check = [this](std::uint64_t address, std::uint64_t bytes) {
+        return memory_.complaint(address, bytes);
+    };
     return CUDA_SUCCESS;
 }
 

@@ -27,6 +27,9 @@ worker process of its own; what it made is freed when it ends.
   --max-clients N             (default 64)
   --client-memory SIZE        most device memory of one client (default: all)
   --pinned SIZE               most pinned host memory of one client (default 4GiB)
+  --launch-limit SECONDS      a kernel that runs longer is ended: CUDA_ERROR_LAUNCH_TIMEOUT (default 300)
+  --memcheck                  check each access of a kernel to global memory against the allocations, as
+                              compute-sanitizer does; kernels are interpreted for it, and slow
   --state PATH|N              write the state as JSON lines to a file, or to the open descriptor N
                               (host/STATE.md)
   -h, --help
@@ -69,6 +72,15 @@ std::uint64_t size_of(const std::string &option, const char *text) {
     return std::uint64_t{number} << shift;
 }
 
+// More than 0 and at most a day: a limit of none would leave endless kernels running.
+double seconds_of(const std::string &option, const char *text) {
+    char *end = nullptr;
+    const double seconds = std::strtod(text, &end);
+    if (end == text || *end || !(seconds > 0 && seconds <= 86400))
+        usage_error(option + " " + text + ": expected seconds, more than 0 and at most 86400");
+    return seconds;
+}
+
 shimbench::HostSettings read_settings(int argc, char **argv) {
     shimbench::HostSettings settings;
     settings.worker.pinned_bytes = std::uint64_t{4} << 30;
@@ -82,6 +94,10 @@ shimbench::HostSettings read_settings(int argc, char **argv) {
         if (option == "-h" || option == "--help") {
             std::fputs(usage, stdout);
             std::exit(0);
+        }
+        if (option == "--memcheck") {
+            settings.worker.rules.memcheck = true;
+            continue;
         }
         if (!option.starts_with("--") || n + 1 == argc)
             usage_error(option.starts_with("--") ? option + " needs a value or is not known"
@@ -108,6 +124,8 @@ shimbench::HostSettings read_settings(int argc, char **argv) {
             settings.client_bytes = size_of(option, value);
         } else if (option == "--pinned") {
             settings.worker.pinned_bytes = size_of(option, value) / 4096 * 4096;
+        } else if (option == "--launch-limit") {
+            settings.worker.rules.launch_seconds = seconds_of(option, value);
         } else if (!known) {
             usage_error(option + " is not known");
         }
@@ -118,6 +136,8 @@ shimbench::HostSettings read_settings(int argc, char **argv) {
         usage_error("--device " + settings.device_kind + ": there are soft and count-only");
     settings.worker.device =
         settings.device_kind == "soft" ? shimbench::DeviceKind::Soft : shimbench::DeviceKind::CountOnly;
+    if (settings.worker.rules.memcheck && settings.worker.device != shimbench::DeviceKind::Soft)
+        usage_error("--memcheck: --device " + settings.device_kind + " executes no kernels to check");
     if (!settings.max_clients || settings.max_clients > shimbench::table_rows)
         usage_error("--max-clients: expected 1 to " + std::to_string(shimbench::table_rows));
     if (!settings.worker.pinned_bytes)

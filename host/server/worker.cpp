@@ -277,7 +277,8 @@ const char *serve(Client &client, const Region &region, const Connection &connec
         tell = [&](std::string_view event, std::string_view fields) {
             state.event(event, ",\"pid\":" + std::to_string(row.client.load()) + std::string(fields));
         };
-    const auto device = make_device(settings.device, settings.facts, range, share, gone, tell);
+    const auto device =
+        make_device(settings.device, settings.facts, range, share, gone, tell, settings.rules);
     std::uint64_t began = 0;
     device->works = [&](bool kernel, bool begins) {
         const std::uint64_t now = monotonic_ns();

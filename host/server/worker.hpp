@@ -13,7 +13,8 @@ struct WorkerSettings {
     DeviceKind device = DeviceKind::CountOnly;
     wire_device facts;
     std::uint64_t pinned_bytes; // most pinned memory of one client
-    int state = -1;             // descriptor of the host's state lines; -1: nobody reads them
+    KernelRules rules{};
+    int state = -1; // descriptor of the host's state lines; -1: nobody reads them
 };
 
 // Waits on `inbox` for a connection and the number of its row, serves the client, and ends the process.

@@ -205,7 +205,9 @@ class Engine {
             launch.workspace = &workspace;
         if (launch.counts || launch.workspace)
             launch.compiled = nullptr; // both are the interpreter's
-        launch.seconds = settings_.launch_seconds;
+        if (settings_.rules.memcheck)
+            launch.memory_check = module.memory_check;
+        launch.seconds = settings_.rules.launch_seconds;
         launch.abandoned = settings_.abandoned;
         launch.print = [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); };
         ::soft::LaunchStatistics statistics;
@@ -240,7 +242,7 @@ class Engine {
                      std::span<const std::byte> parameters) {
         const auto begin = std::chrono::steady_clock::now();
         const auto limit = std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-            std::chrono::duration<double>(settings_.launch_seconds));
+            std::chrono::duration<double>(settings_.rules.launch_seconds));
         std::optional<::soft::Fault> fault;
         try {
             run_blas(kernel.facts.name, parameters,
@@ -278,7 +280,7 @@ class Engine {
     /// as it has run for a fraction of what compiling takes. Whether it was compiled before is asked at once.
     std::shared_ptr<const ::soft::Compiled> compiled(LoadedModule::Launched &launched, bool whole_rows) {
         auto &known = launched.compiled[whole_rows];
-        if (known || compiling_ == Compiling::never || !::soft::can_compile())
+        if (known || settings_.rules.memcheck || compiling_ == Compiling::never || !::soft::can_compile())
             return known;
         auto &order = launched.orders[whole_rows];
         if (compiling_ == Compiling::always) {

@@ -6,8 +6,8 @@
 namespace shimbench::soft {
 
 struct EngineSettings {
-    unsigned threads = 0;            // host threads a launch may use; 0: as many as the host has cores
-    double launch_seconds = 300;     // after which a launch ends with CUDA_ERROR_LAUNCH_TIMEOUT
+    unsigned threads = 0; // host threads a launch may use; 0: as many as the host has cores
+    KernelRules rules;
     std::function<bool()> abandoned; // true once nobody waits for results any more; may be empty
     Tell tell;                       // of kernels' times and faults; may be empty
 };

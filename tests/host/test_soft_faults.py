@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from soft_client import kernel, run_client
 
 from workbench.native import NativePaths
 
@@ -96,3 +97,147 @@ def test_a_fault_names_its_place_and_leaves_the_host_running(
     kernels = [event["kernels"] for event in events if event.get("event") == "kernels"]
     assert kernels and kernels[-1][0]["name"] == "bad" and kernels[-1][0]["launches"] == 1
     assert run(STORE, 0) == 0
+
+
+# Each thread stores its number at the parameter's address, 4 bytes apart.
+_NUMBERS = kernel("mad.wide.u32 %rd2, %r1, 4, %rd1;\nst.global.u32 [%rd2], %r1;", "numbers")
+_TWO_ALLOCATIONS = """
+numbers, first, second = function(load(TEXT), "numbers"), allocate(256), allocate(256)
+launch(numbers, (1, 1, 1), (64, 1, 1), first)
+print(cuda.cuCtxSynchronize(), words(first, 64) == list(range(64)))
+launch(numbers, (1, 1, 1), (96, 1, 1), first)
+print(first)
+print(cuda.cuCtxSynchronize())
+"""
+
+
+def _faults(state: Path) -> list[dict[str, object]]:
+    events = [json.loads(text) for text in state.read_text().splitlines()]
+    return [event for event in events if event.get("event") == "kernel-fault"]
+
+
+@pytest.mark.parametrize("checks", [True, False])
+def test_memcheck_finds_a_store_past_its_allocation_on_a_page_that_is_mapped(
+    native_paths: NativePaths, start_shim_host: Callable[..., dict[str, str]], tmp_path: Path, checks: bool
+) -> None:
+    state = tmp_path / "state"
+    host = start_shim_host("--device", "soft", "--state", str(state), *["--memcheck"] * checks)
+    well, address, error = run_client(_TWO_ALLOCATIONS, _NUMBERS, native_paths, host).splitlines()
+    assert well == "0 True"
+    if not checks:
+        assert error == "0" and not _faults(state)
+        return
+    assert error == "700"
+    (fault,) = _faults(state)
+    first = int(address)
+    assert str(fault["text"]).startswith(
+        f"store of 4 bytes at {first + 256:#x}, "
+        f"which is 0 bytes after an allocation of 256 bytes at {first:#x}"
+    )
+    assert (fault["kernel"], fault["block"], fault["thread"]) == ("numbers", [0, 0, 0], [64, 0, 0])
+    assert _NUMBERS.splitlines()[int(str(fault["line"])) - 1].startswith("st.global")
+
+
+_EVERYWHERE = kernel(
+    """\
+.local .align 8 .b8 own[256];
+.shared .align 8 .b8 all[512];
+cvta.shared.u64 %rd2, all; cvta.local.u64 %rd3, own;
+mad.wide.u32 %rd2, %r1, 4, %rd2;
+st.u32 [%rd2], %r1; st.u32 [%rd3], %r1;
+ld.u32 %r3, [%rd2]; ld.u32 %r4, [%rd3];
+add.u32 %r3, %r3, %r4;
+ld.const.u32 %r4, [seven]; add.u32 %r3, %r3, %r4;
+atom.global.add.u32 %r5, [tally], 1;
+mad.wide.u32 %rd4, %r1, 4, %rd1;
+st.global.u32 [%rd4], %r3;""",
+    "everywhere",
+    ".const .align 4 .u32 seven = 7;\n.global .align 4 .u32 tally;",
+)
+
+
+def test_memcheck_lets_all_that_is_a_programs_own_pass(
+    native_paths: NativePaths, start_shim_host: Callable[..., dict[str, str]]
+) -> None:
+    script = """
+everywhere, device_memory = function(load(TEXT), "everywhere"), allocate(512)
+place = ctypes.c_void_p()
+call("cuMemHostAlloc", ctypes.byref(place), ctypes.c_size_t(512), 0)
+for where in device_memory, place.value:
+    launch(everywhere, (1, 1, 1), (128, 1, 1), where)
+    synchronize()
+    print(words(where, 128) == [2 * i + 7 for i in range(128)])
+"""
+    host = start_shim_host("--device", "soft", "--memcheck")
+    assert run_client(script, _EVERYWHERE, native_paths, host).split() == ["True", "True"]
+
+
+def test_an_endless_kernel_ends_at_the_limit_that_was_given(
+    native_paths: NativePaths, start_shim_host: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    host = start_shim_host("--device", "soft", "--state", str(state), "--launch-limit", "0.2")
+    script = """
+launch(function(load(TEXT), "endless"), (2, 1, 1), (32, 1, 1), 0)
+print(cuda.cuCtxSynchronize())
+"""
+    endless = kernel("LOOP:\nadd.u32 %r3, %r3, 1;\nbra LOOP;", "endless")
+    assert run_client(script, endless, native_paths, host).split() == ["702"]
+    (fault,) = _faults(state)
+    assert (fault["error"], fault["kernel"]) == (702, "endless")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--launch-limit", "0"], "expected seconds, more than 0"),
+        (["--launch-limit", "soon"], "expected seconds, more than 0"),
+        (["--launch-limit", "nan"], "expected seconds, more than 0"),
+        (["--device", "count-only", "--memcheck"], "executes no kernels to check"),
+    ],
+)
+def test_what_kernels_cannot_be_held_to_is_a_usage_error(
+    native_paths: NativePaths, tmp_path: Path, options: list[str], why: str
+) -> None:
+    done = subprocess.run(
+        [native_paths.host, "--socket", str(tmp_path / "socket"), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and why in done.stderr
+
+
+def test_the_workbenchs_command_passes_the_rules_for_kernels_on(tmp_path: Path) -> None:
+    words = ["host", "--socket", str(tmp_path / "socket"), "--memcheck", "--launch-limit", "soon"]
+    done = subprocess.run(
+        [sys.executable, "-m", "workbench.cli", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and "--launch-limit soon: expected seconds" in done.stderr
+
+
+# A container as nvcc writes it with code for two processors, and no PTX.
+_SASS_ONLY = """
+def entry(arch):
+    cubin = b"\\x7fELF" + bytes(124)
+    head = struct.pack("<HHIQIIHHIIIQQQ", 2, 0x101, 64, len(cubin), 0, 0, 0, 0, arch, 0, 0, 0x11, 0, 0)
+    return head + cubin
+entries = entry(80) + entry(86)
+image, module, found = struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(entries)) + entries, u64(), u64()
+print(cuda.cuModuleLoadData(ctypes.byref(module), image))
+print(cuda.cuModuleGetFunction(ctypes.byref(found), module, b"_Z3addPf"))
+"""
+
+
+def test_a_kernel_without_ptx_is_refused_by_name_with_what_its_module_holds(
+    native_paths: NativePaths, start_shim_host: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    host = start_shim_host("--device", "soft", "--state", str(state))
+    assert run_client(_SASS_ONLY, "", native_paths, host).split() == ["0", "209"]
+    events = [json.loads(text) for text in state.read_text().splitlines()]
+    (refused,) = [event for event in events if event.get("event") == "kernel-refused"]
+    assert (refused["error"], refused["kernel"]) == (209, "_Z3addPf")
+    assert refused["text"].startswith(
+        "no PTX for compute capability 8.0: its module holds no PTX and SASS for 80, 86"
+    )

@@ -180,6 +180,7 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
     block.grid_workspace = reinterpret_cast<std::uint64_t>(launch.workspace);
     block.takes_turns = launch.workspace != nullptr;
     block.end = &end;
+    block.memory_check = launch.memory_check ? &launch.memory_check : nullptr;
     if (launch.print) {
         block.print_context = const_cast<Launch *>(&launch);
         block.print = [](void *context, const char *text, std::size_t length) {

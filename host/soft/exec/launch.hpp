@@ -21,6 +21,8 @@ struct Launch {
     /// then and take turns, so that they can wait for one another; such a launch is interpreted.
     GridWorkspace *workspace = nullptr;
     bool counts = false;             // performed operations one by one; interprets
+    MemoryCheck memory_check;        // asked of each access to global memory, from any thread, unless
+                                     // empty; for interpreted launches alone
     std::function<bool()> abandoned; // asked now and then from any thread; true ends it too
     std::function<void(std::string_view)> print; // what vprintf writes; called from any thread
 };

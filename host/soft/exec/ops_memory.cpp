@@ -7,6 +7,7 @@
 #include "lanes.hpp"
 #include "select.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace soft {
@@ -27,6 +28,36 @@ std::string access_text(const char *what, u64 address, unsigned bytes) {
     std::snprintf(text, sizeof text, "%s of %u bytes at 0x%llx", what, bytes,
                   static_cast<unsigned long long>(address));
     return text;
+}
+
+/// Whether an access lies in what generic addresses reach beside global memory, or in the grid's workspace.
+bool of_the_block(const Block &block, u64 address, unsigned bytes) {
+    auto within = [&](u64 begin, u64 size) { return bytes <= size && address - begin <= size - bytes; };
+    return within(reinterpret_cast<u64>(block.shared), block.shared_size) ||
+           within(reinterpret_cast<u64>(block.local), block.local_size * block.threads) ||
+           within(reinterpret_cast<u64>(block.parameters), block.parameter_bytes) ||
+           (block.grid_workspace != 0 && within(block.grid_workspace, sizeof(GridWorkspace)));
+}
+
+/// Asks of each lane's access to global memory whether it stays within an allocation.
+void check_allocations(Warp &w, const Op &op, unsigned bytes, const u64 (&where)[lanes], const char *what) {
+    const Block &block = *w.block;
+    u64 first = ~u64{0}, last = 0;
+    each_lane(w.exec, [&](unsigned i) {
+        first = std::min(first, where[i]);
+        last = std::max(last, where[i]);
+    });
+    // Mostly one allocation has them all, and need be asked for once.
+    if (w.exec == 0 ||
+        (last <= ~u64{0} - bytes && (*block.memory_check)(first, last - first + bytes).empty()))
+        return;
+    each_lane(w.exec, [&](unsigned i) {
+        if (of_the_block(block, where[i], bytes))
+            return;
+        const std::string wrong = (*block.memory_check)(where[i], bytes);
+        if (!wrong.empty())
+            raise(w, op, FaultKind::illegal_address, i, access_text(what, where[i], bytes) + ", " + wrong);
+    });
 }
 
 /// Checks each lane's address for its space, and makes it the host's. `bytes` is that of the whole access.
@@ -84,6 +115,8 @@ inline void check(Warp &w, const Op &op, unsigned bytes, u64 (&where)[lanes], co
             for (unsigned i = 0; i < lanes; ++i)
                 where[i] += base + i * size;
         }
+    } else if (w.block->memory_check != nullptr) {
+        check_allocations(w, op, bytes, where, what);
     }
 }
 
@@ -463,6 +496,12 @@ template <unsigned Bytes> void async_copy(Warp &w, const Op &op) {
     each_lane(w.exec, [&](unsigned i) {
         u64 source = from[i] + offset;
         unsigned bytes = taken && taken[i] < Bytes ? taken[i] : Bytes;
+        if (w.block->memory_check != nullptr && bytes != 0) {
+            const std::string wrong = (*w.block->memory_check)(source, bytes);
+            if (!wrong.empty())
+                raise(w, op, FaultKind::illegal_address, i,
+                      access_text("cp.async", source, bytes) + ", " + wrong);
+        }
         auto *place = reinterpret_cast<u8 *>(to[i]);
         if (bytes == Bytes) {
             std::memcpy(place, reinterpret_cast<const void *>(source), Bytes);

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <functional>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace soft {
@@ -59,6 +60,9 @@ static_assert(sizeof(GridWorkspace) == 64);
 
 /// Backward branches until a warp asks whether its launch is to end, or lets others have a turn.
 inline constexpr std::uint64_t branches_between_checks = 4096, branches_of_a_turn = 64;
+
+/// What is wrong with an access to so many bytes at an address; empty when they are a program's own.
+using MemoryCheck = std::function<std::string(std::uint64_t address, std::uint64_t bytes)>;
 
 struct Block;
 
@@ -120,6 +124,7 @@ struct Block {
     std::uint64_t grid_workspace = 0; // of a cooperative launch: where its blocks meet
     bool takes_turns = false;         // its warps let others go on now and then
     EndCheck *end = nullptr;
+    const MemoryCheck *memory_check = nullptr; // of global memory; null: pages alone protect it
     void (*print)(void *context, const char *text, std::size_t length) = nullptr;
     void *print_context = nullptr;
 };

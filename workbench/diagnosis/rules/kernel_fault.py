@@ -21,8 +21,9 @@ _WHAT = {
 }
 _FIX = {
     700: "see the kernel's line (K) and the copies and launches before: a size or a pointer that the shim "
-    "passed on wrongly looks the same as a fault of the kernel; shimbench host --memcheck finds more",
-    702: "see what the kernel waits for; shimbench host --launch-limit sets the time",
+    "passed on wrongly looks the same as a fault of the kernel; run it under [host] run = "
+    '"shimbench-host --memcheck" to hold each access against the allocations',
+    702: 'see what the kernel waits for; [host] run = "shimbench-host --launch-limit SECONDS" sets the time',
 }
 
 
