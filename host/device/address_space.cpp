@@ -102,6 +102,8 @@ CUresult AddressSpace::allocate(std::uint64_t bytes, std::uint64_t context, std:
         (void)madvise(at(*start), size, MADV_HUGEPAGE);
     allocations_[*start] = {bytes, size, kind, 0, context, next_id_++};
     device_bytes_ += size;
+    if (kind == MemoryKind::Variables)
+        variable_bytes_ += size;
     address = *start;
     return CUDA_SUCCESS;
 }
@@ -147,6 +149,8 @@ void AddressSpace::give_back_pages(std::uint64_t address, const Allocation &allo
     }
     owner(address).give(address, allocation.size);
     device_bytes_ -= allocation.size;
+    if (allocation.kind == MemoryKind::Variables)
+        variable_bytes_ -= allocation.size;
     share_.take(-static_cast<std::int64_t>(allocation.size));
 }
 

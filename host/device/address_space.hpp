@@ -77,6 +77,8 @@ class AddressSpace {
 
     std::uint64_t device_bytes() const { return device_bytes_; }
     std::uint64_t pinned_bytes() const { return pinned_bytes_; }
+    // Of the device's bytes those of modules' variables, which no call of the client asked for.
+    std::uint64_t variable_bytes() const { return variable_bytes_; }
     std::uint64_t count() const { return allocations_.size(); }
     std::uint64_t free_bytes() const { return share_.free(); }
 
@@ -109,6 +111,7 @@ class AddressSpace {
     std::map<std::uint64_t, Physical> physical_;
     std::uint64_t device_bytes_ = 0;
     std::uint64_t pinned_bytes_ = 0;
+    std::uint64_t variable_bytes_ = 0;
     std::uint64_t next_id_ = 1;
 };
 

@@ -55,6 +55,7 @@ struct MemoryShare {
 // What the panes are told of one client's device.
 struct DeviceUse {
     std::uint64_t memory = 0;
+    std::uint64_t variables = 0; // of these bytes, modules' variables
     std::uint64_t pinned = 0;
     std::uint64_t allocations = 0;
     std::uint64_t streams = 0;

@@ -31,6 +31,7 @@ EmulatedDevice::EmulatedDevice(const wire_device &facts, const AddressRange &ran
 DeviceUse EmulatedDevice::use() const {
     DeviceUse use;
     use.memory = memory_.device_bytes();
+    use.variables = memory_.variable_bytes();
     use.pinned = memory_.pinned_bytes();
     use.allocations = memory_.count();
     use.streams = streams_.size();

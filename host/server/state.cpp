@@ -46,6 +46,7 @@ std::string client_text(const ClientRow &row) {
                        field("connected_ns", static_cast<std::uint64_t>(row.connected_ns));
     const std::pair<const char *, std::uint64_t> figures[] = {
         {"memory", static_cast<std::uint64_t>(row.memory.load())},
+        {"variables", row.variables},
         {"pinned", row.pinned},
         {"calls", row.calls},
         {"launches", row.launches},

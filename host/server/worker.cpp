@@ -165,6 +165,7 @@ AddressRange settle_range(ClientRow &row, int socket, int region, const wire_reg
 }
 
 void publish_use(ClientRow &row, const DeviceUse &use) {
+    row.variables.store(use.variables, std::memory_order_relaxed);
     row.pinned.store(use.pinned, std::memory_order_relaxed);
     row.allocations.store(use.allocations, std::memory_order_relaxed);
     row.streams.store(use.streams, std::memory_order_relaxed);

@@ -121,6 +121,9 @@ def test_the_forwarder_s_figures_stand_beside_and_disagreement_is_said(builder: 
     builder.event("host", device=device, clients=[{"pid": 4121, "memory": 8192}])
     state, _ = state_of(builder)
     assert state.disagreements() == ["process 4121 holds 4096 bytes by its calls, 8192 on the host"]
+    builder.event("host", device=device, clients=[{"pid": 4121, "memory": 8192, "variables": 4096}])
+    state, _ = state_of(builder)
+    assert state.disagreements() == []  # what a module's variables take no call asked for
 
 
 def test_a_million_launches_are_counted_without_looking_at_each(

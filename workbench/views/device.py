@@ -72,7 +72,7 @@ class DeviceState:
             device = by_pid.get(client.get("pid"))
             if device is None:
                 continue
-            more = client.get("memory", device.memory_used) - device.memory_used
+            more = client.get("memory", device.memory_used) - client.get("variables", 0) - device.memory_used
             # An allocator rounds each size up; the calls only tell what was asked for.
             if not 0 <= more < _ROUNDING * max(len(device.allocations), 1):
                 found.append(
