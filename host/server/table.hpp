@@ -25,7 +25,7 @@ struct ClientRow {
     std::atomic<RowState> state;
     std::atomic<pid_t> worker;
     std::atomic<pid_t> client;
-    std::atomic<std::int64_t> memory; // bytes of device memory
+    std::atomic<std::int64_t> memory;     // bytes of device memory
     std::atomic<std::uint64_t> variables; // of these, modules' variables
     std::atomic<std::uint64_t> pinned;
     std::atomic<std::uint64_t> calls;
