@@ -73,6 +73,19 @@ async def test_a_forwarder_that_dies_is_said_to_have_died(heard: Heard) -> None:
     assert not heard.forwarder.running
 
 
+async def test_what_a_forwarder_tells_last_is_told_although_it_is_ended_right_then(heard: Heard) -> None:
+    # As when a kernel's fault ends the target, and with it the run.
+    last_words = (
+        'print(json.dumps({"event": "kernel-fault"}), file=open(os.environ["SHIMBENCH_HOST_STATE"], "a"))'
+    )
+    handler = f"signal.signal(signal.SIGTERM, lambda *_: ({last_words}, os._exit(0)))"
+    program = FORWARDER.replace("listener.listen()", f"{handler}\nlistener.listen()")
+    await heard.forwarder.ensure([sys.executable, "-c", program], 1)
+    await asyncio.wait_for(heard.states.get(), 10)
+    await heard.forwarder.stop()
+    assert heard.states.get_nowait() == {"event": "kernel-fault"}
+
+
 async def test_a_forwarder_that_never_listens_because_it_ended_has_failed(heard: Heard) -> None:
     await heard.forwarder.ensure(["/bin/sh", "-c", "exit 3"], 1)
     assert heard.forwarder.status == HostStatus("failed", "the forwarder ended: exit status 3")

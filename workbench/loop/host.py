@@ -54,6 +54,7 @@ class HostForwarder:
         self._argv: tuple[str, ...] = ()
         self._pid: int | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._told = 0  #: bytes of its state
         self.status = HostStatus()
 
     @property
@@ -80,6 +81,7 @@ class HostForwarder:
         await self.stop()
         self.socket_path.unlink(missing_ok=True)
         self.state_path.write_bytes(b"")
+        self._told = 0
         self._argv = tuple(argv)
         self._say(HostStatus("starting"))
         environment = {**os.environ, **self.environment, STATE_VARIABLE: str(self.state_path)}
@@ -109,6 +111,7 @@ class HostForwarder:
             self._watching = None
         if self._pid is not None:
             await stop_group(self._spawner, self._pid, patience=2.0)
+            self._tell()  # a kernel's fault is told as the target dies of it, which ends the run
             self._pid = None
             self.socket_path.unlink(missing_ok=True)
             self._say(HostStatus())
@@ -123,21 +126,27 @@ class HostForwarder:
 
     async def _watch(self, ending: asyncio.Future[Exit], start: int = 0) -> None:
         """Tell its state lines from byte `start` on as they come, and its end."""
-        with self.state_path.open("rb") as stream:
-            stream.seek(start)
-            rest = b""
-            while True:
-                done = ending.done()
-                *lines, rest = (rest + stream.read()).split(b"\n")
-                for line in lines:
-                    with contextlib.suppress(ValueError):
-                        state = json.loads(line)
-                        if isinstance(state, dict):
-                            self._on_state(self._texts.kept(state) if self._texts else state)
-                if done:
-                    break
+        self._told = start
+        done = False
+        while not done:
+            done = ending.done()
+            self._tell()
+            if not done:
                 await asyncio.wait([ending], timeout=STATE_INTERVAL_SECONDS)
         self._ended(ending.result())
+
+    def _tell(self) -> None:
+        """Tell the state lines that came since and are whole."""
+        with contextlib.suppress(FileNotFoundError), self.state_path.open("rb") as stream:
+            stream.seek(self._told)
+            lines = stream.read()
+            whole = lines[: lines.rfind(b"\n") + 1]
+            self._told += len(whole)
+            for line in whole.splitlines():
+                with contextlib.suppress(ValueError):
+                    state = json.loads(line)
+                    if isinstance(state, dict):
+                        self._on_state(self._texts.kept(state) if self._texts else state)
 
     def _ended(self, exit_: Exit) -> None:
         self._pid = None
