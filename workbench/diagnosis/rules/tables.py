@@ -98,6 +98,8 @@ def _empty(facts: Facts) -> Iterator[Diagnosis]:
         }
         called = {(table, slot) for call, table, slot in facts.slots if call.process == process.index}
         last = facts.last_rows.get(process.index, -1)
+        if _answered_after(facts, process.index, last):
+            continue
         found = _expected(facts, given, called, last)
         if found is None:
             continue
@@ -114,6 +116,15 @@ def _empty(facts: Facts) -> Iterator[Diagnosis]:
             process=process.index,
             by_runtime=True,
         )
+
+
+def _answered_after(facts: Facts, process: int, last: int) -> bool:
+    """Did the runtime tell an error after that row? Then it did not die there, but somewhere later."""
+    columns = facts.session.calls.columns(last, last + 1, ("time", "duration")) if last >= 0 else None
+    if columns is None:
+        return False
+    returned = int(columns["time"][0]) + int(columns["duration"][0])
+    return any(said.code and said.process == process and said.time_ns >= returned for said in facts.said)
 
 
 def _expected(
