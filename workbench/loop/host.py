@@ -16,9 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.errors import ShimbenchError
 from workbench.loop.kernel_texts import KernelTexts
 from workbench.loop.processes import Exit, Spawner, stop_group
 from workbench.loop.status import HostStatus
+from workbench.tap.collector import CollectorError
 
 STATE_NAME = "host-state.jsonl"
 SOCKET_VARIABLE = "SHIMBENCH_HOST"
@@ -74,7 +76,8 @@ class HostForwarder:
     async def ensure(self, argv: Sequence[str], run: int) -> None:
         """Have a forwarder of just this command line running: keep it, or end the old and start it.
 
-        A forwarder that ends before it listens is said in the status; no exception.
+        A forwarder that ends before it listens is said in the status; no exception. One that can't be
+        executed is said there as well, and raises what the spawner raises.
         """
         if self._pid is not None and self._argv == tuple(argv):
             return
@@ -85,7 +88,11 @@ class HostForwarder:
         self._argv = tuple(argv)
         self._say(HostStatus("starting"))
         environment = {**os.environ, **self.environment, STATE_VARIABLE: str(self.state_path)}
-        self._pid = self._spawner.spawn(argv, environment, self._directory, "host", run)
+        try:
+            self._pid = self._spawner.spawn(argv, environment, self._directory, "host", run)
+        except (ShimbenchError, CollectorError) as error:
+            self._say(HostStatus("failed", str(error)))
+            raise
         ending = asyncio.ensure_future(self._spawner.wait(self._pid))
         listening = await self._listening(ending)
         if ending.done():

@@ -17,18 +17,26 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
 
 def _never_came(facts: Facts) -> Iterator[Diagnosis]:
     """The workbench tells that the forwarder of [host] did not start."""
-    told = [e for e in facts.session.events if e.kind == "host" and e.fields.get("state") == "failed"]
-    if not told or any(process.role == "host" for process in facts.session.processes):
+    if any(process.role == "host" for process in facts.session.processes):
         return
-    yield Diagnosis(
-        rule="host-not-started",
-        what="there is no forwarder",
-        cause=str(told[-1].fields.get("detail") or "it did not start"),
-        fix="correct [host] run in shimbench.toml",
-        certainty="proved",
-        stage=Stage.INIT,
-        evidence=[Evidence(f"host: {told[-1].fields.get('detail', 'failed')}")],
-    )
+    told = [
+        str(event.fields.get("detail") or "it did not start")
+        for event in facts.session.events
+        if event.kind == "host" and event.fields.get("state") == "failed"
+    ]
+    # Where its program is not found, nothing is started at all.
+    problems = [event.fields.get("text") for event in facts.session.events if event.kind == "problem"]
+    told += [str(text) for text in problems if str(text).startswith("[host] run:")]
+    if told:
+        yield Diagnosis(
+            rule="host-not-started",
+            what="there is no forwarder",
+            cause=told[-1],
+            fix="correct [host] run in shimbench.toml",
+            certainty="proved",
+            stage=Stage.INIT,
+            evidence=[Evidence(f"host: {told[-1]}")],
+        )
 
 
 def _ended(facts: Facts) -> Iterator[Diagnosis]:
