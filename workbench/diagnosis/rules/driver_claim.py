@@ -10,6 +10,8 @@ from workbench.diagnosis.model import Diagnosis, Evidence, Stage
 FROM = 11000
 """Names that are older than this belong to every driver: their absence is no matter of its version."""
 SHOWN = 4
+NEWER_DRIVER = 36
+"""What a runtime says where it is to call a function that it was not given."""
 
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
@@ -24,7 +26,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             for asked in row.asked
             if asked.answered is None and asked.how == "proc-address" and FROM < asked.version <= version
         ]
-        told = [(a, r) for a, r in lacking if r.error and facts.errors([r.error])]
+        told = [(a, r) for a, r in lacking if facts.errors([r.error or NEWER_DRIVER], call.process)]
         if not told:
             continue
         shown = f"{version // 1000}.{version % 1000 // 10}"
@@ -41,7 +43,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             evidence=[
                 facts.call_evidence(call.row),
                 Evidence(f"call {first + 1}: {facts.text(first)}", call=first, name=told[0][1].name),
-                *facts.error_evidence([told[0][1].error or 0]),
+                *facts.error_evidence([told[0][1].error or NEWER_DRIVER], call.process),
             ],
             process=call.process,
             stops=False,
