@@ -60,8 +60,8 @@ BROKEN: dict[str, tuple[dict[str, object], str, str]] = {
         )
     },
 }
-# What a runtime of each generation meets in a way of its own; the others meet it as the shim has it, and
-# one runtime is enough.
+# So that each rule is met under a runtime of each generation: what no other fault of its rule is tried with
+# there, or what a runtime meets in a way of its own.
 BY_RUNTIME = (
     "no cuGetExportTable",
     "no cuInit but its own",
@@ -71,6 +71,11 @@ BY_RUNTIME = (
     "table short",
     "self test",
     "attribute fails",
+    "table null",
+    "no devices",
+    "driver old",
+    "memory zero",
+    "memory info fails",
 )
 OLD, NEW = "12.4", "13.0"
 MET = [
@@ -80,8 +85,8 @@ MET = [
 ]
 # These never end by themselves.
 HANGING = {
-    "INIT_HANG": (NEW, "call-hangs", "cuInit"),
-    "CONSTRUCTOR_HANG": (OLD, "constructor-hangs", "constructor"),
+    "INIT_HANG": ("call-hangs", "cuInit"),
+    "CONSTRUCTOR_HANG": ("constructor-hangs", "constructor"),
 }
 TIME_TO_HANG = 6.0
 
@@ -134,30 +139,38 @@ def test_the_rule_that_knows_the_fault_speaks_first(
     assert word in found["cause"]
 
 
-@pytest.mark.parametrize("fault", HANGING)
+# Before the constructor has ended no runtime has asked for anything.
+@pytest.mark.parametrize(
+    ("fault", "version"), [("INIT_HANG", OLD), ("INIT_HANG", NEW), ("CONSTRUCTOR_HANG", OLD)]
+)
 def test_a_hang_is_told_from_how_long_the_call_was_under_way(
     fault: str,
+    version: str,
     foreign_shim: ForeignShim,
     cudart: Callable[[str], Path],
     target_programs: Path,
     recorder: Recorder,
 ) -> None:
-    version, rule, word = HANGING[fault]
+    rule, word = HANGING[fault]
     command = probe(target_programs, cudart, version)
     done = recorder.run(command, foreign_shim(FAULT=fault), timeout=TIME_TO_HANG)
     found = first(done.report["diagnosis"])
     assert (found["rule"], word in found["cause"]) == (rule, True)
 
 
-@pytest.mark.parametrize("fault", PROXY_BROKEN)
+@pytest.mark.parametrize(
+    ("fault", "version"),
+    [*((fault, row[0]) for fault, row in PROXY_BROKEN.items()), ("TWINS", "12.9"), ("FULL", "12.4")],
+)
 def test_a_shim_of_another_make_is_explained_from_the_same_facts(
     fault: str,
+    version: str,
     proxy_shim: Callable[[str], Path],
     cudart: Callable[[str], Path],
     target_programs: Path,
     recorder: Recorder,
 ) -> None:
-    version, rule, word = PROXY_BROKEN[fault]
+    _, rule, word = PROXY_BROKEN[fault]
     done = recorder.run(probe(target_programs, cudart, version), proxy_shim(fault))
     found = first(done.report["diagnosis"])
     assert found["rule"] == rule, done.report["diagnosis"]

@@ -42,7 +42,6 @@ KERNELS = {
         "kernel-fault",
         "thread (0,0,0), PTX line 13",
     ),
-    "a trap": ("trap;", "sm_70", "kernel-fault", "PTX line 13"),
     "an instruction that the software GPU has not": (
         "tex.1d.v4.u32.s32 {%r2, %r3, %r4, %r5}, [%rd1, {%r1}];",
         "sm_70",

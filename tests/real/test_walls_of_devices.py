@@ -37,8 +37,14 @@ def both_libraries(runtimes: Runtimes, version: str) -> list[str]:
     return [sys.executable, "-c", BOTH_LIBRARIES, runtime(runtimes, version)]
 
 
-@BOTH
-@pytest.mark.parametrize("fault", NVML_BROKEN)
+@pytest.mark.parametrize(
+    ("fault", "version"),
+    [
+        *((fault, version) for fault in ("NVML_INIT", "NVML_OLD") for version in ("12.4", "13.0")),
+        ("NVML_OTHER", "12.4"),
+        ("NVML_NO_DEVICE", "13.0"),
+    ],
+)
 def test_nvml_that_does_not_go_with_the_driver_is_told(
     fault: str, version: str, foreign_shim: MakeShim, cudart: Runtimes, recorder: Recorder
 ) -> None:
