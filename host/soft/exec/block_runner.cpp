@@ -173,6 +173,7 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
     block.shared = shared_arena_.reserve(block.shared_size);
     block.local_size = program.local_bytes;
     warps_.resize((block.threads + lanes - 1) / lanes);
+    parked_.resize(warps_.size());
     block.local = local_arena_.reserve(static_cast<std::size_t>(block.local_size) * warps_.size() * lanes);
     block.parameters = launch.parameters.data();
     block.parameter_bytes = static_cast<std::uint32_t>(launch.parameters.size());
@@ -227,6 +228,8 @@ void BlockRunner::begin(std::uint64_t number) {
     std::fill(std::begin(block_.arrived), std::end(block_.arrived), 0);
     for (Warp &warp : warps_)
         start(warp);
+    for (std::vector<Parked> &parked : parked_)
+        parked.clear();
     done_ = 0;
 }
 
@@ -236,7 +239,7 @@ bool BlockRunner::step() {
         if (warp.state == WarpState::yielded)
             warp.state = WarpState::running;
         if (warp.state == WarpState::running) {
-            advance(warp);
+            advance_all(warp);
             done_ += warp.state == WarpState::done;
         }
     }
@@ -439,67 +442,6 @@ void BlockRunner::raise_bad_access(Warp &warp) {
     std::snprintf(text, sizeof text, "access to 0x%llx, which is not mapped",
                   static_cast<unsigned long long>(fault_address));
     soft::raise(warp, op, FaultKind::illegal_address, lane, text);
-}
-
-/// Lets the warps go whose barrier is complete: all warps that still run have come, or as many
-/// threads as the barrier counts.
-void BlockRunner::release_barriers(std::size_t done) {
-    bool released = false, waiting = false;
-    for (const Warp &warp : warps_)
-        released |= warp.state == WarpState::yielded; // it may come to a barrier yet
-    for (unsigned number = 0; number < 16; ++number) {
-        std::uint32_t threads = block_.arrived[number], wanted = 0;
-        std::size_t warps = 0;
-        for (const Warp &warp : warps_)
-            if (warp.state == WarpState::at_barrier && warp.barrier == number) {
-                ++warps;
-                threads += lanes;
-                wanted = std::max(wanted, warp.barrier_threads);
-            }
-        if (warps == 0)
-            continue;
-        waiting = true;
-        bool complete = wanted != 0 ? threads >= wanted : warps == warps_.size() - done;
-        if (!complete)
-            continue;
-        std::uint32_t voters = 0, votes = 0;
-        for (const Warp &warp : warps_)
-            if (warp.state == WarpState::at_barrier && warp.barrier == number) {
-                voters += static_cast<std::uint32_t>(std::popcount(warp.barrier_lanes));
-                votes += static_cast<std::uint32_t>(std::popcount(warp.barrier_predicate));
-            }
-        for (Warp &warp : warps_)
-            if (warp.state == WarpState::at_barrier && warp.barrier == number) {
-                give_result(warp, votes, voters);
-                warp.state = WarpState::running;
-            }
-        block_.arrived[number] = 0;
-        released = true;
-    }
-    if (waiting && !released) {
-        for (Warp &warp : warps_)
-            if (warp.state == WarpState::at_barrier)
-                soft::raise(warp, *warp.waiting, FaultKind::timeout, 0,
-                            "barrier that not all threads of the block come to");
-    }
-}
-
-void BlockRunner::give_result(Warp &warp, std::uint32_t votes, std::uint32_t voters) {
-    const Op &op = *warp.waiting;
-    Handler run = op.run == run_guarded ? op.guarded : op.run;
-    if (run != barrier_reduce)
-        return;
-    std::uint32_t before = warp.exec;
-    warp.exec = warp.barrier_lanes;
-    if (op.immediate == reduce_popc) {
-        for (unsigned i = 0; i < lanes; ++i)
-            if ((warp.exec >> i) & 1)
-                warp.slot<std::uint32_t>(op.dst)[i] = votes;
-    } else {
-        bool yes = op.immediate == reduce_and ? votes == voters : votes != 0;
-        warp.write_predicate(op.dst, yes ? 0xffffffff : 0);
-    }
-    warp.exec = before;
 }
 
 void raise(Warp &warp, const Op &op, FaultKind kind, unsigned lane, const std::string &what) {

@@ -47,14 +47,35 @@ class BlockRunner {
     void interpret_counting(Warp &warp);
     void take_over(Warp &warp);
     [[noreturn]] void raise_bad_access(Warp &warp);
+
+    // Barriers: barriers.cpp
+
+    /// Lanes of a warp that wait at a barrier while others of it go on.
+    struct Parked {
+        const Op *op;
+        std::vector<Reconvergence> ways; // the warp's stack, as far as it is theirs
+        std::uint32_t lanes, votes;
+        std::uint8_t number;   // of the barrier
+        std::uint32_t threads; // how many it waits for; 0 all of the block
+    };
+    struct Waiting {
+        std::uint32_t lanes = 0, threads = 0, votes = 0;
+        const Op *op = nullptr;
+    };
+    void advance_all(Warp &warp);
+    void park(Warp &warp);
+    Waiting waiting_at(const Warp &warp, unsigned number) const;
     void release_barriers(std::size_t done);
-    void give_result(Warp &warp, std::uint32_t votes, std::uint32_t voters);
+    void let_go(Warp &warp, unsigned number, std::uint32_t votes, std::uint32_t voters);
+    void give_result(Warp &warp, const Op &op, std::uint32_t to, std::uint32_t votes, std::uint32_t voters);
+    void raise_stuck();
 
     const Program *program_ = nullptr;
     const Launch *launch_ = nullptr;
     Arena shared_arena_, local_arena_, register_arena_;
     std::vector<std::uint32_t> predicates_;
     std::vector<Warp> warps_;
+    std::vector<std::vector<Parked>> parked_; // by warp
     std::vector<OperationCount> counts_;
     Block block_;
     std::size_t done_ = 0; // warps of the block

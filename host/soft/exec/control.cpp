@@ -121,7 +121,8 @@ void barrier(Warp &w, const Op &op) {
 
 void barrier_arrive(Warp &w, const Op &op) {
     unsigned number = w.slot<std::uint32_t>(op.a)[0] & 15;
-    w.block->arrived[number] += lanes;
+    // Whole warps count as such, threads that have ended included; else each thread counts.
+    w.block->arrived[number] += w.exec == w.live ? lanes : static_cast<std::uint32_t>(std::popcount(w.exec));
 }
 
 void barrier_reduce(Warp &w, const Op &op) {

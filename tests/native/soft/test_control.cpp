@@ -102,6 +102,63 @@ void a_barrier_may_be_for_some_warps_only() {
         EXPECT(words[i] == (i < 64 ? 77 : 0));
 }
 
+/// Each way stores before its barrier what the other loads behind it.
+void lanes_that_come_to_a_barrier_on_different_ways_wait_for_one_another() {
+    auto words = words_of(
+        "mov.u32 %r3, tile; shl.b32 %r4, %r1, 2; add.s32 %r4, %r4, %r3; xor.b32 %r5, %r1, 16;\n"
+        "shl.b32 %r5, %r5, 2; add.s32 %r5, %r5, %r3; and.b32 %r6, %r1, 16; setp.eq.u32 %p1, %r6, 0;\n"
+        "@%p1 bra LOW; st.shared.u32 [%r4], %r1; bar.sync 0; ld.shared.u32 %r2, [%r5]; bra MET;\n"
+        "LOW: add.s32 %r7, %r1, 1000; st.shared.u32 [%r4], %r7; bar.sync 0; ld.shared.u32 %r2, [%r5];\n"
+        "MET: activemask.b32 %r8; setp.ne.u32 %p2, %r8, -1; @%p2 mov.u32 %r2, 0; bar.sync 0;",
+        96, ".shared .align 4 .b8 tile[384];");
+    for (u32 i = 0; i < 96; ++i)
+        EXPECT(words[i] == (i & 16 ? (i ^ 16) + 1000 : i ^ 16));
+}
+
+/// Two loops of which neither knows the other, in step by their barriers; their counters are alike in all
+/// lanes.
+void two_ways_go_in_step_by_their_barriers() {
+    auto loop = [](const std::string &label) {
+        return label + ": mad.lo.u32 %r9, %r7, 100, %r1; st.shared.u32 [%r4], %r9; bar.sync 0;\n" +
+               "ld.shared.u32 %r9, [%r5]; add.u32 %r2, %r2, %r9; bar.sync 0; add.u32 %r7, %r7, 1;\n" +
+               "setp.lt.u32 %p2, %r7, 5; @%p2 bra " + label + ";\n";
+    };
+    auto words = words_of("mov.u32 %r3, tile; shl.b32 %r4, %r1, 2; add.s32 %r4, %r4, %r3;\n"
+                          "xor.b32 %r5, %r1, 16; shl.b32 %r5, %r5, 2; add.s32 %r5, %r5, %r3;\n"
+                          "mov.u32 %r2, 0; mov.u32 %r7, 0; and.b32 %r6, %r1, 16; setp.eq.u32 %p1, %r6, 0;\n"
+                          "@%p1 bra LOW;\n" +
+                              loop("HIGH") + "bra MET;\n" + loop("LOW") + "MET: add.u32 %r2, %r2, %r7;",
+                          96, ".shared .align 4 .b8 tile[384];");
+    for (u32 i = 0; i < 96; ++i)
+        EXPECT(words[i] == 1000 + 5 * (i ^ 16) + 5);
+}
+
+/// Lane by lane out of a loop, each to the same barrier; the last has stored what all load.
+void lanes_that_come_to_one_barrier_one_by_one_meet_there() {
+    auto words = words_of("mov.u32 %r3, word; mov.u32 %r4, 0; setp.gt.u32 %p3, %r1, 15;\n"
+                          "LOOP: add.s32 %r4, %r4, 1; setp.le.u32 %p1, %r4, %r1; @%p1 bra LOOP;\n"
+                          "@%p3 bra HIGH; bar.sync 0; bra SEEN;\n"
+                          "HIGH: st.shared.u32 [%r3], %r4; bar.sync 0;\n"
+                          "SEEN: ld.shared.u32 %r2, [%r3];",
+                          32, ".shared .align 4 .b32 word;");
+    for (u32 word : words)
+        EXPECT(word == 32);
+}
+
+/// The others of a warp need no barrier: they end, or come to a later one of the same number.
+void lanes_that_wait_do_not_hold_up_those_that_do_not() {
+    auto words = words_of("setp.lt.u32 %p1, %r1, 5; @!%p1 bra REST;\n"
+                          "bar.red.popc.u32 %r2, 0, %p1; bra END;\n"
+                          "REST: setp.lt.u32 %p2, %r1, 9; mov.u32 %r2, 7; @%p2 bra END;\n"
+                          "bar.red.popc.u32 %r2, 0, %p1;",
+                          40);
+    for (u32 i = 0; i < 40; ++i)
+        EXPECT(words[i] == (i >= 5 && i < 9 ? 7 : 5));
+    std::vector<u32> one(1);
+    auto outcome = run("setp.eq.u32 %p1, %r1, 3; @%p1 bar.sync 1, 64;", {1, 32}, one.data());
+    EXPECT(outcome.fault && outcome.fault->kind == soft::FaultKind::timeout && outcome.fault->thread[0] == 3);
+}
+
 /// Producers arrive and go on, consumers wait: of every name that a barrier has.
 void some_arrive_and_others_wait() {
     for (const char *name : {"bar", "bar.cta", "barrier", "barrier.cta"}) {
@@ -233,6 +290,10 @@ int main() {
     a_barrier_makes_shared_memory_seen();
     a_barrier_reduces_votes();
     a_barrier_may_be_for_some_warps_only();
+    lanes_that_come_to_a_barrier_on_different_ways_wait_for_one_another();
+    two_ways_go_in_step_by_their_barriers();
+    lanes_that_come_to_one_barrier_one_by_one_meet_there();
+    lanes_that_wait_do_not_hold_up_those_that_do_not();
     some_arrive_and_others_wait();
     what_a_function_gives_back_uniformly();
     constants_and_parameters_have_addresses();
