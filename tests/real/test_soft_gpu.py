@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.real.conftest import Consumer
 from tests.real.decoding import Decoding
@@ -41,3 +42,20 @@ def test_a_tiny_model_says_the_same_on_the_software_gpu_as_on_the_cpu_backend(
             assert best - second < MOST_DIFFERENCE
             break
     assert compared >= 16
+
+
+@pytest.mark.parametrize("capability", ["7.5", "9.0"])
+def test_other_capabilities_code_decodes_too(
+    llama_13: Consumer,
+    native_paths: NativePaths,
+    start_shim_host: Callable[..., dict[str, str]],
+    tiny_model: Path,
+    tmp_path: Path,
+    capability: str,
+) -> None:
+    """The consumer that carries PTX for 7.5, 8.0 and more: each has kernels of its own."""
+    decoding = Decoding(tiny_model, 4)
+    cpu = decoding.run(llama_13, native_paths, tmp_path / "cpu", None)
+    host = start_shim_host("--device", "soft", "--compute-capability", capability)
+    gpu = decoding.run(llama_13, native_paths, tmp_path / "gpu", host)
+    assert np.abs(gpu[0] - cpu[0]).max() < MOST_DIFFERENCE
