@@ -44,3 +44,14 @@ def test_what_is_unexplained_is_shown_and_no_cause_invented(
     text = capsys.readouterr().out
     assert text.startswith("no rule matches: look here\n")
     assert "exit 3" in text and "cuEventQuery" in text
+
+
+@pytest.mark.parametrize("command", ["coverage", "device", "diagnose", "kernels", "timeline"])
+def test_a_run_that_is_not_there_is_an_error_and_not_an_empty_answer(
+    builder: SessionBuilder, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    builder.call("cuInit", args=(0,), result=100)
+    builder.finish()
+    assert cli.main([command, str(builder.path), "--run", "7"]) == 2
+    assert "--run 7: there is no such run, there are: 1" in capsys.readouterr().err
+    assert cli.main([command, str(builder.path), "--run", "1"]) == 0

@@ -82,3 +82,13 @@ def test_a_usage_error_has_status_2_and_says_why_on_stderr(words: list[str], tmp
     assert done.returncode == 2
     assert done.stdout == ""
     assert "shimbench" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_a_command_says_of_each_action_stays_a_line_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["systemd", "--help"])
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    for action in ("install", "status", "remove"):
+        assert any(line.startswith(f"shimbench systemd {action}  ") for line in lines)

@@ -36,6 +36,15 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def check_run(session: Session, run: int | None) -> None:
+    """UsageError when the session has no such run: an empty view would read as "nothing failed"."""
+    known = {process.run for process in session.processes if process.role in ("", "target")}
+    known |= {int(event.fields.get("run", 0)) for event in session.events if event.kind == "run"}
+    if run is not None and run not in known:
+        there = ", ".join(map(str, sorted(known))) or "none"
+        raise UsageError(f"--run {run}: there is no such run, there are: {there}")
+
+
 def add_span(parser: argparse.ArgumentParser) -> None:
     """--since, --until, --run: which part of the session."""
     parser.add_argument("--since", "--from", type=float, metavar="S", help="from this second on")

@@ -11,7 +11,7 @@ import argparse
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from workbench.commands.common import add_session_words, print_json, take_session, told_as_errors
+from workbench.commands.common import add_session_words, check_run, print_json, take_session, told_as_errors
 from workbench.moments import add_at, moment_named, state_at
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     from workbench.views.coverage import Coverage
 
     session, text = take_session(options.words)
+    check_run(session, options.run)
     globs = text.split()
     with told_as_errors():
         if options.at is not None:

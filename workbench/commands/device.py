@@ -11,7 +11,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from workbench.commands.common import add_json, print_json, size, take_session, told_as_errors
+from workbench.commands.common import add_json, check_run, print_json, size, take_session, told_as_errors
 from workbench.moments import add_at, moment_named, state_at
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
     session, rest = take_session([options.session] if options.session else [])
     if rest:
         raise UsageError(f"there is no session {rest}")
+    check_run(session, options.run)
     with told_as_errors():
         if options.at is not None:
             moment = moment_named(session, options.at)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import shutil
 
-from workbench.commands.common import add_session_words, print_json, take_session, told_as_errors
+from workbench.commands.common import add_session_words, check_run, print_json, take_session, told_as_errors
 from workbench.errors import UsageError
 from workbench.moments import add_at, session_at
 
@@ -28,6 +28,7 @@ def run(options: argparse.Namespace) -> int:
     session, rest = take_session(options.words)
     if rest:
         raise UsageError(f"no such session: {rest}")
+    check_run(session, options.run)
     with told_as_errors():
         found = explain(session_at(session, options.at), options.run)
     if options.json:

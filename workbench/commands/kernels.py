@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.commands.common import (
     add_session_words,
+    check_run,
     duration,
     print_json,
     size,
@@ -45,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     session, rest = take_session(options.words)
     if rest:
         raise UsageError(f"no such session: {rest}")
+    check_run(session, options.run)
     view = Kernels(options.run)
     with told_as_errors():
         view.update(session)

@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "shimbench systemd install|status|remove [DIR] [--unit ollama.service] [--user]\n"
         "                         [--session PATH] [--dry-run] [--yes] [--json]"
     )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("action", choices=ACTIONS, metavar="install|status|remove")
     parser.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR")
     parser.add_argument("--unit", default="ollama.service", metavar="UNIT")

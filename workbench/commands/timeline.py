@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import shutil
 
-from workbench.commands.common import add_session_words, print_json, take_session, told_as_errors
+from workbench.commands.common import add_session_words, check_run, print_json, take_session, told_as_errors
 from workbench.errors import UsageError
 from workbench.moments import add_at, session_at
 
@@ -33,9 +33,7 @@ def run(options: argparse.Namespace) -> int:
     if rest:
         raise UsageError(f"no such session: {rest}")
     session = session_at(session, options.at)
-    known = {process.run for process in session.processes if process.role in ("", "target")}
-    if options.run is not None and options.run not in known:
-        raise UsageError(f"no run {options.run}: there are {', '.join(map(str, sorted(known))) or 'none'}")
+    check_run(session, options.run)
     with told_as_errors():
         timeline = timeline_of(session, options.run)
     if options.json:
