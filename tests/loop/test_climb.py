@@ -86,6 +86,19 @@ async def test_with_a_lower_top_the_target_is_not_launched_at_all(tmp_path: Path
         await loop.until(lambda: told(tmp_path) == ["probe", "target"])
 
 
+async def test_a_top_rung_for_which_there_is_nothing_to_run_says_so(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path)
+    loop.open()
+    assert [loop.pick_top() for _ in range(2)] == ["probe", "list-devices"]
+    async with running(loop):
+        await loop.until(lambda: loop.status.target.state == "ended")
+        probe, missing = loop.stand_in.of("rung")
+        assert (probe["name"], probe["state"]) == ("probe", "ok")
+        assert (missing["name"], missing["state"]) == ("list-devices", "failed")
+        assert missing["text"] == "nothing to run for it: [target] ladder says what"
+        assert told(tmp_path) == ["probe"]
+
+
 async def test_a_command_drives_each_run_and_its_outcome_is_told(tmp_path: Path) -> None:
     words = ("/bin/sh", "-c", "cat answer; exit $(cat status)")
     loop = make_loop(tmp_path, Exercise(command=words))

@@ -106,8 +106,10 @@ class Driver:
             if rung.name == "probe" and not command:
                 await self._try_kernel(run, rung, environment, answer.parent)
         if self.top in SHORT_RUNGS:
+            if self.top not in self.rungs and not self._hurry.is_set():
+                self._reach(Rung(self.top, "failed", "nothing to run for it: [target] ladder says what"))
             self.done.set()
-            return self.rungs.get(self.top) or Rung(self.top, "failed", "nothing here to run for it")
+            return self.rungs.get(self.top) or Rung(self.top, "failed", "given up for a newer run")
         return None
 
     async def _run_rung(
