@@ -84,6 +84,13 @@ def test_a_usage_error_has_status_2_and_says_why_on_stderr(words: list[str], tmp
     assert "shimbench" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("words", [["open", "gallery:crash"], ["--", "true"]])
+def test_the_workbench_without_a_terminal_says_what_to_use_instead(words: list[str], tmp_path: Path) -> None:
+    done = shimbench(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr and "run, calls" in done.stderr
+
+
 def test_what_a_command_says_of_each_action_stays_a_line_of_its_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

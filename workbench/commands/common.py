@@ -134,6 +134,13 @@ def confirm(question: str) -> None:
         raise UsageError("nothing was changed")
 
 
+def need_terminal() -> None:
+    """UsageError where the screen would hear of no key (stdin) or be seen by nobody (Textual's is stderr)."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        instead = "without one: run, calls, log, diagnose, ... (--help)"
+        raise UsageError(f"the workbench needs a terminal as stdin and stderr; {instead}")
+
+
 def print_json(value: Any) -> None:
     """One JSON object on stdout."""
     json.dump(value, sys.stdout, indent=2)

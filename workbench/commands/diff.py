@@ -23,7 +23,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from workbench.commands.common import add_json, duration, print_json, told_as_errors
+from workbench.commands.common import add_json, duration, need_terminal, print_json, told_as_errors
 from workbench.errors import ShimbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def _on_screen(words: list[str]) -> int:
 
     session, _ = side_of(words[1])  # says what is wrong with it before the screen is taken
     side_of(words[0])
+    need_terminal()
     ShimbenchApp(None, session, then=lambda app: show_beside(app, words[0], words[1])).run()
     return 0
 

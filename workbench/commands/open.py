@@ -29,6 +29,9 @@ def show(path: Path) -> int:
     gc.disable()  # until the session is on the screen: nothing of what is loaded till then is garbage
     if path.is_dir() and not (path / "session.json").exists():
         open_at(path)  # says why it is none before the screen is taken
+    from workbench.commands.common import need_terminal
+
+    need_terminal()
     from workbench.app import ShimbenchApp
 
     app = ShimbenchApp(loop=None, session=partial(open_at, path), name=path.stem)

@@ -96,6 +96,9 @@ def run_workbench(plan: LoopPlan) -> int:
     import asyncio
     import gc
 
+    from workbench.commands.common import need_terminal
+
+    need_terminal()
     gc.disable()  # until the first frame is out: nothing of what is loaded till then is garbage
     loop = asyncio.run(_show(plan))
     if loop is not None:
