@@ -267,3 +267,18 @@ def test_the_command_shows_first_and_changes_nothing_unasked(
     assert not folder.exists()
     assert cli.main(["deploy", "--to", str(folder), "--undo", "--yes"]) == 2
     assert "deployed nothing" in capsys.readouterr().err
+
+
+def test_what_a_library_needs_from_beside_itself_comes_along(
+    tmp_path: Path, make_library: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    helper = make_library("libvgpu-common.so", "libvgpu-common.so")
+    words = ("-Wl,--no-as-needed", "-Wl,-rpath,$ORIGIN", f"-L{helper.parent}", "-lvgpu-common")
+    shim = make_library("libvgpu-cuda.so", "libcuda.so.1", 7, "", *words)
+    (tmp_path / "shimbench.toml").write_text(f'[shim.libraries]\n"libcuda.so.1" = "{shim}"\n')
+    folder = tmp_path / "lib"
+    assert cli.main(["deploy", str(tmp_path), "--to", str(folder), "--yes"]) == 0
+    said = capsys.readouterr()
+    assert "add      libvgpu-common.so" in said.err
+    assert f"ok   libvgpu-common.so -> {folder}/libvgpu-common.so" in said.out
+    assert cli.main(["deploy", "--to", str(folder), "--undo", "--yes"]) == 0 and not folder.exists()

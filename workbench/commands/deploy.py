@@ -45,9 +45,10 @@ def _deploy(folder: Path, options: argparse.Namespace) -> int:
     from workbench.config import load_config
     from workbench.deploy.folder import apply, make_plan
     from workbench.deploy.proof import prove, who_maps
+    from workbench.loop.companions import with_companions
 
-    config = load_config(options.directory)
-    plan = make_plan(folder, config.shim.libraries)
+    libraries = with_companions(load_config(options.directory).shim.libraries)
+    plan = make_plan(folder, libraries)
     changes = list(plan.changes())
     mapped = who_maps(folder / entry.name for _, entry in changes if not (folder / entry.name).is_symlink())
     if not options.json or not (options.yes or options.dry_run):
@@ -64,7 +65,7 @@ def _deploy(folder: Path, options: argparse.Namespace) -> int:
     if changes and not options.yes:
         confirm(f"change {folder}?")
     apply(plan)
-    proofs = prove(folder, config.shim.libraries, os.environ)
+    proofs = prove(folder, libraries, os.environ)
     good = all(proof.ok for proof in proofs)
     if options.json:
         print_json({**report, "proofs": [_proof_json(proof) for proof in proofs], "ok": good})
