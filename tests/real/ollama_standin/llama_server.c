@@ -90,7 +90,8 @@ static int serve(const struct llama_api *api, const struct options *options, int
     if (!model_parameters(api, options->gpu_layers, &parameters))
         return 1;
     void *model = api->llama_model_load_from_file(options->model, parameters);
-    if (model == NULL || !context_parameters(api, options->prompt_tokens + options->tokens + 1, &parameters))
+    if (model == NULL || !context_parameters(api, options->prompt_tokens + options->tokens + 1,
+                                             options->flash_attention, &parameters))
         return 1;
     generation.context = api->llama_init_from_model(model, parameters);
     if (generation.context == NULL)
