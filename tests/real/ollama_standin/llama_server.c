@@ -90,14 +90,19 @@ static int serve(const struct llama_api *api, const struct options *options, int
     if (!model_parameters(api, options->gpu_layers, &parameters))
         return 1;
     void *model = api->llama_model_load_from_file(options->model, parameters);
-    if (model == NULL || !context_parameters(api, options->prompt_tokens + options->tokens + 1,
-                                             options->flash_attention, &parameters))
+    if (model == NULL)
+        return 1;
+    const void *vocabulary = api->llama_model_get_vocab(model);
+    generation.vocabulary = api->llama_vocab_n_tokens(vocabulary);
+    if (!make_prompt(&generation, options, vocabulary))
+        return 1;
+    if (!context_parameters(api, generation.prompt_tokens + options->tokens + 1, options->flash_attention,
+                            &parameters))
         return 1;
     generation.context = api->llama_init_from_model(model, parameters);
     if (generation.context == NULL)
         return 1;
     api->llama_set_n_threads(generation.context, 1, 1);
-    generation.vocabulary = api->llama_vocab_n_tokens(api->llama_model_get_vocab(model));
     int server = listen_on(port), client;
     fprintf(stderr, "srv  llama_server: model loaded\nsrv  llama_server: listening on http://127.0.0.1:%d\n",
             port);
@@ -133,8 +138,12 @@ int main(int count, char **words) {
         return 0;
     }
     const char *port = option_value(count, words, "--port"), *model = option_value(count, words, "--model");
-    struct options options = {
-        .libs = folder, .model = model, .tokens = 4, .prompt_tokens = 6, .gpu_layers = gpu ? -1 : 0};
+    struct options options = {.libs = folder,
+                              .model = model,
+                              .tokens = 4,
+                              .prompt_tokens = 6,
+                              .gpu_layers = gpu ? -1 : 0,
+                              .flash_attention = FLASH_ATTENTION_AUTO};
     if (model != NULL)
         return serve(&api, &options, port != NULL ? atoi(port) : 0);
     const char *(*system_info)(void) = (const char *(*)(void))dlsym(RTLD_DEFAULT, "llama_print_system_info");
