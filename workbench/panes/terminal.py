@@ -39,3 +39,9 @@ class TerminalDriver(LinuxDriver):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._file = cast(Any, Vanishing(cast(TextIO, self._file)))
+
+    def _sigcont_application(self, *_: object) -> None:
+        """Take the terminal again, if it was given up. A terminal that vanishes sends SIGCONT too, behind its
+        SIGHUP: Textual would start its threads a second time, and never end the first."""
+        if self._must_signal_resume:
+            super()._sigcont_application()
