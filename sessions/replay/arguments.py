@@ -6,16 +6,16 @@ from __future__ import annotations
 import re
 import struct
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from sessions.blobs import Item
-from sessions.buffers import Buffer, BufferState, buffer_of
+from sessions.buffers import Buffer, BufferState
 from sessions.errors import SessionError
-from sessions.format import ItemKind
+from sessions.replay.given import Given, size_of
 from sessions.replay.records import MOST_ARGUMENTS, Argument, Fixup, Kind, Made, Outcome
+from sessions.replay.store import NotReplayable, Store
 from sessions.schema import Function, Param, Schema
 from sessions.session import Session
 
@@ -31,7 +31,6 @@ _FILE_NAMES = ("cuModuleLoad", "cuLibraryLoadFromFile", "cuLinkAddFile")
 _JIT_LOGS = (3, 5)  # CU_JIT_INFO_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER
 _JIT_LOG_SIZE = 1 << 16
 _LOWEST_POINTER = 4096
-_MOST_ZEROS = 64 << 30
 _MOST_SCRATCH = 1 << 30
 
 NOT_AGAIN = re.compile(
@@ -39,42 +38,6 @@ NOT_AGAIN = re.compile(
     r"|cuCheckpoint|cuCoredump|cuLogs|cuDeviceRegisterAsync|cuMulticast"
 )
 """Functions that deal with other processes, screens, or files: they mean nothing elsewhere."""
-
-
-class NotReplayable(Exception):
-    """Why a call can't be performed again, in a few words that many calls share."""
-
-
-@dataclass
-class Store:
-    """The data section of a plan: each content once."""
-
-    parts: list[bytes | int] = field(default_factory=list)  #: contents, or how many zeros
-    size: int = 0
-    known: dict[object, int] = field(default_factory=dict)
-
-    def put(self, content: bytes, key: object = None) -> int:
-        """Where it lies. `key` stands for contents that are not to be hashed again."""
-        found = self.known.get(content if key is None else key)
-        if found is not None:
-            return found
-        place = self.size
-        padded = content + bytes(-len(content) % 64)
-        self.parts.append(padded)
-        self.size += len(padded)
-        self.known[content if key is None else key] = place
-        return place
-
-    def zeros(self, length: int) -> int:
-        """Where so many zeros lie: a hole in the file."""
-        place = self.known.get(("zeros", length))
-        if place is None:
-            if length > _MOST_ZEROS:
-                raise NotReplayable("a missing input of more than 64 GiB")
-            place = self.known["zeros", length] = self.size
-            self.parts.append((length + 63) // 64 * 64)
-            self.size += (length + 63) // 64 * 64
-        return place
 
 
 @cache
@@ -119,7 +82,7 @@ class Translator:
             raise NotReplayable("deals with other processes, screens or files")
         if len(function.params) > MOST_ARGUMENTS or len(words) < len(function.params):
             raise NotReplayable("its arguments were not recorded")
-        given = _Given(items)
+        given = Given(items)
         outcomes = self._outcomes(function, words, given) if succeeded else []
         made = {(one.type, one.recorded) for one in outcomes if one.made == Made.HANDLE}
         try:
@@ -130,7 +93,7 @@ class Translator:
         self._unmade -= made
         return Ready(arguments, outcomes)
 
-    def _arguments(self, function: Function, words: list[int], given: _Given) -> list[Argument]:
+    def _arguments(self, function: Function, words: list[int], given: Given) -> list[Argument]:
         return [
             self._argument(function, place, param, words, given)
             for place, param in enumerate(function.params)
@@ -144,7 +107,7 @@ class Translator:
     # Arguments
 
     def _argument(
-        self, function: Function, place: int, param: Param, words: list[int], given: _Given
+        self, function: Function, place: int, param: Param, words: list[int], given: Given
     ) -> Argument:
         word = words[place]
         kind, name = param.kind, base_type(param.type)
@@ -168,13 +131,13 @@ class Translator:
             return Argument(Kind.WORD, word & (1 << 8 * (param.size or 8)) - 1)
         return self._pointer(function, place, param, words, given)
 
-    def _device_address(self, param: Param, word: int, place: int, given: _Given) -> Argument:
+    def _device_address(self, param: Param, word: int, place: int, given: Given) -> Argument:
         buffer = given.inputs.get(place)
         if buffer is not None:  # a copy from an address of either side, which was the host's
             return self._source(word, buffer)
         return Argument(Kind.ADDRESS, word)
 
-    def _string(self, function: Function, param: Param, place: int, word: int, given: _Given) -> Argument:
+    def _string(self, function: Function, param: Param, place: int, word: int, given: Given) -> Argument:
         if word == 0:
             return Argument(Kind.WORD, 0)
         if param.direction == "out":
@@ -186,7 +149,7 @@ class Translator:
         return Argument(Kind.DATA, word, len(content), self.store.put(content))
 
     def _pointer(
-        self, function: Function, place: int, param: Param, words: list[int], given: _Given
+        self, function: Function, place: int, param: Param, words: list[int], given: Given
     ) -> Argument:
         word = words[place]
         if param.name == "kernelParams":
@@ -214,7 +177,7 @@ class Translator:
         raise NotReplayable(f"what {param.name} points to was not recorded")
 
     def _bytes(
-        self, function: Function, place: int, param: Param, words: list[int], given: _Given
+        self, function: Function, place: int, param: Param, words: list[int], given: Given
     ) -> Argument:
         """Host memory that the call reads, perhaps later than it returns."""
         if place in given.inputs:
@@ -226,7 +189,7 @@ class Translator:
         self._miss("it was not recorded: `shimbench run --buffers` does", length)
         return Argument(Kind.SOURCE, words[place], length, self.store.zeros(length))
 
-    def _count(self, function: Function, param: Param, words: list[int], given: _Given) -> int:
+    def _count(self, function: Function, param: Param, words: list[int], given: Given) -> int:
         """The elements that a parameter points to, by the call's other arguments; 0 when that is not said."""
         if isinstance(param.length, int):
             return param.length
@@ -238,7 +201,7 @@ class Translator:
         return words[index] if name == param.length else given.number(index)
 
     def _output(
-        self, function: Function, place: int, param: Param, words: list[int], given: _Given
+        self, function: Function, place: int, param: Param, words: list[int], given: Given
     ) -> Argument:
         if words[place] < _LOWEST_POINTER:
             return Argument(Kind.WORD, words[place])  # a mistake that the recording shows
@@ -248,7 +211,7 @@ class Translator:
         return Argument(Kind.SCRATCH, words[place], max(size, 64))
 
     def _output_size(
-        self, function: Function, place: int, param: Param, words: list[int], given: _Given
+        self, function: Function, place: int, param: Param, words: list[int], given: Given
     ) -> int:
         """Bytes that may be written: what was written, or what the length says of the arguments given."""
         said = self._count(function, param, words, given) * (param.pointee_size or 1)
@@ -257,9 +220,7 @@ class Translator:
             raise NotReplayable("an output of more than a gibibyte")
         return size
 
-    def _data(
-        self, function: Function, place: int, param: Param, words: list[int], given: _Given
-    ) -> Argument:
+    def _data(self, function: Function, place: int, param: Param, words: list[int], given: Given) -> Argument:
         content = self._content(given.inputs[place]) if place in given.inputs else given.values[place].data
         length = len(content)
         fixups = self._fixups(function, param, content, place, given)
@@ -267,7 +228,7 @@ class Translator:
         return Argument(Kind.DATA, words[place], length, data, fixups=fixups)
 
     def _fixups(
-        self, function: Function, param: Param, content: bytes, place: int, given: _Given
+        self, function: Function, param: Param, content: bytes, place: int, given: Given
     ) -> list[Fixup]:
         name = base_type(param.pointee)
         if param.pointee_kind == "handle" or name in _NUMBERED:
@@ -288,7 +249,7 @@ class Translator:
         return []
 
     def _struct_fixups(
-        self, function: Function, name: str, content: bytes, place: int, given: _Given
+        self, function: Function, name: str, content: bytes, place: int, given: Given
     ) -> list[Fixup]:
         layout = self.schema.structs.get(self._typedefs.get(name, name))
         if layout is None:
@@ -304,7 +265,7 @@ class Translator:
         return fixups
 
     def _member_fixups(
-        self, struct_name: str, member: dict[str, Any], offset: int, place: int, given: _Given
+        self, struct_name: str, member: dict[str, Any], offset: int, place: int, given: Given
     ) -> list[Fixup]:
         kind, name = member.get("kind", ""), base_type(member.get("type", ""))
         if kind == "handle" or name in _NUMBERED:
@@ -359,7 +320,7 @@ class Translator:
             raise NotReplayable(f"a module's image is missing: {buffer.state.reason}")
         return Argument(Kind.IMAGE, word, buffer.length, self._place(buffer), type=int(wrapped))
 
-    def _kernel(self, place: int, word: int, words: list[int], given: _Given, kind: Kind) -> Argument:
+    def _kernel(self, place: int, word: int, words: list[int], given: Given, kind: Kind) -> Argument:
         item = given.kernels.get(place)
         packed = item is not None and int.from_bytes(item[4:8], "little") == 2
         if word == 0 or packed != (kind == Kind.PACKED):
@@ -371,7 +332,7 @@ class Translator:
 
     # What a call makes
 
-    def _outcomes(self, function: Function, words: list[int], given: _Given) -> list[Outcome]:
+    def _outcomes(self, function: Function, words: list[int], given: Given) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for place, param in enumerate(function.params):
             if param.kind != "pointer" or param.direction == "in" or place not in given.written:
@@ -386,67 +347,10 @@ class Translator:
                     if (value := int.from_bytes(content[at : at + 8], "little"))
                 ]
             elif len(content) == 8 and (name in _ADDRESSES or _PINNED.fullmatch(function.name)):
-                size = _size_of(function, words, given)
+                size = size_of(function, words, given)
                 outcomes.append(Outcome(place, Made.RANGE, recorded, size))
                 if name in _ADDRESSES and function.base != "cuMemAddressReserve":
                     outcomes.append(Outcome(place, Made.BACKED, recorded, size))
         if function.base == "cuMemMap":
             outcomes.append(Outcome(0, Made.BACKED, words[0], words[1]))
         return outcomes
-
-
-def _size_of(function: Function, words: list[int], given: _Given) -> int:
-    """Bytes of the memory that a call made; 1 where nothing says it, so that at least its start is known."""
-    names = [param.name for param in function.params]
-    if "pPitch" in names and "Height" in names:
-        return max(1, given.number(names.index("pPitch")) * words[names.index("Height")])
-    for name in ("bytesize", "size"):
-        if name in names and function.params[names.index(name)].kind == "uint":
-            return max(1, words[names.index(name)])
-    for name in ("bytes", "psize"):
-        if name in names:
-            return max(1, given.number(names.index(name)))
-    return 1
-
-
-class _Given:
-    """A payload's items by argument."""
-
-    def __init__(self, items: list[Item]) -> None:
-        self.values: dict[int, Item] = {}
-        self.strings: dict[int, Item] = {}
-        self.inputs: dict[int, Buffer] = {}
-        self.kernels: dict[int, bytes] = {}
-        self.nested: dict[int, bytes] = {}
-        self.tables: dict[int, bytes] = {}
-        self.written: dict[int, bytes] = {}
-        self.outputs: dict[int, int] = {}
-        for item in items:
-            buffer = buffer_of(item)
-            if buffer is not None and not buffer.output:
-                self.inputs[buffer.argument] = buffer
-            elif buffer is not None and not buffer.sequence:
-                self.outputs[buffer.argument] = buffer.length
-            elif (take := _TAKES.get(item.kind)) is not None:
-                take(self, item)
-
-    def number(self, place: int) -> int:
-        """What an argument pointed to, as a number: after the call if it wrote there, else before it."""
-        content = self.written.get(place)
-        if content is None and place in self.values:
-            content = self.values[place].data
-        return int.from_bytes((content or b"")[:8], "little")
-
-    def _take_output(self, item: Item) -> None:
-        self.written[item.index] = item.data
-        self.outputs[item.index] = max(self.outputs.get(item.index, 0), item.original)
-
-
-_TAKES: dict[int, Callable[[_Given, Item], object]] = {
-    ItemKind.IN: lambda given, item: given.values.setdefault(item.index, item),
-    ItemKind.STRING: lambda given, item: given.strings.setdefault(item.index, item),
-    ItemKind.KERNEL: lambda given, item: given.kernels.setdefault(item.index, item.data),
-    ItemKind.NESTED: lambda given, item: given.nested.setdefault(item.index, item.data),
-    ItemKind.TABLE: lambda given, item: given.tables.setdefault(1, item.data),
-    ItemKind.OUT: lambda given, item: given._take_output(item),
-}

@@ -16,8 +16,9 @@ from sessions.errors import SessionError
 from sessions.format import FIRST_PSEUDO_FUNCTION, CallFlag, Pseudo
 from sessions.items import out_word, words_of
 from sessions.replay import records
-from sessions.replay.arguments import NotReplayable, Store, Translator
+from sessions.replay.arguments import Translator
 from sessions.replay.records import Flag
+from sessions.replay.store import NotReplayable, Store
 from sessions.session import Session
 
 _COLUMNS = (
