@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -31,6 +32,10 @@ constexpr std::array<std::array<uint32_t, 256>, 8> crc_tables() {
 inline constexpr auto kCrcTables = crc_tables();
 
 } // namespace detail
+
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+    return std::as_bytes(std::span(text));
+}
 
 // zlib.crc32(data, seed), eight bytes a step.
 inline uint32_t crc32(std::span<const std::byte> data, uint32_t seed = 0) {

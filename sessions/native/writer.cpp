@@ -1,6 +1,7 @@
 #include "writer.hpp"
 
 #include "checks.hpp"
+#include "counts.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -27,10 +28,6 @@ int64_t clock_ns(clockid_t clock) {
     timespec time;
     clock_gettime(clock, &time);
     return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
-}
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-    return std::as_bytes(std::span(text));
 }
 
 std::filesystem::path made(const std::filesystem::path &directory) {
@@ -63,16 +60,6 @@ std::string machine_json() {
     return std::string("{\"kernel\":") + json_string(name.release) +
            ",\"host\":" + json_string(name.nodename) +
            ",\"cpus\":" + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + "}";
-}
-
-void store_release(uint64_t &place, uint64_t value) {
-    std::atomic_ref(place).store(value, std::memory_order_release);
-}
-
-// Release: who sees the count finds the records. The copy comes second, so a kill leaves a pair that differs.
-void store_count(uint64_t &place, uint64_t &copy, uint64_t value) {
-    store_release(place, value);
-    store_release(copy, value ^ kRowsKey);
 }
 
 } // namespace
@@ -183,28 +170,6 @@ uint32_t Writer::blob(std::span<const std::byte> data) {
     return blob_count_;
 }
 
-LogEntry Writer::entry_of(const Line &line, std::string_view text, uint64_t offset) const {
-    LogEntry entry{};
-    entry.offset = offset;
-    entry.time = line.time;
-    entry.after_call = rows_ + batch_.size();
-    entry.length = static_cast<uint32_t>(text.size());
-    entry.pid = line.pid;
-    entry.process = line.process;
-    entry.stream = line.stream;
-    entry.role = line.role;
-    entry.flags = line.torn ? kLineTorn : 0;
-    entry.text_crc = crc32(bytes_of(text));
-    seal_record(entry);
-    return entry;
-}
-
-void Writer::line(const Line &line, std::string_view text) {
-    log_index_.append_record(entry_of(line, text, log_.end()));
-    log_.append(bytes_of(text));
-    pending_lines_++;
-}
-
 void Writer::event(int64_t time, std::string_view kind, std::string_view body) {
     std::string json = "{\"time\":" + std::to_string(time) + ",\"kind\":" + json_string(kind);
     if (!body.empty())
@@ -231,24 +196,6 @@ void Writer::in_flight(int64_t time, std::span<InFlightRow> rows) {
     head->count = count;
     head->crc = written.crc;
     store_release(head->generation, generation + 1);
-}
-
-void Writer::partial_lines(std::span<const std::pair<Line, std::string_view>> lines) {
-    if (lines.empty()) {
-        if (partial_exists_)
-            unlink((directory_ / "log.partial").c_str());
-        partial_exists_ = false;
-        return;
-    }
-    std::vector<std::byte> data;
-    for (const auto &[line, text] : lines) {
-        LogEntry entry = entry_of(line, text, line_count_ + pending_lines_);
-        auto head = std::as_bytes(std::span(&entry, 1));
-        data.insert(data.end(), head.begin(), head.end());
-        auto body = bytes_of(text);
-        data.insert(data.end(), body.begin(), body.end());
-    }
-    partial_exists_ = replace_file(directory_ / "log.partial", data);
 }
 
 TailHead *Writer::tail_head() {
@@ -356,76 +303,6 @@ void Writer::reserve_ahead() {
     log_index_.reserve_ahead(kSmallReserve);
     blobs_.reserve_ahead(kBlobReserve);
     blob_index_.reserve_ahead(kSmallReserve);
-}
-
-bool Writer::seal(uint64_t first, uint32_t count) {
-    // Seals begin where the ring does, or a chunk further: the rows lie in one piece.
-    auto chunk = encoder_.encode(std::span(tail_row(first), count), first);
-    ChunkEntry entry{};
-    entry.first_row = first;
-    entry.offset = chunks_.end();
-    entry.length = static_cast<uint32_t>(chunk.size());
-    entry.rows = count;
-    entry.time_min = entry.time_max = encoder_.times().front();
-    for (int64_t time : encoder_.times()) {
-        entry.time_min = std::min(entry.time_min, time);
-        entry.time_max = std::max(entry.time_max, time);
-    }
-    seal_record(entry);
-    chunks_.append(chunk);
-    if (!chunks_.flush())
-        return false;
-    chunk_index_.append_record(entry);
-    return chunk_index_.flush();
-}
-
-void Writer::seal_loop() {
-    std::unique_lock guard(mutex_);
-    for (;;) {
-        changed_.wait(guard, [&] { return stopping_ || published_ - sealed_ >= kChunkRows; });
-        if (published_ - sealed_ < kChunkRows)
-            return;
-        uint64_t first = sealed_;
-        guard.unlock();
-        bool sealed = seal(first, kChunkRows);
-        guard.lock();
-        seal_failed_ = !sealed;
-        if (sealed) {
-            sealed_ = first + kChunkRows;
-            changed_.notify_all();
-        } else if (stopping_) {
-            return;
-        } else {
-            changed_.notify_all();
-            changed_.wait_for(guard, std::chrono::milliseconds(200));
-        }
-    }
-}
-
-void Writer::finish() {
-    publish();
-    {
-        std::lock_guard guard(mutex_);
-        stopping_ = true;
-    }
-    changed_.notify_all();
-    if (!sealer_.joinable())
-        return;
-    sealer_.join();
-    bool whole = unwritten_events_.empty();
-    while (whole && sealed_ < rows_) {
-        auto count = static_cast<uint32_t>(std::min<uint64_t>(rows_ - sealed_, kChunkRows));
-        whole = seal(sealed_, count);
-        if (whole)
-            sealed_ += count;
-    }
-    partial_lines({});
-    if (!whole)
-        return; // a full disk: the tail stays, and the session is one that was not finished
-    for (AppendFile *file : {&events_, &log_, &log_index_, &blobs_, &blob_index_})
-        file->give_back(); // the manifest may need the room
-    write_manifest(true);
-    tail_.truncate(kTailHeaderSize);
 }
 
 } // namespace shimbench::session
