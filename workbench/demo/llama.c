@@ -1,14 +1,8 @@
 /* shimbench-llama: loads a real llama.cpp out of a folder of libraries, as ggml loads it, and runs a
- * model on it. It is the demo's target and the tests' real consumer.
- *
- * It is built without llama.cpp's headers. Their structs of parameters differ from release to release
- * and are passed by value; here they are opaque blobs that llama.cpp itself fills with its defaults, and
- * the few fields we set are found by checking those defaults first.
- */
-#include <dlfcn.h>
-#include <fnmatch.h>
+ * model on it. It is the demo's target and the tests' real consumer. */
+#include "llama_api.h"
+
 #include <getopt.h>
-#include <glob.h>
 #include <libgen.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,86 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-/* Bigger than any of llama.cpp's parameter structs has been (72 to 160 bytes). Structs of this size are
- * passed on the stack, so the callee reads the first bytes and never sees the rest. */
-struct parameters {
-    unsigned char bytes[1024];
-};
-
-/* Where the fields we set lie, in every release since flash_attn_type came (2025-08). */
-enum model_field { MODEL_GPU_LAYERS = 16 };
-enum context_field { CONTEXT_N_CTX = 0, CONTEXT_N_BATCH = 4, CONTEXT_N_UBATCH = 8, CONTEXT_ENUMS_FROM = 12 };
-
-/* llama.cpp's own numbers. */
-enum flash_attention { FLASH_ATTENTION_AUTO = -1, FLASH_ATTENTION_OFF = 0, FLASH_ATTENTION_ON = 1 };
-
-struct batch {
-    int32_t n_tokens;
-    int32_t *token;
-    float *embd;
-    int32_t *pos;
-    int32_t *n_seq_id;
-    int32_t **seq_id;
-    int8_t *logits;
-};
-
-struct llama_api {
-    void *(*ggml_backend_load)(const char *path);
-    size_t (*ggml_backend_dev_count)(void);
-    void *(*ggml_backend_dev_get)(size_t index);
-    const char *(*ggml_backend_dev_name)(void *device);
-    const char *(*ggml_backend_dev_description)(void *device);
-    void (*ggml_backend_dev_memory)(void *device, size_t *free, size_t *total);
-    void (*llama_backend_init)(void);
-    void (*llama_backend_free)(void);
-    struct parameters (*llama_model_default_params)(void);
-    struct parameters (*llama_context_default_params)(void);
-    void *(*llama_model_load_from_file)(const char *path, struct parameters parameters);
-    void (*llama_model_free)(void *model);
-    void *(*llama_init_from_model)(void *model, struct parameters parameters);
-    void (*llama_free)(void *context);
-    void (*llama_set_n_threads)(void *context, int32_t generation, int32_t batch);
-    int32_t (*llama_decode)(void *context, struct batch batch);
-    struct batch (*llama_batch_get_one)(int32_t *tokens, int32_t count);
-    float *(*llama_get_logits_ith)(void *context, int32_t index);
-    const void *(*llama_model_get_vocab)(const void *model);
-    int32_t (*llama_vocab_n_tokens)(const void *vocab);
-    int32_t (*llama_tokenize)(const void *vocab, const char *text, int32_t bytes, int32_t *tokens,
-                              int32_t room, bool add_special, bool parse_special);
-    void *(*llama_get_memory)(const void *context);
-    void (*llama_memory_clear)(void *memory, bool data);
-};
-
-#define IMPORT(name) {#name, offsetof(struct llama_api, name)}
-static const struct {
-    const char *name;
-    size_t offset;
-} IMPORTS[] = {
-    IMPORT(ggml_backend_load),
-    IMPORT(ggml_backend_dev_count),
-    IMPORT(ggml_backend_dev_get),
-    IMPORT(ggml_backend_dev_name),
-    IMPORT(ggml_backend_dev_description),
-    IMPORT(ggml_backend_dev_memory),
-    IMPORT(llama_backend_init),
-    IMPORT(llama_backend_free),
-    IMPORT(llama_model_default_params),
-    IMPORT(llama_context_default_params),
-    IMPORT(llama_model_load_from_file),
-    IMPORT(llama_model_free),
-    IMPORT(llama_init_from_model),
-    IMPORT(llama_free),
-    IMPORT(llama_set_n_threads),
-    IMPORT(llama_decode),
-    IMPORT(llama_batch_get_one),
-    IMPORT(llama_get_logits_ith),
-    IMPORT(llama_model_get_vocab),
-    IMPORT(llama_vocab_n_tokens),
-    IMPORT(llama_tokenize),
-    IMPORT(llama_get_memory),
-    IMPORT(llama_memory_clear),
-};
 
 struct options {
     const char *libs;
@@ -139,86 +53,6 @@ static double now_seconds(void) {
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-/* Is `name` what a build of llama.cpp calls `stem`? libllama.so, libllama.so.0.7.0,
- * libllama.cuda.v0.5.0.so and, as auditwheel renames it, libllama-e4014eb7.so.0.7.0; but not
- * libllama-common.so. */
-static bool is_build_of(const char *name, const char *stem) {
-    static const char *const ENDINGS[] = {".so", ".so.*", ".*.so", "-????????.so", "-????????.so.*"};
-    char pattern[128];
-    for (size_t i = 0; i < sizeof ENDINGS / sizeof *ENDINGS; i++) {
-        snprintf(pattern, sizeof pattern, "%s%s", stem, ENDINGS[i]);
-        if (fnmatch(pattern, name, 0) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* The path of the library that is a build of `stem`, malloc'ed; NULL if there is none. */
-static char *find_library(const char *folder, const char *stem) {
-    char pattern[4096];
-    snprintf(pattern, sizeof pattern, "%s/%s*", folder, stem);
-    glob_t found;
-    char *path = NULL;
-    if (glob(pattern, 0, NULL, &found) != 0)
-        return NULL;
-    for (size_t i = 0; i < found.gl_pathc && path == NULL; i++)
-        if (is_build_of(strrchr(found.gl_pathv[i], '/') + 1, stem))
-            path = strdup(found.gl_pathv[i]);
-    globfree(&found);
-    return path;
-}
-
-/* The CPU backend that suits this processor best: builds come in one or in a dozen variants, each of
- * which says by ggml_backend_score how good it is here, 0 if it cannot run. */
-static char *find_cpu_backend(const char *folder) {
-    char pattern[4096];
-    snprintf(pattern, sizeof pattern, "%s/libggml-cpu*.so*", folder);
-    glob_t found;
-    char *best = NULL;
-    int best_score = 0;
-    if (glob(pattern, 0, NULL, &found) != 0)
-        return NULL;
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        void *library = dlopen(found.gl_pathv[i], RTLD_NOW | RTLD_LOCAL);
-        if (library == NULL)
-            continue;
-        int (*score)(void) = (int (*)(void))dlsym(library, "ggml_backend_score");
-        int here = score != NULL ? score() : 1;
-        if (here > best_score) {
-            free(best);
-            best = strdup(found.gl_pathv[i]);
-            best_score = here;
-        }
-        dlclose(library);
-    }
-    globfree(&found);
-    return best;
-}
-
-/* Opens libllama, which brings libggml and libggml-base along, and looks up what we call. */
-static bool open_llama(const char *folder, struct llama_api *api) {
-    char *path = find_library(folder, "libllama");
-    if (path == NULL) {
-        fprintf(stderr, "shimbench-llama: no libllama in %s\n", folder);
-        return false;
-    }
-    void *library = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
-    free(path);
-    if (library == NULL) {
-        fprintf(stderr, "shimbench-llama: %s\n", dlerror());
-        return false;
-    }
-    for (size_t i = 0; i < sizeof IMPORTS / sizeof *IMPORTS; i++) {
-        void *function = dlsym(library, IMPORTS[i].name);
-        if (function == NULL) {
-            fprintf(stderr, "shimbench-llama: %s\n", dlerror());
-            return false;
-        }
-        memcpy((char *)api + IMPORTS[i].offset, &function, sizeof function);
-    }
-    return true;
-}
-
 /* Loads one backend, and says so; ggml itself says why one could not be loaded. */
 static bool load_backend(const struct llama_api *api, char *path, const char *what) {
     if (path == NULL) {
@@ -242,64 +76,6 @@ static void print_devices(const struct llama_api *api) {
         printf("device %s: %s (%zu MiB, %zu MiB free)\n", api->ggml_backend_dev_name(device),
                api->ggml_backend_dev_description(device), total_bytes >> 20, free_bytes >> 20);
     }
-}
-
-static int32_t get_field(const struct parameters *parameters, size_t offset) {
-    int32_t value;
-    memcpy(&value, parameters->bytes + offset, sizeof value);
-    return value;
-}
-
-static void set_field(struct parameters *parameters, size_t offset, int32_t value) {
-    memcpy(parameters->bytes + offset, &value, sizeof value);
-}
-
-/* llama.cpp's defaults, all layers on the GPU unless said otherwise; false if this release lays the
- * struct out in a way we don't know. */
-static bool model_parameters(const struct llama_api *api, int gpu_layers, struct parameters *parameters) {
-    *parameters = api->llama_model_default_params();
-    int32_t layers = get_field(parameters, MODEL_GPU_LAYERS);
-    if (layers != -1 && layers != 999) {
-        fprintf(stderr, "shimbench-llama: unknown layout of llama_model_params (n_gpu_layers is %d)\n",
-                layers);
-        return false;
-    }
-    set_field(parameters, MODEL_GPU_LAYERS, gpu_layers < 0 ? 999 : gpu_layers);
-    return true;
-}
-
-/* Flash attention is the last of four enums in a row that are all -1 by default; 0: they are not there. */
-static size_t flash_attention_field(const struct parameters *parameters) {
-    int in_a_row = 0;
-    for (size_t offset = CONTEXT_ENUMS_FROM; offset < CONTEXT_ENUMS_FROM + 64; offset += 4) {
-        in_a_row = get_field(parameters, offset) == -1 ? in_a_row + 1 : 0;
-        if (in_a_row == 4)
-            return offset;
-    }
-    return 0;
-}
-
-/* A context just big enough for the prompt and what follows. */
-static bool context_parameters(const struct llama_api *api, int length, enum flash_attention flash_attention,
-                               struct parameters *parameters) {
-    *parameters = api->llama_context_default_params();
-    if (get_field(parameters, CONTEXT_N_CTX) != 512 || get_field(parameters, CONTEXT_N_BATCH) != 2048 ||
-        get_field(parameters, CONTEXT_N_UBATCH) != 512) {
-        fprintf(stderr, "shimbench-llama: unknown layout of llama_context_params\n");
-        return false;
-    }
-    if (flash_attention != FLASH_ATTENTION_AUTO) {
-        size_t offset = flash_attention_field(parameters);
-        if (offset == 0) {
-            fprintf(stderr, "shimbench-llama: llama_context_params has no flash_attn_type where we look\n");
-            return false;
-        }
-        set_field(parameters, offset, flash_attention);
-    }
-    set_field(parameters, CONTEXT_N_CTX, length);
-    set_field(parameters, CONTEXT_N_BATCH, length < 512 ? length : 512);
-    set_field(parameters, CONTEXT_N_UBATCH, length < 512 ? length : 512);
-    return true;
 }
 
 enum { PROMPT_MAX = 512 }; /* tokens, which is also the size of a batch */
