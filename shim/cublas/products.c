@@ -14,13 +14,23 @@ struct matrix {
     long long stride;
 };
 
-struct product {
+struct shape {
     int transpose_a, transpose_b;
     int m, n, k, batch;
-    const void *alpha, *beta;
-    struct matrix a, b, c;
+};
+
+/* What A, B and C of a call are the addresses of. */
+enum batch_form { MATRICES, POINTER_ARRAYS };
+
+/* C = alpha * A * B + beta * C, in the order in which cuBLAS' functions take it. */
+struct product {
+    struct shape shape;
     int compute;
-    bool pointer_arrays;
+    const void *alpha;
+    struct matrix a, b;
+    const void *beta;
+    struct matrix c;
+    enum batch_form form;
 };
 
 static const char *type_name(int type, char *other, size_t bytes) {
@@ -96,22 +106,23 @@ static uint64_t scalar(const struct cublas *handle, const void *value, size_t by
     return bits;
 }
 
-static uint32_t flags_of(const struct cublas *handle, bool pointer_arrays) {
-    return (pointer_arrays ? HOST_KERNEL_POINTER_ARRAYS : 0) |
+static uint32_t flags_of(const struct cublas *handle, enum batch_form form) {
+    return (form == POINTER_ARRAYS ? HOST_KERNEL_POINTER_ARRAYS : 0) |
            (handle->pointer_mode == CUBLAS_POINTER_MODE_DEVICE ? HOST_KERNEL_DEVICE_SCALARS : 0);
 }
 
 static enum cublas_status multiply(const struct cublas *handle, const struct product *p) {
+    const struct shape *s = &p->shape;
     char name[80];
     if (!handle)
         return CUBLAS_STATUS_NOT_INITIALIZED;
-    if (!is_operation(p->transpose_a) || !is_operation(p->transpose_b) || p->m < 0 || p->n < 0 || p->k < 0 ||
-        p->batch < 0 || p->a.ld < at_least_one(p->transpose_a ? p->k : p->m) ||
-        p->b.ld < at_least_one(p->transpose_b ? p->n : p->k) || p->c.ld < at_least_one(p->m) || !p->alpha ||
+    if (!is_operation(s->transpose_a) || !is_operation(s->transpose_b) || s->m < 0 || s->n < 0 || s->k < 0 ||
+        s->batch < 0 || p->a.ld < at_least_one(s->transpose_a ? s->k : s->m) ||
+        p->b.ld < at_least_one(s->transpose_b ? s->n : s->k) || p->c.ld < at_least_one(s->m) || !p->alpha ||
         !p->beta)
         return CUBLAS_STATUS_INVALID_VALUE;
     name_of(p, name, sizeof(name));
-    if (!p->m || !p->n || !p->batch)
+    if (!s->m || !s->n || !s->batch)
         return CUBLAS_STATUS_SUCCESS;
     size_t scalar_bytes = scalar_type(p->compute) == CUDA_R_16F ? 2 : 4; /* of the types that are performed */
     struct host_gemm call = {
@@ -124,15 +135,15 @@ static enum cublas_status multiply(const struct cublas *handle, const struct pro
         .lda = p->a.ld,
         .ldb = p->b.ld,
         .ldc = p->c.ld,
-        .m = (uint64_t)p->m,
-        .n = (uint64_t)p->n,
-        .k = (uint64_t)p->k,
-        .batch = (uint64_t)p->batch,
+        .m = (uint64_t)s->m,
+        .n = (uint64_t)s->n,
+        .k = (uint64_t)s->k,
+        .batch = (uint64_t)s->batch,
         .alpha = scalar(handle, p->alpha, scalar_bytes),
         .beta = scalar(handle, p->beta, scalar_bytes),
-        .transpose_a = p->transpose_a != CUBLAS_OP_N,
-        .transpose_b = p->transpose_b != CUBLAS_OP_N,
-        .flags = flags_of(handle, p->pointer_arrays),
+        .transpose_a = s->transpose_a != CUBLAS_OP_N,
+        .transpose_b = s->transpose_b != CUBLAS_OP_N,
+        .flags = flags_of(handle, p->form),
     };
     return launch_host_kernel(handle, name, &call);
 }
@@ -142,37 +153,28 @@ static enum cublas_status multiply(const struct cublas *handle, const struct pro
 EXPORT enum cublas_status cublasSgemm_v2(struct cublas *handle, int transa, int transb, int m, int n, int k,
                                          const float *alpha, const float *A, int lda, const float *B, int ldb,
                                          const float *beta, float *C, int ldc) {
-    return multiply(handle, &(struct product){.transpose_a = transa,
-                                              .transpose_b = transb,
-                                              .m = m,
-                                              .n = n,
-                                              .k = k,
-                                              .batch = 1,
-                                              .alpha = alpha,
-                                              .beta = beta,
-                                              .a = {A, CUDA_R_32F, lda, 0},
-                                              .b = {B, CUDA_R_32F, ldb, 0},
-                                              .c = {C, CUDA_R_32F, ldc, 0},
-                                              .compute = CUBLAS_COMPUTE_32F});
+    return multiply(handle, &(struct product){{transa, transb, m, n, k, 1},
+                                              CUBLAS_COMPUTE_32F,
+                                              alpha,
+                                              {A, CUDA_R_32F, lda, 0},
+                                              {B, CUDA_R_32F, ldb, 0},
+                                              beta,
+                                              {C, CUDA_R_32F, ldc, 0},
+                                              MATRICES});
 }
 
 EXPORT enum cublas_status cublasSgemmBatched(struct cublas *handle, int transa, int transb, int m, int n,
                                              int k, const float *alpha, const float *const Aarray[], int lda,
                                              const float *const Barray[], int ldb, const float *beta,
                                              float *const Carray[], int ldc, int batchCount) {
-    return multiply(handle, &(struct product){.transpose_a = transa,
-                                              .transpose_b = transb,
-                                              .m = m,
-                                              .n = n,
-                                              .k = k,
-                                              .batch = batchCount,
-                                              .alpha = alpha,
-                                              .beta = beta,
-                                              .a = {Aarray, CUDA_R_32F, lda, 0},
-                                              .b = {Barray, CUDA_R_32F, ldb, 0},
-                                              .c = {Carray, CUDA_R_32F, ldc, 0},
-                                              .compute = CUBLAS_COMPUTE_32F,
-                                              .pointer_arrays = true});
+    return multiply(handle, &(struct product){{transa, transb, m, n, k, batchCount},
+                                              CUBLAS_COMPUTE_32F,
+                                              alpha,
+                                              {Aarray, CUDA_R_32F, lda, 0},
+                                              {Barray, CUDA_R_32F, ldb, 0},
+                                              beta,
+                                              {Carray, CUDA_R_32F, ldc, 0},
+                                              POINTER_ARRAYS});
 }
 
 EXPORT enum cublas_status cublasSgemmStridedBatched(struct cublas *handle, int transa, int transb, int m,
@@ -180,18 +182,14 @@ EXPORT enum cublas_status cublasSgemmStridedBatched(struct cublas *handle, int t
                                                     long long strideA, const float *B, int ldb,
                                                     long long strideB, const float *beta, float *C, int ldc,
                                                     long long strideC, int batchCount) {
-    return multiply(handle, &(struct product){.transpose_a = transa,
-                                              .transpose_b = transb,
-                                              .m = m,
-                                              .n = n,
-                                              .k = k,
-                                              .batch = batchCount,
-                                              .alpha = alpha,
-                                              .beta = beta,
-                                              .a = {A, CUDA_R_32F, lda, strideA},
-                                              .b = {B, CUDA_R_32F, ldb, strideB},
-                                              .c = {C, CUDA_R_32F, ldc, strideC},
-                                              .compute = CUBLAS_COMPUTE_32F});
+    return multiply(handle, &(struct product){{transa, transb, m, n, k, batchCount},
+                                              CUBLAS_COMPUTE_32F,
+                                              alpha,
+                                              {A, CUDA_R_32F, lda, strideA},
+                                              {B, CUDA_R_32F, ldb, strideB},
+                                              beta,
+                                              {C, CUDA_R_32F, ldc, strideC},
+                                              MATRICES});
 }
 
 EXPORT enum cublas_status cublasGemmEx(struct cublas *handle, int transa, int transb, int m, int n, int k,
@@ -199,18 +197,14 @@ EXPORT enum cublas_status cublasGemmEx(struct cublas *handle, int transa, int tr
                                        int Btype, int ldb, const void *beta, void *C, int Ctype, int ldc,
                                        int computeType, int algo) {
     (void)algo; /* a hint */
-    return multiply(handle, &(struct product){.transpose_a = transa,
-                                              .transpose_b = transb,
-                                              .m = m,
-                                              .n = n,
-                                              .k = k,
-                                              .batch = 1,
-                                              .alpha = alpha,
-                                              .beta = beta,
-                                              .a = {A, Atype, lda, 0},
-                                              .b = {B, Btype, ldb, 0},
-                                              .c = {C, Ctype, ldc, 0},
-                                              .compute = computeType});
+    return multiply(handle, &(struct product){{transa, transb, m, n, k, 1},
+                                              computeType,
+                                              alpha,
+                                              {A, Atype, lda, 0},
+                                              {B, Btype, ldb, 0},
+                                              beta,
+                                              {C, Ctype, ldc, 0},
+                                              MATRICES});
 }
 
 EXPORT enum cublas_status cublasGemmBatchedEx(struct cublas *handle, int transa, int transb, int m, int n,
@@ -219,19 +213,14 @@ EXPORT enum cublas_status cublasGemmBatchedEx(struct cublas *handle, int transa,
                                               const void *beta, void *const Carray[], int Ctype, int ldc,
                                               int batchCount, int computeType, int algo) {
     (void)algo;
-    return multiply(handle, &(struct product){.transpose_a = transa,
-                                              .transpose_b = transb,
-                                              .m = m,
-                                              .n = n,
-                                              .k = k,
-                                              .batch = batchCount,
-                                              .alpha = alpha,
-                                              .beta = beta,
-                                              .a = {Aarray, Atype, lda, 0},
-                                              .b = {Barray, Btype, ldb, 0},
-                                              .c = {Carray, Ctype, ldc, 0},
-                                              .compute = computeType,
-                                              .pointer_arrays = true});
+    return multiply(handle, &(struct product){{transa, transb, m, n, k, batchCount},
+                                              computeType,
+                                              alpha,
+                                              {Aarray, Atype, lda, 0},
+                                              {Barray, Btype, ldb, 0},
+                                              beta,
+                                              {Carray, Ctype, ldc, 0},
+                                              POINTER_ARRAYS});
 }
 
 EXPORT enum cublas_status cublasGemmStridedBatchedEx(struct cublas *handle, int transa, int transb, int m,
@@ -241,18 +230,14 @@ EXPORT enum cublas_status cublasGemmStridedBatchedEx(struct cublas *handle, int 
                                                      void *C, int Ctype, int ldc, long long strideC,
                                                      int batchCount, int computeType, int algo) {
     (void)algo;
-    return multiply(handle, &(struct product){.transpose_a = transa,
-                                              .transpose_b = transb,
-                                              .m = m,
-                                              .n = n,
-                                              .k = k,
-                                              .batch = batchCount,
-                                              .alpha = alpha,
-                                              .beta = beta,
-                                              .a = {A, Atype, lda, strideA},
-                                              .b = {B, Btype, ldb, strideB},
-                                              .c = {C, Ctype, ldc, strideC},
-                                              .compute = computeType});
+    return multiply(handle, &(struct product){{transa, transb, m, n, k, batchCount},
+                                              computeType,
+                                              alpha,
+                                              {A, Atype, lda, strideA},
+                                              {B, Btype, ldb, strideB},
+                                              beta,
+                                              {C, Ctype, ldc, strideC},
+                                              MATRICES});
 }
 
 EXPORT enum cublas_status cublasStrsmBatched(struct cublas *handle, int side, int uplo, int trans, int diag,
@@ -281,7 +266,7 @@ EXPORT enum cublas_status cublasStrsmBatched(struct cublas *handle, int side, in
         .upper = uplo == CUBLAS_FILL_MODE_UPPER,
         .transpose = trans != CUBLAS_OP_N,
         .unit_diagonal = diag == CUBLAS_DIAG_UNIT,
-        .flags = flags_of(handle, true),
+        .flags = flags_of(handle, POINTER_ARRAYS),
     };
     return launch_host_kernel(handle, "trsm_f32", &call);
 }
