@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,12 +32,22 @@ TOO_LONG_NS, WAITING_TOO_LONG_NS = 5_000_000_000, 20_000_000_000
 _WAITS = ("cuCtxSynchronize", "cuStreamSynchronize", "cuEventSynchronize", "cuMemcpy", "cuStreamWait")
 
 
+@dataclass
+class _Pause:
+    """Since when a process is in no call, after how long it is looked at next, and whether it was found to
+    stand still."""
+
+    since_ns: int
+    look_after_ns: int = TOO_LONG_NS
+    stood: bool = False
+
+
 async def watch_for_hangs(loop: Loop) -> None:
     """Record the stacks of what hangs, once a process and activity, while it can still be looked at: Ollama
     kills a process whose limit runs out long before the run ends."""
     looked: set[int] = set()
     paced: set[int] = set()
-    idle: dict[int, int] = {}
+    idle: dict[int, _Pause] = {}
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         alive = {p.index: p for p in loop.session.processes if p.ended_ns is None and p.role == "target"}
@@ -79,20 +90,28 @@ def _hangs(loop: Loop, flight: InFlight) -> bool:
     return flight.function != Pseudo.DLOPEN and flight.age_ns > limit
 
 
-async def _stands(loop: Loop, process: Process, seen: dict[int, int]) -> bool:
+async def _stands(loop: Loop, process: Process, pauses: dict[int, _Pause]) -> bool:
     """Has a process that is in no call stood still for long, in a way that a healthy one does not?
 
-    `seen`: when those that were looked at had been active last, so that each is looked at once a pause.
+    True once a pause, `pauses`: those known of. One that looks healthy is looked at again after as long.
     """
     last = _last_activity(loop, process)
-    if loop.session.now_ns() - last < TOO_LONG_NS or seen.get(process.index) == last:
+    pause = pauses.setdefault(process.index, _Pause(last))
+    if pause.since_ns != last:
+        pause = pauses[process.index] = _Pause(last)
+    waited = loop.session.now_ns() - last
+    if pause.stood or waited < pause.look_after_ns:
         return False
-    seen[process.index] = last
+    pause.look_after_ns = 2 * waited
     limit = limit_of(loop.session, process)
     if limit is not None and limit.name != "model load":
-        return True
-    first = next(iter(await asyncio.to_thread(look, process.pid, with_frames=False)), None)
-    return first is not None and (first.holder != 0 or restless(first.wakes, first.runs))
+        pause.stood = True
+    else:
+        threads = await asyncio.to_thread(look, process.pid, with_frames=False)
+        # The first one may sleep in peace while threads of the shim's own wait for each other.
+        held = any(thread.holder for thread in threads)
+        pause.stood = held or (bool(threads) and restless(threads[0].wakes, threads[0].runs))
+    return pause.stood
 
 
 async def record_stacks(loop: Loop) -> None:
