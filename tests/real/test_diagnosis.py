@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE_SECONDS, Consumer, Recorder
+from conftest import PATIENCE_SECONDS, Consumer, Recorder, looked_at
 
 from sessions import SessionError, open_session
 from workbench.diagnosis import diagnose
@@ -88,7 +88,6 @@ HANGING = {
     "INIT_HANG": ("call-hangs", "cuInit"),
     "CONSTRUCTOR_HANG": ("constructor-hangs", "constructor"),
 }
-TIME_TO_HANG = 6.0
 
 
 # fault -> the runtime, the rule that speaks first, and a word of its cause.
@@ -153,7 +152,7 @@ def test_a_hang_is_told_from_how_long_the_call_was_under_way(
 ) -> None:
     rule, word = HANGING[fault]
     command = probe(target_programs, cudart, version)
-    done = recorder.run(command, foreign_shim(FAULT=fault), timeout=TIME_TO_HANG)
+    done = recorder.run(command, foreign_shim(FAULT=fault), until=looked_at)
     found = first(done.report["diagnosis"])
     assert (found["rule"], word in found["cause"]) == (rule, True)
 
@@ -189,14 +188,14 @@ def test_a_lock_that_is_never_released_is_told_with_the_place_in_the_shim(
     # Somebody else ends the process, as Ollama does at its limits: the stacks were taken before.
     started, path = recorder.start(probe(target_programs, cudart, NEW), proxy_shim("MUTEX"))
 
-    def looked_at() -> int | None:
+    def hanging() -> int | None:
         with contextlib.suppress(SessionError, OSError):
             session = open_session(path)
-            if any(event.kind == "stacks" for event in session.events):
+            if looked_at(session):
                 return next(process.pid for process in session.processes if process.role == "target")
         return None
 
-    os.kill(until(looked_at, "the stacks of the process that hangs"), signal.SIGKILL)
+    os.kill(until(hanging, "the stacks of the process that hangs"), signal.SIGKILL)
     started.wait(PATIENCE_SECONDS)
     found = diagnose(open_session(path))[0]
     assert (found.rule, found.certainty) == ("call-hangs", "proved")

@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Recorder
+from conftest import Recorder, looked_at
 
 MakeShim = Callable[..., Path]
-TIME_TO_HANG = 6.0
-HELPER = (
-    "#include <unistd.h>\n__attribute__((constructor)) static void wait_for_the_host(void) { pause(); }\n"
-)
+TIME_TO_SLEEP = 6.0
+HELPER = """
+#include <stdlib.h>
+#include <unistd.h>
+__attribute__((constructor)) static void wait_for_the_host(void)
+{
+    if (write(atoi(getenv("VGPU_LOADING")), "", 1) == 1)
+        pause();
+}
+"""
 
 
 @pytest.fixture(params=["with gdb", "without gdb"])
@@ -66,7 +72,7 @@ def test_a_dlopen_that_waits_for_the_loaders_lock_is_told_with_the_thread_that_h
     other = library(tmp_path / "libother.so", "int other;\n")
     command = idler(target_programs, cudart, "13.0", "open", other)
     done = recorder.run(
-        command, built(foreign_shim, FAULT="LOADER_LOCK"), environment=environment, timeout=TIME_TO_HANG
+        command, built(foreign_shim, FAULT="LOADER_LOCK"), environment=environment, until=looked_at
     )
     found = only(done.report)
     assert (found["rule"], found["certainty"]) == ("hangs-outside-calls", "proved"), found
@@ -83,7 +89,7 @@ def test_two_threads_of_a_shim_that_wait_for_each_other_are_a_deadlock(
     recorder: Recorder,
 ) -> None:
     command = idler(target_programs, cudart, "12.9", "sleep")
-    done = recorder.run(command, proxy_shim("DEADLOCK"), environment=looking, timeout=TIME_TO_HANG)
+    done = recorder.run(command, proxy_shim("DEADLOCK"), environment=looking, until=looked_at)
     found = only(done.report)
     assert (found["rule"], found["certainty"]) == ("hangs-outside-calls", "proved"), found
     assert "deadlock" in found["cause"]
@@ -98,7 +104,7 @@ def test_a_call_that_waits_for_a_lock_is_told_with_the_thread_that_keeps_it(
     recorder: Recorder,
 ) -> None:
     command = idler(target_programs, cudart, "13.0", "sleep")
-    done = recorder.run(command, proxy_shim("KEPT_LOCK"), environment=looking, timeout=TIME_TO_HANG)
+    done = recorder.run(command, proxy_shim("KEPT_LOCK"), environment=looking, until=looked_at)
     found = only(done.report)
     assert (found["rule"], found["certainty"]) == ("call-hangs", "proved"), found
     assert "cuDeviceGetCount" in found["what"]
@@ -117,7 +123,7 @@ def test_a_program_that_looks_for_the_end_of_a_copy_that_never_comes_is_told_to_
     recorder: Recorder,
 ) -> None:
     command = idler(target_programs, cudart, version, mode)
-    done = recorder.run(command, proxy_shim("LOST_COPY"), environment=looking, timeout=TIME_TO_HANG)
+    done = recorder.run(command, proxy_shim("LOST_COPY"), environment=looking, until=looked_at)
     assert "cudaMemcpyAsync: 0" in done.log
     found = only(done.report)
     assert (found["rule"], found["certainty"]) == ("hangs-outside-calls", "possible"), found
@@ -132,5 +138,5 @@ def test_no_rule_speaks_about_a_copy_that_comes_nor_about_a_program_that_sleeps(
     came = recorder.run(idler(target_programs, cudart, "13.0", "flag"), shim)
     assert "the copy came" in came.log
     assert came.report["diagnosis"] == []
-    slept = recorder.run(idler(target_programs, cudart, "13.0", "sleep"), shim, timeout=TIME_TO_HANG)
+    slept = recorder.run(idler(target_programs, cudart, "13.0", "sleep"), shim, timeout=TIME_TO_SLEEP)
     assert slept.report["diagnosis"] == []
