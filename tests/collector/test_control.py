@@ -67,14 +67,13 @@ def test_its_sockets_are_the_user_s_own(bench: Bench) -> None:
 
 
 def test_a_workbench_that_comes_back_hears_of_what_ended_meanwhile(bench: Bench) -> None:
-    pid = bench.spawn("sh", "-c", "kill -STOP $$; exit 5")
+    gate = bench.folder / "gate"
+    os.mkfifo(gate)
+    pid = bench.spawn("sh", "-c", f"read word < '{gate}'; exit 5")
     bench.collector.detach()
-    os.kill(pid, signal.SIGCONT)
+    gate.write_text("go\n")  # as soon as it is read from
     session = bench.open()
-    wait_for(
-        lambda: (session.refresh(), session.processes[0].ended_ns)[1] or os.kill(pid, signal.SIGCONT),
-        "its end",
-    )
+    wait_for(lambda: (session.refresh(), session.processes[0].ended_ns)[1], "its end")
     again = Collector.attach(bench.collector.directory)
     bench.collector._requests, bench.collector._exits = again._requests, again._exits
     bench.wait(pid)

@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 
 from sessions import Session, open_session
 from sessions.writer import library_path
+from tests.pilots import obey
 from workbench import native
 from workbench.app import ShimbenchApp
 
@@ -25,6 +26,12 @@ def session_writer() -> Path:
     if not library_path().exists():
         os.environ["SHIMBENCH_BUILD"] = str(native.paths().build)
     return library_path()
+
+
+@pytest.fixture(autouse=True)
+def keys_are_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When pressing one returns, it has been."""
+    obey(monkeypatch)
 
 
 @pytest.fixture(scope="session")
