@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_app_live import Project, command, pane_text, project, reached, screen, workbench
+from test_app_live import Project, command, keys_are_obeyed, pane_text, project, reached, screen, workbench
 
-__all__ = ["command", "project"]  # fixtures
+__all__ = ["command", "keys_are_obeyed", "project"]  # fixtures
 
 
 def _row_of(app: object, name: str) -> int | None:
@@ -40,4 +40,4 @@ async def test_b_stops_the_selected_call_s_function_and_c_lets_it_go_on(
         await pilot.press("c")
         await reached(pilot, lambda app: not app.calls.stops.now(), "it to go on")
         await reached(pilot, lambda app: app.loop.status.target.state == "ended", "the run's end")
-        assert "STOPPED" not in screen(app)  # type: ignore[arg-type]
+        await reached(pilot, lambda app: "STOPPED" not in screen(app), "the header to say so no more")

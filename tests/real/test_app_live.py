@@ -14,6 +14,7 @@ import pytest
 from conftest import PATIENCE_SECONDS, copy_foreign_shim
 from textual.pilot import Pilot
 
+from tests.pilots import obey
 from workbench.app import ShimbenchApp
 from workbench.config import load_config
 from workbench.loop.loop import Loop, running
@@ -37,6 +38,12 @@ def project(native_paths: NativePaths, tmp_path: Path) -> Project:
 def command(cudart: Callable[[str], Path], target_programs: Path) -> list[str]:
     """A program that loads libcudart and asks it for a device and memory."""
     return [str(target_programs / "probe"), str(cudart("13.0") / "libcudart.so.13")]
+
+
+@pytest.fixture(autouse=True)
+def keys_are_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When pressing one returns, it has been."""
+    obey(monkeypatch)
 
 
 @contextlib.asynccontextmanager
@@ -101,8 +108,12 @@ async def test_an_edit_shows_in_header_and_log_and_a_syntax_error_in_the_build_p
             pilot, lambda app: "expected expression" in pane_text(app, "build"), "the diagnostic's pane"
         )
         app = cast(ShimbenchApp, pilot.app)
-        assert app.query_one(BuildPane).display and "used += ;" in pane_text(app, "build")
-        assert "run 2 " in screen(app)
+        await reached(
+            pilot,
+            lambda app: app.query_one(BuildPane).display and "used += ;" in pane_text(app, "build"),
+            "the source of it",
+        )
+        await reached(pilot, lambda app: "run 2 " in screen(app), "the run that goes on, in the header")
         place = app.query_one(BuildPane).selected_place()
         assert place is not None and Path(place.path).name == "memory.c"
         assert source.read_text().splitlines()[place.line - 1].strip() == "used += ;"
@@ -137,6 +148,7 @@ async def test_a_mark_is_there_when_the_session_is_opened_again(project: Project
 async def test_the_filter_offers_what_the_session_holds(project: Project, command: list[str]) -> None:
     async with workbench(project(), command) as pilot:
         await reached(pilot, lambda app: "cudaMalloc: 0, no error" in screen(app), "the end of the run")
+        await reached(pilot, lambda app: app.settled, "all of it on the screen")
         await pilot.press("f", *"cuMemAl")
         await reached(pilot, lambda app: "cuMemAlloc function" in screen(app), "the candidates")
         await pilot.press("tab", "enter")
@@ -155,5 +167,6 @@ async def test_after_the_collectors_death_the_target_goes_on_and_the_screen_says
         os.kill(loop.collector.pid, signal.SIGKILL)
         await reached(pilot, lambda app: "broke off at" in screen(app), "when it broke off")
         assert "0 lost" not in screen(cast(ShimbenchApp, pilot.app))
-        assert loop.status.target.state == "unknown" and loop.status.host.state != "failed"
+        await reached(pilot, lambda app: app.loop.status.target.state == "unknown", "the loop to know")
+        assert loop.status.host.state != "failed"
         os.kill(target, 0)  # it hangs on, unrecorded

@@ -115,7 +115,9 @@ class Looks:
         explained = self._explained is app.facts.diagnosis.report.explanation
         self.stale = self.stale or changed or finished or not explained
         behind = self._take_calls()
-        due = app.calls.stops.update() or now >= self.views_due  # a stopped call is shown at once
+        if app.calls.stops.update():  # what stops or goes on is said with the next frame
+            self.stale, self.views_due, self._header_due = True, 0.0, 0.0
+        due = now >= self.views_due
         if now >= self._shown_at + (SLOWEST_FRAME if behind else self._frame):
             self._begin_frame(now)
             # Calls under way are asked for with the rest: one that has returned since must not stay.
