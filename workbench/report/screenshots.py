@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from sessions import Session
 
 _SIZE = (120, 40)
+_PATIENCE = 30.0
+"""seconds until a picture is taken of what is on the screen by then"""
 _PANES = (("2", "First screen"), ("3", "Device"), ("6", "Processes"))
 """key -> what the picture is called"""
 
@@ -29,6 +32,10 @@ async def _take(session: Session) -> list[tuple[str, str]]:
     async with app.run_test(size=_SIZE) as pilot:
         for key, title in _PANES:
             await pilot.press(key)
-            await pilot.pause(0.5)
+            with contextlib.suppress(TimeoutError):  # of a damaged session not all can be shown
+                async with asyncio.timeout(_PATIENCE):
+                    while not app.settled:
+                        await pilot.pause(0.05)
+            await pilot.pause()
             pictures.append((title, _FONT_FACE.sub("", app.export_screenshot(title="shimbench"))))
     return pictures
