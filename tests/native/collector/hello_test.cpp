@@ -1,7 +1,7 @@
 // A whole collector against clients that send anything to its two sockets. For the sanitizers.
 #include "../fuzz_rounds.hpp"
 #include "check.hpp"
-#include "collector.hpp"
+#include "collector_process.hpp"
 #include "connected.hpp"
 
 #include <cerrno>
@@ -11,9 +11,7 @@
 #include <random>
 #include <string>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 using namespace shimbench::collector;
@@ -65,26 +63,10 @@ void say_anything_to_the_workbench_s_socket(const std::string &directory, std::m
 
 int main() {
     signal(SIGPIPE, SIG_IGN);
-    std::string folder = (std::filesystem::temp_directory_path() / "hello-XXXXXX").string();
-    check(mkdtemp(folder.data()) != nullptr, "a folder");
-    int pid = fork();
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); // a failed check must not leave it behind, holding ctest's pipe
-        Options options;
-        options.session = options.sockets = folder + "/s";
-        Collector collector(options);
-        collector.run();
-        std::exit(0);
-    }
-    while (access((folder + "/s/control.sock").c_str(), F_OK) != 0)
-        usleep(1000);
+    CollectorProcess collector;
     auto random = fuzz::random(3);
-    say_anything_to_the_target_s_socket(folder + "/s", random);
-    say_anything_to_the_workbench_s_socket(folder + "/s", random);
-    kill(pid, SIGTERM);
-    int status = 0;
-    check(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0,
-          "the collector ends orderly");
-    std::filesystem::remove_all(folder);
+    say_anything_to_the_target_s_socket(collector.session(), random);
+    say_anything_to_the_workbench_s_socket(collector.session(), random);
+    collector.end();
     std::puts("ok");
 }

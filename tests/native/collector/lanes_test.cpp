@@ -2,18 +2,17 @@
 // sanitizers.
 #include "../fuzz_rounds.hpp"
 #include "check.hpp"
-#include "collector.hpp"
+#include "collector_process.hpp"
 #include "connected.hpp"
 
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <random>
 #include <string>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 using namespace shimbench::collector;
@@ -126,30 +125,16 @@ void be_a_target(const std::string &directory, std::mt19937_64 &random) {
 
 int main() {
     signal(SIGPIPE, SIG_IGN);
-    std::string folder = (std::filesystem::temp_directory_path() / "lanes-XXXXXX").string();
-    check(mkdtemp(folder.data()) != nullptr, "a folder");
-    int pid = fork();
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); // a failed check must not leave it behind, holding ctest's pipe
-        Options options;
-        options.session = options.sockets = folder + "/s";
-        Collector collector(options);
-        collector.run();
-        std::exit(0);
-    }
-    while (access((folder + "/s/control.sock").c_str(), F_OK) != 0)
-        usleep(1000);
+    CollectorProcess collector;
     auto random = fuzz::random(5);
-    Descriptor control = connected(folder + "/s/control.sock", SOCK_STREAM);
+    Descriptor control = connected(collector.session() + "/control.sock", SOCK_STREAM);
     ask_for_buffers(control);
     for (int round = 0; round < fuzz::rounds(100); round++)
-        be_a_target(folder + "/s", random);
-    kill(pid, SIGTERM); // with its client there it ends alone: without, it would end its targets, us
-    int status = 0;
-    check(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0,
-          "the collector ends orderly");
-    check(std::filesystem::file_size(folder + "/s/buffers.index") > 16, "some of these are buffers");
-    check(std::filesystem::file_size(folder + "/s/buffers.dat") <= 2 * kLimit, "it keeps to its limit");
-    std::filesystem::remove_all(folder);
+        be_a_target(collector.session(), random);
+    collector.end(); // with its client there it ends alone: without, it would end its targets, us
+    check(std::filesystem::file_size(collector.session() + "/buffers.index") > 16,
+          "some of these are buffers");
+    check(std::filesystem::file_size(collector.session() + "/buffers.dat") <= 2 * kLimit,
+          "it keeps to its limit");
     std::puts("ok");
 }
