@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,13 @@ FIXTURES = Path(__file__).parent / "fixtures"
 def native_paths() -> native.NativePaths:
     """The build tree under test (SHIMBENCH_BUILD names another than build/)."""
     return native.paths()
+
+
+@pytest.fixture(scope="session")
+def model(native_paths: native.NativePaths) -> dict[str, Any]:
+    """The built API model."""
+    parsed: dict[str, Any] = json.loads(native_paths.model.read_bytes())
+    return parsed
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,6 @@ from typing import Any
 import pytest
 
 from sessions.testing import SessionBuilder
-from workbench.native import NativePaths
-
-
-@pytest.fixture(scope="session")
-def model(native_paths: NativePaths) -> dict[str, Any]:
-    """The built API model."""
-    parsed: dict[str, Any] = json.loads(native_paths.model.read_text())
-    return parsed
 
 
 @pytest.fixture

@@ -17,15 +17,8 @@ from sessions import Item, ItemKind, Pseudo, Session, SessionError
 from sessions.diff import compare
 from sessions.diff.align import align
 from sessions.testing import SessionBuilder, out_item, resolved_item, string_item
-from workbench import native
 
 Program = Callable[[SessionBuilder, int], None]
-
-
-@pytest.fixture(scope="module")
-def model() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(native.paths().model.read_bytes())
-    return loaded
 
 
 @pytest.fixture

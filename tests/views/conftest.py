@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,6 @@ import pytest
 from target_libraries import MODULES
 
 from sessions.testing import SessionBuilder
-from workbench.native import NativePaths
-
-
-@pytest.fixture(scope="session")
-def model(native_paths: NativePaths) -> dict[str, Any]:
-    """The built API model."""
-    parsed: dict[str, Any] = json.loads(native_paths.model.read_text())
-    return parsed
 
 
 @pytest.fixture

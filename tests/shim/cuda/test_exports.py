@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +11,6 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from workbench import native
-
-
-@pytest.fixture(scope="module")
-def model(native_paths: native.NativePaths) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(native_paths.model.read_text())
-    return loaded
 
 
 def exports(library: Path) -> set[str]:
