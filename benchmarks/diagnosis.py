@@ -20,7 +20,7 @@ from sessions import format
 from sessions.testing import SessionBuilder
 from workbench import native
 from workbench.diagnosis.engine import explain_facts
-from workbench.diagnosis.facts import Gatherer
+from workbench.diagnosis.gather import Gatherer
 
 STEP = 250_000
 MIXES = {

@@ -10,7 +10,7 @@ import pytest
 
 from sessions import format
 from sessions.testing import SessionBuilder
-from workbench.diagnosis.facts import KEPT_FIRST, KEPT_LAST, Gatherer
+from workbench.diagnosis.gather import KEPT_FIRST, KEPT_LAST, Gatherer
 from workbench.diagnosis.live import LiveDiagnosis, Report
 from workbench.panes.stages import NAMES, Stage, with_walls
 from workbench.panes.why import walls_of

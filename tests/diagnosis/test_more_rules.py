@@ -10,7 +10,7 @@ from sessions.format import Pseudo
 from sessions.testing import SessionBuilder, out_item, string_item
 from workbench.diagnosis import diagnose
 from workbench.diagnosis.engine import explain
-from workbench.diagnosis.facts import gather
+from workbench.diagnosis.gather import gather
 from workbench.diagnosis.limits import limit_of, newest_limit
 
 # Lines of a real `ollama serve` (0.33, facts/ollama.md).

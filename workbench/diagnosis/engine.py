@@ -6,7 +6,9 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.diagnosis.facts import Call, Facts, gather
+from workbench.diagnosis.calls import Call
+from workbench.diagnosis.facts import Facts
+from workbench.diagnosis.gather import gather
 from workbench.diagnosis.model import Certainty, Diagnosis, Evidence
 from workbench.diagnosis.rules import RULES, cpu_mode
 from workbench.diagnosis.versions import unknown_ollama, unknown_runtimes

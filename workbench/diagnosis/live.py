@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.diagnosis.facts import Facts, Gatherer
+from workbench.diagnosis.facts import Facts
+from workbench.diagnosis.gather import Gatherer
 from workbench.diagnosis.limits import Limit, newest_limit
 
 if TYPE_CHECKING:

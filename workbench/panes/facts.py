@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sessions.decode import CallDecoder
 from sessions.states import INTERVAL, States
-from workbench.diagnosis.facts import Gatherer
+from workbench.diagnosis.gather import Gatherer
 from workbench.diagnosis.live import LiveDiagnosis, seen_of
 from workbench.panes.outcomes import Outcomes, base_name
 from workbench.panes.stages import Stage, StageTracker, with_walls

@@ -101,7 +101,7 @@ class TravelWorker:
         """Go on with what was asked for; False when it has been done."""
         from sessions.moment import Moment
         from workbench.diagnosis.engine import explain_facts
-        from workbench.diagnosis.facts import Gatherer
+        from workbench.diagnosis.gather import Gatherer
 
         cut, judged = self._wanted, self.judged
         if cut is None or (judged is not None and judged.cut is cut) or cut.rows > len(session.calls):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sessions import FIRST_PSEUDO_FUNCTION
-from workbench.diagnosis.facts import Call, Facts
+from workbench.diagnosis.calls import Call
+from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Evidence, Stage
 
 CAPTURE_ERRORS = range(900, 909)

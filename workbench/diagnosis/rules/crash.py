@@ -6,7 +6,8 @@ import signal
 from collections.abc import Iterator
 
 from sessions.items import Pseudo
-from workbench.diagnosis.facts import Call, Facts
+from workbench.diagnosis.calls import Call
+from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Evidence
 from workbench.diagnosis.rules.stuck import stage_of
 

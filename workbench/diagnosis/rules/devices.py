@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workbench.diagnosis.facts import INTEGRITY_TABLE, Call, Facts
+from workbench.diagnosis.calls import INTEGRITY_TABLE, Call
+from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Stage
 
 _QUERIES = ("cuDeviceGet", "cuDeviceGetCount", "cuDeviceTotalMem")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workbench.diagnosis.facts import Call, Facts
+from workbench.diagnosis.calls import Call
+from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Certainty, Diagnosis, Evidence, Stage
 from workbench.diagnosis.waits import KERNELS
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from workbench.diagnosis.facts import Call, Facts
+from workbench.diagnosis.calls import Call
+from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Evidence, Stage
 
 #: The first release of the driver that has a version of CUDA (NVIDIA's release notes).

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from workbench.diagnosis.facts import Call, Facts
+from workbench.diagnosis.calls import Call
+from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Stage
 
 

@@ -6,7 +6,8 @@ import signal
 from collections.abc import Iterator
 
 from sessions.items import Pseudo
-from workbench.diagnosis.facts import INTEGRITY_TABLE, Call, Facts
+from workbench.diagnosis.calls import INTEGRITY_TABLE, Call
+from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Stage
 
 HOOKS = "a094798c-2e74-2e74-93f2-0800200c0a66"
