@@ -86,6 +86,8 @@ class LoadedModule {
 
   private:
     std::uint64_t address(const std::string &symbol) const {
+        if (const auto why = unusable_.find(symbol); why != unusable_.end())
+            throw ptx::Error(0, why->second);
         const auto found = addresses_.find(symbol);
         if (found == addresses_.end())
             throw ptx::Error(0, "unknown symbol " + symbol);
@@ -118,8 +120,15 @@ class LoadedModule {
             for (const ptx::Relocation &relocation : variable.relocations) {
                 if (relocation.offset + 8 > variable.size)
                     throw ptx::Error(0, "address in " + variable.name + " does not fit");
-                const std::uint64_t value =
-                    address(relocation.symbol) + static_cast<std::uint64_t>(relocation.addend);
+                const auto found = addresses_.find(relocation.symbol);
+                if (found == addresses_.end()) {
+                    // A function's, as a rule. Kernels that have nothing to do with it run all the same.
+                    unusable_[variable.name] = variable.name + " holds the address of " + relocation.symbol +
+                                               ", which is no variable: calls through pointers are not "
+                                               "implemented";
+                    continue;
+                }
+                const std::uint64_t value = found->second + static_cast<std::uint64_t>(relocation.addend);
                 std::memcpy(target + relocation.offset, &value, sizeof(value));
             }
         }
@@ -129,6 +138,7 @@ class LoadedModule {
     std::uint8_t *memory_ = nullptr;
     std::uint64_t bytes_ = 0;
     std::unordered_map<std::string, std::uint64_t> addresses_;
+    std::unordered_map<std::string, std::string> unusable_; // variables that could not be filled, and why
     std::unordered_map<std::string, Launched> launched_;
 };
 

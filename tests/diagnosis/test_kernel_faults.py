@@ -35,12 +35,22 @@ def test_a_fault_is_told_with_kernel_block_thread_and_line(launching: SessionBui
     assert any("0x10, which is not mapped" in piece.text for piece in found.evidence)
 
 
-def test_a_kernel_without_code_is_told_with_what_its_module_holds(launching: SessionBuilder) -> None:
-    text = "no PTX for compute capability 8.0: its module holds no PTX and SASS for 86"
+@pytest.mark.parametrize(
+    ("held", "fix"),
+    [
+        ("no PTX and SASS for 86", "build the consumer with PTX"),
+        ("PTX for 90 and no SASS", "another capability"),
+    ],
+)
+def test_a_kernel_without_code_is_told_with_what_its_module_holds(
+    launching: SessionBuilder, held: str, fix: str
+) -> None:
+    text = f"no PTX for compute capability 8.0: its module holds {held}"
     tell(launching, "kernel-refused", error=209, line=0, text=text)
     call(launching, "cuLibraryGetKernel", args=(1, 2, 3), result=209)
     first = diagnose(launching.open())[0]
     assert first.rule == "kernel-refused" and "scale" in first.what and first.cause == text
+    assert fix in first.fix
 
 
 def test_the_error_alone_says_that_a_kernel_went_wrong(launching: SessionBuilder) -> None:

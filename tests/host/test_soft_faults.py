@@ -241,3 +241,42 @@ def test_a_kernel_without_ptx_is_refused_by_name_with_what_its_module_holds(
     assert refused["text"].startswith(
         "no PTX for compute capability 8.0: its module holds no PTX and SASS for 80, 86"
     )
+
+
+# As nvcc writes it: one of the variables holds what the software GPU can't give, a function's address.
+_POINTERS = """.version 7.0
+.target sm_80
+.address_size 64
+.func (.param .b32 out) twice(.param .b32 in)
+{
+.reg .b32 %r<2>; ld.param.b32 %r1, [in]; add.s32 %r1, %r1, %r1; st.param.b32 [out], %r1; ret;
+}
+.global .align 8 .u64 table[1] = {twice};
+.global .align 4 .u32 plain[1] = {7};
+.visible .entry good(.param .u64 where)
+{
+.reg .b32 %r<2>; .reg .b64 %rd<2>;
+ld.param.u64 %rd1, [where]; ld.global.u32 %r1, [plain]; st.global.u32 [%rd1], %r1; ret;
+}
+.visible .entry pointed(.param .u64 where)
+{
+.reg .b64 %rd<3>;
+ld.param.u64 %rd1, [where]; ld.global.u64 %rd2, [table]; st.global.u64 [%rd1], %rd2; ret;
+}
+"""
+_LAUNCH_BOTH = """
+module, where = load(TEXT), allocate(8)
+launch(function(module, "good"), (1, 1, 1), (1, 1, 1), where)
+synchronize()
+launch(function(module, "pointed"), (1, 1, 1), (1, 1, 1), where, result=None)
+print(synchronize(result=None), words(where, 1))
+"""
+
+
+def test_a_function_s_address_in_a_variable_stops_only_the_kernels_that_use_it(
+    native_paths: NativePaths, start_shim_host: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    host = start_shim_host("--device", "soft", "--state", str(state))
+    assert run_client(_LAUNCH_BOTH, _POINTERS, native_paths, host) == "801 [7]\n"
+    assert "table holds the address of twice" in state.read_text()

@@ -54,6 +54,20 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             )
 
 
+def _refused_fix(code: int, text: str) -> str:
+    if code != 209:
+        return "the instruction has to be added to the software GPU: host/soft/README.md"
+    if "holds no PTX" in text:
+        return (
+            "build the consumer with PTX too (nvcc -gencode arch=compute_80,code=compute_80): the software "
+            "GPU executes PTX and no SASS"
+        )
+    return (
+        "choose another capability (SHIMBENCH_DEVICE_COMPUTE, or shimbench host --compute-capability), or "
+        "build the consumer with PTX for this one"
+    )
+
+
 def _told(facts: Facts, process: int, fields: Mapping[str, Any]) -> Diagnosis:
     error, name = fields.get("error"), demangled(str(fields.get("kernel", "a kernel")))
     code = error if isinstance(error, int) else 0
@@ -65,10 +79,7 @@ def _told(facts: Facts, process: int, fields: Mapping[str, Any]) -> Diagnosis:
             rule="kernel-refused",
             what=f"the device can't execute {name}",
             cause=str(fields.get("text", "it does not say why")),
-            fix="choose another capability (shimbench host --compute-capability), or build the consumer "
-            "with PTX for this one"
-            if code == 209
-            else "the instruction has to be added to the software GPU: host/soft/README.md",
+            fix=_refused_fix(code, str(fields.get("text", ""))),
             certainty="proved",
             stage=Stage.WORK,
             evidence=[*evidence, text, *facts.error_evidence([code], process)],
