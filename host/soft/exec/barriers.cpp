@@ -78,8 +78,35 @@ BlockRunner::Waiting BlockRunner::waiting_at(const Warp &warp, unsigned number) 
     return found;
 }
 
+/// The common case, which a block comes to often: every warp that still runs waits as a whole, all of them
+/// at one barrier, which counts no threads. Lets them go; false when it is another case.
+bool BlockRunner::release_whole_block() {
+    const Warp *first = nullptr;
+    std::uint32_t voters = 0, votes = 0;
+    for (const Warp &warp : warps_) {
+        if (warp.state == WarpState::done)
+            continue;
+        if (first == nullptr)
+            first = &warp;
+        if (warp.state != WarpState::at_barrier || warp.barrier != first->barrier ||
+            warp.barrier_threads != 0 || !parked_[warp.index].empty())
+            return false;
+        voters += static_cast<std::uint32_t>(std::popcount(warp.barrier_lanes));
+        votes += static_cast<std::uint32_t>(std::popcount(warp.barrier_predicate));
+    }
+    block_.arrived[first->barrier] = 0;
+    for (Warp &warp : warps_)
+        if (warp.state != WarpState::done) {
+            give_result(warp, *warp.waiting, warp.barrier_lanes, votes, voters);
+            warp.state = WarpState::running;
+        }
+    return true;
+}
+
 /// Lets those go whose barrier is complete: all threads that still run have come, or as many as it counts.
 void BlockRunner::release_barriers(std::size_t done) {
+    if (release_whole_block())
+        return;
     bool released = false;
     const Warp *stuck = nullptr;
     for (const Warp &warp : warps_)

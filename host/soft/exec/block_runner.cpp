@@ -275,10 +275,19 @@ void BlockRunner::start(Warp &warp) {
 }
 
 void BlockRunner::fill_fixed_specials(Warp &warp) {
-    for (const SpecialSlot &slot : program_->specials)
+    auto of_lanes = [](Special which) { // one for each lane: the others are alike in a warp
+        return which == Special::tid_x || which == Special::tid_y || which == Special::tid_z ||
+               which == Special::laneid || (which >= Special::lanemask_eq && which <= Special::lanemask_gt);
+    };
+    for (const SpecialSlot &slot : program_->specials) {
+        if (!of_lanes(slot.which)) {
+            broadcast<std::uint32_t>(warp.registers + slot.offset, special(slot.which, warp.index, 0));
+            continue;
+        }
         for (unsigned i = 0; i < lanes; ++i) // a division or two a lane: once a launch, not a block
             reinterpret_cast<std::uint32_t *>(warp.registers + slot.offset)[i] =
                 special(slot.which, warp.index, i);
+    }
 }
 
 std::uint32_t BlockRunner::special(Special which, std::uint32_t warp, unsigned lane) const {

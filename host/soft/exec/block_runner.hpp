@@ -65,6 +65,7 @@ class BlockRunner {
     void advance_all(Warp &warp);
     void park(Warp &warp);
     Waiting waiting_at(const Warp &warp, unsigned number) const;
+    bool release_whole_block();
     void release_barriers(std::size_t done);
     void let_go(Warp &warp, unsigned number, std::uint32_t votes, std::uint32_t voters);
     void give_result(Warp &warp, const Op &op, std::uint32_t to, std::uint32_t votes, std::uint32_t voters);
