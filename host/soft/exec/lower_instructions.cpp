@@ -126,6 +126,14 @@ void Lowerer::load(Frame &frame, const Instruction &in) {
     }
     if (ptx::size_of(in.type()) == 16)
         not_implemented(in);
+    if (space == Space::param && from.index < 0 && to.kind == Kind::reg && parameters_.contains(from.text)) {
+        // The kernel's own, which is in a slot from the beginning on.
+        Draft draft = begin(in, is_wide(in.type()) ? copy_wide : copy_word);
+        draft.op.a = parameter(parameters_[from.text] + static_cast<std::uint32_t>(from.offset), in.type());
+        draft.op.dst = result(frame, in, to, is_wide(in.type()));
+        define(draft, draft.op.dst);
+        return emit(frame, in, std::move(draft));
+    }
     unsigned count = to.kind == Kind::vector ? static_cast<unsigned>(to.elements.size()) : 1;
     Draft draft = begin(in, choose_load(in, space, count));
     draft.op.moved = choose_moved(in, space, count, false);

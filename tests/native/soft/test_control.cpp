@@ -206,6 +206,19 @@ void constants_and_parameters_have_addresses() {
         EXPECT(word == 15);
 }
 
+void a_parameter_is_read_again_by_some_lanes() {
+    std::vector<u32> words(64);
+    const auto outcome =
+        run("mov.u32 %r2, 1; setp.gt.u32 %p1, %r1, 40; @%p1 ld.param.u32 %r2, [p2];\n"
+            "@!%p1 ld.param.s16 %r2, [p2+2]; ld.param.u16 %h1, [p2]; @%p1 bra ON;\n"
+            "ld.param.u16 %h1, [p2+4]; ON: cvt.u32.u16 %r3, %h1; add.u32 %r2, %r2, %r3;\n"
+            "mul.wide.u32 %rd60, %r1, 4; add.s64 %rd60, %rd60, %rd1; st.global.u32 [%rd60], %r2;",
+            {1, 64}, words.data(), reinterpret_cast<void *>(0x1234fff01002));
+    EXPECT(!outcome.fault);
+    for (u32 i = 0; i < 64; ++i)
+        EXPECT(words[i] == (i > 40 ? 0xfff01002 + 0x1002 : 0xfffffff0 + 0x1234));
+}
+
 void warps_that_ended_are_not_waited_for() {
     auto words =
         words_of("mov.u32 %r2, 5; setp.ge.u32 %p1, %r1, 32; @%p1 exit; bar.sync 0; mov.u32 %r2, 6;", 64);
@@ -301,6 +314,7 @@ int main() {
     some_arrive_and_others_wait();
     what_a_function_gives_back_uniformly();
     constants_and_parameters_have_addresses();
+    a_parameter_is_read_again_by_some_lanes();
     warps_that_ended_are_not_waited_for();
     blocks_on_many_threads_share_atomics();
     blocks_of_a_cooperative_launch_wait_for_one_another();
