@@ -1,8 +1,7 @@
-// cvt between all scalar types, and arithmetic with a directed rounding.
+// cvt between all scalar types.
 #include "lanes.hpp"
+#include "rounding.hpp"
 #include "select.hpp"
-
-#include <cfenv>
 
 namespace soft {
 
@@ -19,39 +18,6 @@ using u32 = std::uint32_t;
 using s32 = std::int32_t;
 using u64 = std::uint64_t;
 using s64 = std::int64_t;
-
-/// Packed into Op::immediate of a conversion.
-enum Mode : s64 {
-    nearest = 0,
-    zero = 1,
-    down = 2,
-    up = 3,
-    round_bits = 3,
-    saturating = 4,
-    flushing = 8,
-    whole = 16,
-    relu = 32
-};
-
-Mode mode_of(const Instruction &in) {
-    s64 mode = nearest;
-    bool integral = in.has("rni") || in.has("rzi") || in.has("rmi") || in.has("rpi");
-    if (in.has("rz") || in.has("rzi"))
-        mode = zero;
-    else if (in.has("rm") || in.has("rmi"))
-        mode = down;
-    else if (in.has("rp") || in.has("rpi"))
-        mode = up;
-    if (integral)
-        mode |= whole;
-    if (in.has("sat") || in.has("satfinite"))
-        mode |= saturating;
-    if (in.has("ftz"))
-        mode |= flushing;
-    if (in.has("relu"))
-        mode |= relu;
-    return static_cast<Mode>(mode);
-}
 
 template <class T> constexpr bool is_half = std::is_same_v<T, f16> || std::is_same_v<T, bf16>;
 
@@ -281,117 +247,7 @@ inline u32 tf32_of(u32 bits) {
     return (bits + 0x1000) & ~0x1fffu;
 }
 
-// ---- directed rounding of arithmetic ------------------------------------------------------------------
-
-enum class Arithmetic { add, sub, mul, fma, div, rcp, sqrt };
-
-template <Arithmetic A, class F> F calculate(F a, F b, F c) {
-    switch (A) {
-    case Arithmetic::add:
-        return a + b;
-    case Arithmetic::sub:
-        return a - b;
-    case Arithmetic::mul:
-        return a * b;
-    case Arithmetic::fma:
-        return std::fma(a, b, c);
-    case Arithmetic::div:
-        return a / b;
-    case Arithmetic::rcp:
-        return F(1) / a;
-    case Arithmetic::sqrt:
-        return std::sqrt(a);
-    }
-    __builtin_unreachable();
-}
-
-/// While it lives, this thread rounds so, and no subnormal is flushed but by us: compiled code has the
-/// processor do that, which decides before rounding what is one.
-class Rounds {
-  public:
-    explicit Rounds(int mode) {
-#if defined(__SSE2__)
-        const unsigned ways[] = {0, 3, 1, 2}; // of MXCSR: nearest, zero, down, up
-        __builtin_ia32_ldmxcsr((before_ & ~0xe040u) | ways[mode] << 13);
-#else
-        const int modes[] = {FE_TONEAREST, FE_TOWARDZERO, FE_DOWNWARD, FE_UPWARD};
-        std::fesetround(modes[mode]);
-#endif
-    }
-    ~Rounds() {
-#if defined(__SSE2__)
-        __builtin_ia32_ldmxcsr(before_);
-#else
-        std::fesetround(before_);
-#endif
-    }
-    Rounds(const Rounds &) = delete;
-
-  private:
-#if defined(__SSE2__)
-    const unsigned before_ = __builtin_ia32_stmxcsr();
-#else
-    const int before_ = std::fegetround();
-#endif
-};
-
-template <Arithmetic A, class F> void directed_lanes(Warp &w, const Op &op) {
-    auto *d = w.slot<word_t<F>>(op.dst);
-    const auto *a = w.slot<word_t<F>>(op.a), *b = w.slot<word_t<F>>(op.b), *c = w.slot<word_t<F>>(op.c);
-    const Rounds rounds(static_cast<int>(op.immediate & round_bits));
-    each_lane(w.exec, [&](unsigned i) {
-        // volatile: the arithmetic must stay between the two changes of the rounding mode
-        volatile F x = from_word<F>(a[i]), y = from_word<F>(b[i]), z = from_word<F>(c[i]);
-        F p = x, q = y, s = z;
-        if constexpr (sizeof(F) == 4)
-            if (op.immediate & flushing)
-                p = flush(p), q = flush(q), s = flush(s);
-        volatile F r = calculate<A, F>(p, q, s);
-        F result = r;
-        if constexpr (sizeof(F) == 4) {
-            if (op.immediate & flushing)
-                result = flush(result);
-            if (op.immediate & saturating)
-                result = saturate(result);
-        }
-        d[i] = to_word<F>(result);
-    });
-}
-
-template <Arithmetic A> Choice directed_for(const Instruction &in, unsigned sources) {
-    Type type = in.type();
-    Choice choice{type == Type::f64 ? directed_lanes<A, double> : directed_lanes<A, float>,
-                  type,
-                  {type},
-                  0,
-                  mode_of(in)};
-    for (unsigned i = 1; i < sources; ++i)
-        choice.sources[i] = type;
-    return choice;
-}
-
 } // namespace
-
-Choice directed_choice(const Instruction &in) {
-    Type type = in.type();
-    if (type != Type::f32 && type != Type::f64)
-        not_implemented(in);
-    if (in.opcode == "add")
-        return directed_for<Arithmetic::add>(in, 2);
-    if (in.opcode == "sub")
-        return directed_for<Arithmetic::sub>(in, 2);
-    if (in.opcode == "mul")
-        return directed_for<Arithmetic::mul>(in, 2);
-    if (in.opcode == "fma" || in.opcode == "mad")
-        return directed_for<Arithmetic::fma>(in, 3);
-    if (in.opcode == "div")
-        return directed_for<Arithmetic::div>(in, 2);
-    if (in.opcode == "rcp")
-        return directed_for<Arithmetic::rcp>(in, 1);
-    if (in.opcode == "sqrt")
-        return directed_for<Arithmetic::sqrt>(in, 1);
-    not_implemented(in);
-}
 
 Choice choose_conversion(const Instruction &in) {
     Type source = in.type(), to = in.type(1);

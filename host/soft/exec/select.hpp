@@ -30,6 +30,7 @@ Handler choose_async_copy(const ptx::Instruction &);
 Handler choose_address(ptx::Space, bool to_generic); // cvta of shared and local
 Handler choose_exchange(const ptx::Instruction &);   // shfl, vote, match, activemask, redux
 Handler choose_matrix(const ptx::Instruction &);     // mma, ldmatrix, stmatrix, movmatrix, wmma
+Handler choose_wmma(const ptx::Instruction &);
 
 Handler choose_matrix_load(bool shared, bool transposed);
 

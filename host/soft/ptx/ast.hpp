@@ -38,6 +38,10 @@ bool is_signed(Type type);
 bool is_float(Type type);
 /// The type a suffix such as "u32" names; Type::none when it names none.
 Type type_named(std::string_view suffix);
+/// The space that ".global" and its like name; Space::none for other words.
+Space space_named(std::string_view directive);
+/// Whether it is .visible, .extern, .weak or .common.
+bool is_linkage(std::string_view word);
 
 struct Relocation {
     std::uint64_t offset;

@@ -1,0 +1,254 @@
+// A kernel or function, instruction by instruction: which form each has, and where its variables lie.
+#include "lowerer.hpp"
+#include "modifiers.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace soft {
+
+using ptx::Error;
+using ptx::Function;
+using ptx::Instruction;
+using ptx::Operand;
+using ptx::Space;
+using ptx::Type;
+using Kind = ptx::Operand::Kind;
+
+namespace {
+
+std::uint32_t aligned(std::uint64_t at, std::uint32_t alignment) {
+    return static_cast<std::uint32_t>((at + alignment - 1) / alignment * alignment);
+}
+
+/// Instructions that say nothing to one who performs everything at once and in order.
+bool is_hint(const Instruction &in) {
+    const std::string &op = in.opcode;
+    if (op == "cp")
+        return in.has("commit_group") || in.has("wait_group") || in.has("wait_all");
+    if (op == "bar" && in.has("warp"))
+        return true;
+    return op == "membar" || op == "fence" || op == "nanosleep" || op == "prefetch" || op == "prefetchu" ||
+           op == "griddepcontrol";
+}
+
+} // namespace
+
+/// A register written once, by an instruction that only names a value which never changes, is that value.
+bool Lowerer::try_alias(Frame &frame, const Instruction &in) {
+    if (in.guard >= 0 || in.operands.size() != 2 || in.operands[0].kind != Kind::reg)
+        return false;
+    auto to = static_cast<std::size_t>(in.operands[0].index);
+    const Operand &from = in.operands[1];
+    bool wide = values_[frame.first_value + to].wide;
+    if (frame.definitions[to] != 1 || values_[frame.first_value + to].kind != Value::Kind::slot)
+        return false;
+    std::uint32_t value = 0;
+    if (in.opcode == "ld" && space_of(in) == Space::param && from.kind == Kind::address && from.index < 0 &&
+        parameters_.contains(from.text) && !frame.parameter_values.contains(from.text)) {
+        if (is_wide(in.type()) != wide || in.type() == Type::b128)
+            return false;
+        value = parameter(parameters_[from.text] + static_cast<std::uint32_t>(from.offset), in.type());
+    } else if (in.opcode == "mov" && in.type() != Type::pred && is_wide(in.type()) == wide) {
+        bool fixed = from.kind == Kind::immediate ||
+                     (from.kind == Kind::special && special_names().contains(from.text) && !wide) ||
+                     (from.kind == Kind::symbol && !frame.parameter_values.contains(from.text));
+        if (!fixed)
+            return false;
+        value = source(frame, in, from, in.type());
+    } else if (in.opcode == "cvta" && from.kind == Kind::reg && wide) {
+        Space space = space_of(in);
+        if (space == Space::shared || space == Space::local)
+            return false;
+        value = register_value(frame, from.index);
+        // An alias must not change under its holder: only of what is written once, before.
+        bool once = frame.definitions[static_cast<std::size_t>(from.index)] == 1;
+        if (!once || !values_[value].wide || values_[value].kind == Value::Kind::slot)
+            return false;
+    } else {
+        return false;
+    }
+    frame.alias[to] = value;
+    return true;
+}
+
+void Lowerer::instruction(Frame &frame, const Instruction &in, int depth) {
+    const std::string &op = in.opcode;
+    if (in.guard >= 0 && values_[register_value(frame, in.guard)].kind != Value::Kind::predicate)
+        throw Error(in.line, "the guard is no predicate");
+    check_modifiers(in);
+    if (is_hint(in) || try_alias(frame, in))
+        return;
+    if (op == "mov")
+        return move(frame, in);
+    if (op == "ld" || op == "ldu")
+        return load(frame, in);
+    if (op == "st")
+        return store(frame, in);
+    if (op == "bra")
+        return branch(frame, in);
+    if (op == "bar" || op == "barrier")
+        return barrier(frame, in);
+    if (op == "atom" || op == "red")
+        return atomic(frame, in);
+    if (op == "cp")
+        return async_copy(frame, in);
+    if (op == "cvta" || op == "isspacep")
+        return change_space(frame, in);
+    if (op == "shfl" || op == "vote" || op == "activemask" || op == "match" || op == "redux")
+        return exchange(frame, in);
+    if (op == "mma" || op == "ldmatrix" || op == "stmatrix" || op == "movmatrix" || op == "wmma")
+        return matrix(frame, in);
+    if (op == "call")
+        return call(frame, in, depth);
+    if (op == "ret" || op == "exit") {
+        if (op == "ret" && frame.return_label >= 0) {
+            Draft draft = begin(in, in.guard >= 0 ? branch_if : jump);
+            draft.target = frame.return_label;
+            draft.ends = in.guard < 0;
+            if (in.guard >= 0) {
+                draft.op.guard = register_value(frame, in.guard);
+                draft.op.flags = in.guard_negated ? guard_negated : 0;
+            }
+            drafts_.push_back(std::move(draft));
+            return;
+        }
+        Draft draft = begin(in, finish);
+        draft.ends = in.guard < 0;
+        return emit(frame, in, std::move(draft));
+    }
+    if (op == "trap" || op == "brkpt") {
+        Draft draft = begin(in, soft::trap);
+        draft.ends = in.guard < 0;
+        return emit(frame, in, std::move(draft));
+    }
+    plain(frame, in);
+}
+
+void Lowerer::body(Frame &frame, int depth) {
+    const Function &function = *frame.function;
+    frame.first_value = static_cast<std::uint32_t>(values_.size());
+    frame.alias.assign(function.registers.size(), 0);
+    frame.definitions.assign(function.registers.size(), 0);
+    for (const ptx::Register &reg : function.registers)
+        new_value(is_wide(reg.type), reg.type == Type::pred ? Value::Kind::predicate : Value::Kind::slot);
+    for (const ptx::Variable &variable : function.variables) {
+        if (variable.space != Space::param)
+            continue;
+        frame.parameter_values[variable.name] = {new_value(variable.size == 8)};
+    }
+    for (const Instruction &in : function.body) {
+        // Which operands are written: the first, except for stores and the like, where counting one too
+        // many only forgoes an alias.
+        auto count = [&](auto &self, const Operand &operand) -> void {
+            if (operand.kind == Kind::reg)
+                ++frame.definitions[static_cast<std::size_t>(operand.index)];
+            for (const Operand &element : operand.elements)
+                self(self, element);
+        };
+        if (!in.operands.empty())
+            count(count, in.operands[0]);
+    }
+    std::multimap<std::size_t, int> at;
+    for (const auto &[name, index] : function.labels) {
+        frame.labels[name] = labels_;
+        at.emplace(index, labels_++);
+    }
+    for (std::size_t i = 0; i <= function.body.size(); ++i) {
+        for (auto [label, end] = at.equal_range(i); label != end; ++label) {
+            Draft draft;
+            draft.label = label->second;
+            drafts_.push_back(std::move(draft));
+        }
+        if (i == function.body.size())
+            break;
+        const Instruction &in = function.body[i];
+        try {
+            instruction(frame, in, depth);
+        } catch (const std::out_of_range &) {
+            throw Error(in.line, in.text() + " has too few operands");
+        }
+    }
+}
+
+void Lowerer::lay_out(const Function &function) {
+    std::uint64_t at = 0;
+    for (const ptx::Variable &variable : function.parameters) {
+        at = aligned(at, variable.align);
+        parameters_[variable.name] = static_cast<std::uint32_t>(at);
+        program_->parameters.push_back({variable.name, static_cast<std::uint32_t>(at),
+                                        static_cast<std::uint32_t>(variable.size), variable.align});
+        at += variable.size;
+    }
+    program_->parameter_bytes = static_cast<std::uint32_t>(at);
+    std::uint64_t shared = 0, local = 0;
+    auto place_variable = [&](const ptx::Variable &variable) {
+        if (variable.space == Space::shared && !(variable.is_extern && variable.size == 0)) {
+            shared = aligned(shared, variable.align);
+            shared_[variable.name] = static_cast<std::uint32_t>(shared);
+            shared += variable.size;
+        } else if (variable.space == Space::local) {
+            local = aligned(local, variable.align);
+            local_[variable.name] = static_cast<std::uint32_t>(local);
+            local += variable.size;
+        }
+        if (shared > (1u << 20) || local > (1u << 24))
+            throw Error(function.line, variable.name + " does not fit");
+    };
+    for (const ptx::Variable &variable : function.variables)
+        place_variable(variable);
+    // Of the module's shared variables only those this kernel names take room.
+    std::set<std::string_view> named;
+    bool calls = false;
+    auto note = [&](auto &self, const Operand &operand) -> void {
+        if (!operand.text.empty())
+            named.insert(operand.text);
+        for (const Operand &element : operand.elements)
+            self(self, element);
+    };
+    for (const Instruction &in : function.body) {
+        for (const Operand &operand : in.operands)
+            note(note, operand);
+        calls |= in.opcode == "call" && !named.contains("vprintf") && !named.contains("__assertfail");
+    }
+    for (const ptx::Variable &variable : module_.variables())
+        if (variable.space == Space::shared && (calls || named.contains(variable.name)))
+            place_variable(variable);
+    // All extern arrays without a size begin behind the static ones: dynamic shared memory.
+    std::uint32_t dynamic = aligned(shared, 16);
+    for (const ptx::Variable &variable : module_.variables())
+        if (variable.space == Space::shared && variable.is_extern && variable.size == 0)
+            shared_[variable.name] = dynamic;
+    program_->static_shared = dynamic;
+    program_->local_bytes = aligned(local, 16);
+}
+
+std::shared_ptr<const Program> Lowerer::run(const std::string &kernel) {
+    Function function = module_.function(kernel);
+    program_->name = kernel;
+    program_->line = function.line;
+    if (function.required_threads)
+        program_->max_threads = function.required_threads;
+    else if (function.max_threads)
+        program_->max_threads = function.max_threads;
+    new_value(false, Value::Kind::predicate); // predicate 0: always false, and "none"
+    lay_out(function);
+    Frame frame;
+    frame.function = &function;
+    body(frame, 0);
+    Draft end; // running off the end returns
+    end.op.run = finish;
+    end.op.line = function.line;
+    end.ends = true;
+    drafts_.push_back(std::move(end));
+    place(drafts_, values_, labels_, *program_, *source_);
+    program_->source = source_;
+    return program_;
+}
+
+std::shared_ptr<const Program> lower(const ptx::Module &module, const std::string &kernel,
+                                     const SymbolAddress &address) {
+    return Lowerer(module, address).run(kernel);
+}
+
+} // namespace soft

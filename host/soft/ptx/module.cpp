@@ -1,0 +1,95 @@
+// A module's index: where its functions and variables lie in its text, found without reading any body.
+#include "lexer.hpp"
+#include "parser.hpp"
+
+namespace ptx {
+
+Module::Module(std::string text) : text_(std::make_unique<const std::string>(std::move(text))) {
+    Lexer lexer(*text_, 1);
+    while (lexer.peek().kind != Token::Kind::end) {
+        std::size_t start = lexer.offset();
+        int line = lexer.peek().line;
+        Token word = lexer.take();
+        if (word.is(".version")) {
+            version_ = lexer.take().text;
+            continue;
+        }
+        if (word.is(".target")) {
+            target_ = lexer.take().text;
+            while (lexer.accept(","))
+                lexer.take();
+            continue;
+        }
+        if (word.is(".address_size")) {
+            if (!lexer.take().is("64"))
+                throw Error(word.line, "only 64-bit addresses are supported");
+            continue;
+        }
+        while (is_linkage(word.text))
+            word = lexer.take();
+        bool is_entry = word.is(".entry");
+        if (is_entry || word.is(".func")) {
+            std::string_view name;
+            // .func (results) name (parameters); the name is the word outside parentheses
+            for (int depth = 0; !lexer.peek().is("{") && !lexer.peek().is(";");) {
+                Token token = lexer.take();
+                if (token.kind == Token::Kind::end)
+                    throw Error(line, "the text ends inside a function's head");
+                depth += token.is("(") - token.is(")");
+                if (depth == 0 && token.kind == Token::Kind::word && token.text.front() != '.' &&
+                    name.empty())
+                    name = token.text;
+            }
+            if (lexer.accept(";")) // a prototype
+                continue;
+            lexer.expect("{");
+            lexer.skip_block();
+            functions_[name] = {lexer.text().substr(start, lexer.offset() - start), line, is_entry};
+            order_.push_back(name);
+        } else if (space_named(word.text) != Space::none) {
+            while (!lexer.peek().is(";")) {
+                if (lexer.accept("{"))
+                    lexer.skip_block();
+                else if (lexer.take().kind == Token::Kind::end)
+                    throw Error(line, "the text ends inside a declaration");
+            }
+            variable_texts_.emplace_back(lexer.text().substr(start, lexer.offset() - start), line);
+            lexer.expect(";");
+        } else if (word.is(".section") || word.is(".alias") || word.is(".file") || word.is(".pragma")) {
+            // Debug sections end with a block, the others with a line or a semicolon.
+            if (word.is(".section")) {
+                while (!lexer.accept("{"))
+                    lexer.take();
+                lexer.skip_block();
+            } else {
+                int in_line = word.line;
+                while (lexer.peek().line == in_line && lexer.peek().kind != Token::Kind::end)
+                    lexer.take();
+            }
+        } else if (!word.is(";")) {
+            throw Error(word.line, "unknown at module level: '" + std::string(word.text) + "'");
+        }
+    }
+}
+
+const FunctionText &Module::find(std::string_view name) const {
+    auto found = functions_.find(name);
+    if (found == functions_.end())
+        throw Error(0, "no function " + std::string(name) + " in this module");
+    return found->second;
+}
+
+bool Module::has_entry(std::string_view name) const {
+    auto found = functions_.find(name);
+    return found != functions_.end() && found->second.is_entry;
+}
+
+std::vector<std::string> Module::entry_names() const {
+    std::vector<std::string> names;
+    for (std::string_view name : order_)
+        if (functions_.at(name).is_entry)
+            names.emplace_back(name);
+    return names;
+}
+
+} // namespace ptx
