@@ -1,7 +1,8 @@
 """Care of the recorded sessions: what each one holds, and which may go.
 
 A session that somebody writes or has open as a workbench is never removed. One that was given a name, is
-marked good or has marks in it was worth something to somebody: it stays unless that is asked for as well.
+marked good or has marks in it was worth something to somebody: it stays unless that is asked for as well, and
+with it the builds that its runs were of.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sessions import SessionError, open_session
 from sessions.label import FILE as LABEL_FILE
@@ -22,6 +23,9 @@ from sessions.marks import FILE as MARKS_FILE
 from sessions.marks import Marks
 from sessions.states import FOLDER as STATES_FOLDER
 from workbench.errors import ShimbenchError
+
+if TYPE_CHECKING:
+    from workbench.sessions_store import Place
 
 _LOCKS = ("writer.lock", "workbench.json")
 _REMOVING = ".removing-"
@@ -39,6 +43,7 @@ class Held:
     calls: int = 0
     runs: int = 0
     marks: int = 0
+    builds: tuple[str, ...] = ()  #: of its runs, by their ids in the store of builds
     command: str = ""
     damage: tuple[str, ...] = ()
     error: str = ""
@@ -81,6 +86,7 @@ def look_at(path: Path) -> Held:
             "calls": len(session.calls),
             "runs": len(runs),
             "marks": len(list(Marks(session))),
+            "builds": tuple({str(run.fields["shim_id"]): run for run in runs if run.fields.get("shim_id")}),
             "command": " ".join(map(str, runs[-1].fields.get("command") or ())) if runs else "",
             "damage": tuple(session.damage),
         }
@@ -120,6 +126,13 @@ def remove(path: Path) -> None:
             shutil.rmtree(hidden)
         except OSError as error:
             raise ShimbenchError(f"{error.filename or path}: not removed: {error.strerror}") from error
+
+
+def builds_needed(place: Place) -> set[str]:
+    """The builds that sessions here which are kept have run on: what changed between their runs is told
+    from the sources that are kept with them."""
+    held = [look_at(path) for path in place.all()]
+    return {build for each in held if each.kept for build in each.builds}
 
 
 def clear_remains(sessions: Path) -> None:

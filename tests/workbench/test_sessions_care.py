@@ -6,6 +6,7 @@ import io
 import json
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from tests.sessions.test_session import MODEL
 from workbench import cli
 from workbench.errors import UsageError
 from workbench.loop.claim import Claim, Work
-from workbench.sessions_care import look_at
-from workbench.sessions_store import resolve
+from workbench.loop.store import BuildStore
+from workbench.sessions_care import builds_needed, look_at
+from workbench.sessions_store import Place, resolve
 
 NAMES = [f"2026112{day}-200000" for day in range(4)]
 DAY = 86400.0
@@ -137,6 +139,27 @@ def test_what_was_named_or_is_good_or_marked_is_kept_unless_told(sessions: Path)
     assert there(sessions) == [*NAMES[:2], "20261124-200000"]
     assert cli.main(["sessions", "prune", "--over", "0", "--yes", "--kept-too"]) == 0
     assert there(sessions) == []
+
+
+def test_builds_of_sessions_that_are_kept_stay_in_the_store(tmp_path: Path) -> None:
+    place = Place(tmp_path / ".shimbench")
+    store = BuildStore(place.store)
+    builds = []
+    for day, name in enumerate(NAMES):
+        (tmp_path / "shim.c").write_text(f"int day = {day};\n")
+        (tmp_path / "lib.so").write_text(f"{day}")
+        sources = [tmp_path / "shim.c"]
+        builds.append(store.keep({"libcuda.so.1": tmp_path / "lib.so"}, sources=sources, directory=tmp_path))
+        os.utime(builds[-1].path, (day, day))
+        with SessionBuilder(place.sessions / name, MODEL) as builder:
+            builder.event("run", run=1, shim_id=builds[-1].id)
+            if day == 2:
+                builder.event("mark", call=1, note="here")
+    Label("golden").put(place.sessions / NAMES[0])
+    removed = store.prune(keep=0, needed=partial(builds_needed, place))
+    assert sorted(removed) == sorted(builds[day].id for day in (1, 3))
+    assert store.source(builds[0], "shim.c") == "int day = 0;\n"
+    assert builds[2].libraries["libcuda.so.1"].read_text() == "2"
 
 
 def test_a_session_that_is_written_is_never_removed(

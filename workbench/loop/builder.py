@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,13 @@ class Builder:
         self.earlier = 0
         """number of the newest build of a workbench that was here before"""
         self._loop = loop
+        self._place = loop.place
         self._store = BuildStore(loop.place.store)
         self._building: asyncio.Task[BuildReport] | None = None
 
     def move(self, place: Place) -> None:
         """Keep builds in another place from now on."""
+        self._place = place
         self._store = BuildStore(place.store)
 
     def give_up(self) -> None:
@@ -53,8 +56,10 @@ class Builder:
             await asyncio.gather(self._building, return_exceptions=True)
 
     async def prune(self) -> None:
-        """Drop old builds of the store."""
-        await asyncio.to_thread(self._store.prune)
+        """Drop old builds of the store, but for those that sessions which stay have run on."""
+        from workbench.sessions_care import builds_needed
+
+        await asyncio.to_thread(self._store.prune, needed=partial(builds_needed, self._place))
 
     def load(self, build_id: str) -> None:
         """Go on with a build of the store. Raises OSError, ValueError or KeyError when it is not there."""

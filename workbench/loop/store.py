@@ -19,7 +19,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,26 +97,35 @@ class BuildStore:
         """The text of one of a build's sources, as it was built."""
         return self._object_path(build.sources[name]).read_text(errors="replace")
 
-    def prune(self, keep: int = 40, older_than: float = 86_400.0) -> list[str]:
+    def prune(
+        self,
+        keep: int = 40,
+        older_than: float = 86_400.0,
+        needed: Callable[[], Collection[str]] = frozenset,
+    ) -> list[str]:
         """Remove all but the `keep` newest builds, never one used within `older_than` seconds.
 
-        -> the ids removed. Objects nobody links to any more go as well.
+        `needed`, asked only when something would go, says which ids stay all the same. -> the ids removed.
+        Objects nobody links to any more go as well.
         """
         builds = sorted(
             (self.root / "builds").glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True
         )
         old = [path for path in builds[keep:] if time.time() - path.stat().st_mtime > older_than]
+        if old:
+            spared = needed()
+            old = [path for path in old if path.name not in spared]
         for path in old:
             shutil.rmtree(path)
         if old:
-            needed = {
+            linked = {
                 value
                 for path in builds
                 if path.is_dir()
                 for value in json.loads((path / "build.json").read_text())["sources"].values()
             }
             for item in (self.root / "objects").glob("*/*"):
-                if item.stat().st_nlink == 1 and item.name not in needed:
+                if item.stat().st_nlink == 1 and item.name not in linked:
                     item.unlink()
         return [path.name for path in old]
 
