@@ -174,7 +174,8 @@ COLUMNS: dict[str, np.dtype[np.generic]] = {
 
 STREAMS = ("stdout", "stderr", "build", "host", "shim")
 ROLES = ("target", "host", "build", "exercise", "shim", "workbench")
-LINE_TORN = 1
+LINE_TORN, LINE_IN_PIECES = 1, 2
+LINE_PIECE = np.dtype([("offset", "<u8"), ("length", "<u8")])
 
 
 class Encoding(IntEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from sessions.errors import SessionError
 from sessions.files import IndexFile, StreamFile
 
 _BLOCK = 4096
+_COUNT = struct.Struct("<Q")  # of the pieces of a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,7 @@ class Log:
         result = []
         for number in range(start, min(stop, self._count)):
             entry = self._entry(number)
-            text = self._text.read(int(entry["offset"]), self._checked_length(entry, number))
-            result.append(self._line(entry, text, number))
+            result.append(self._line(entry, self._stored(entry, number), number))
         result += self._left[max(0, start - self._count) : max(0, stop - self._count)]
         return result
 
@@ -121,11 +122,33 @@ class Log:
         entry: np.void = entries[number - block * _BLOCK]
         return entry
 
-    def _checked_length(self, entry: np.void, number: int) -> int:
-        length = int(entry["length"])
+    def _stored(self, entry: np.void, number: int) -> bytes:
+        """The text of an entry of log.index; less of it when it is damaged."""
+        offset, length = int(entry["offset"]), int(entry["length"])
         if length > self._text.size():
             raise SessionError(f"{self._text.path}: line {number} is missing")
-        return length
+        if int(entry["flags"]) & format.LINE_IN_PIECES == 0:
+            return self._text.read(offset, length)
+        head = self._text.read(offset, _COUNT.size)
+        table = self._text.read(offset + _COUNT.size, self._table_size(head, number))
+        first, missing = self._joined(table, length, number)
+        return first + self._text.read(offset + _COUNT.size + len(table), missing)
+
+    def _table_size(self, head: bytes, number: int) -> int:
+        """Bytes of the table of pieces that a count begins."""
+        count = _COUNT.unpack(head)[0] if len(head) == _COUNT.size else 0
+        if not 0 < count <= self._text.size():
+            raise SessionError(f"{self._text.path}: line {number} is damaged")
+        return int(count) * format.LINE_PIECE.itemsize
+
+    def _joined(self, table: bytes, length: int, number: int) -> tuple[bytes, int]:
+        """The pieces of a line, and how many bytes of it follow."""
+        whole = len(table) // format.LINE_PIECE.itemsize * format.LINE_PIECE.itemsize
+        pieces = np.frombuffer(table[:whole], format.LINE_PIECE).tolist()
+        missing = length - sum(size for _, size in pieces)
+        if missing < 0:
+            raise SessionError(f"{self._text.path}: line {number} is damaged")
+        return b"".join(self._text.read(offset, size) for offset, size in pieces), missing
 
     def _line(self, entry: np.void, text: bytes, number: int, torn: bool = False) -> Line:
         if len(text) != int(entry["length"]) or zlib.crc32(text) != int(entry["text_crc"]):
@@ -150,12 +173,28 @@ class Log:
         missing = 0
         while self._count:
             entry = self._entry(self._count - 1)
-            if int(entry["offset"]) + int(entry["length"]) <= size:
+            if self._end(entry) <= size:
                 break
             self._count -= 1
             missing += 1
         if missing:
             self.damage.append(f"{self._text.path.name}: cut, its last {missing} lines are missing")
+
+    def _end(self, entry: np.void) -> int:
+        """Where what is stored of a line ends in log.bytes; 0 when that is damaged, as reading it tells."""
+        offset, length = int(entry["offset"]), int(entry["length"])
+        if int(entry["flags"]) & format.LINE_IN_PIECES == 0:
+            return offset + length
+        head = self._text.read(offset, _COUNT.size)
+        if len(head) < _COUNT.size:
+            return offset + _COUNT.size
+        try:
+            size = self._table_size(head, self._count - 1)
+            table = self._text.read(offset + _COUNT.size, size)
+            missing = self._joined(table, length, self._count - 1)[1] if len(table) == size else 0
+        except SessionError:
+            return 0
+        return offset + _COUNT.size + size + missing
 
     def _partial(self) -> list[Line]:
         """Lines that had no end yet when the writer was killed."""
@@ -173,11 +212,16 @@ class Log:
             entry = np.frombuffer(head, dtype=format.LOG_ENTRY)[0]
             if zlib.crc32(head[:-4]) != int(entry["crc"]):
                 raise SessionError(f"{path}: damaged at byte {at}")
-            end = at + size + int(entry["length"])
-            if end > len(data):
-                self.damage.append(f"{path.name}: cut")
+            number, at, first, missing = self._count + len(lines), at + size, b"", int(entry["length"])
+            if int(entry["flags"]) & format.LINE_IN_PIECES:
+                table = at + _COUNT.size
+                at = table + self._table_size(data[at:table], number)
+                first, missing = self._joined(data[table:at], missing, number)
+            end = at + missing
+            if end > len(data) or len(first) + missing < int(entry["length"]):
+                self.damage.append(f"{path.name if end > len(data) else self._text.path.name}: cut")
                 break
-            line = self._line(entry, data[at + size : end], self._count + len(lines), torn=True)
+            line = self._line(entry, first + data[at:end], number, torn=True)
             # Here `offset` is how many lines there were: the line may have been ended since.
             since = self.lines(min(int(entry["offset"]), self._count), self._count)
             if not any(

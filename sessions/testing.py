@@ -189,13 +189,15 @@ class SessionBuilder:
         role: str = "target",
         torn: bool = False,
         time: int | None = None,
+        piece: int = 0,
     ) -> None:
-        """A line; the newline is added unless it is torn. `process` -1: of none."""
+        """A line; its newline is added unless it is torn. `process` -1: none. `piece`: see SessionWriter."""
         data = text.encode() if isinstance(text, str) else text
         if not torn:
             data += b"\n"
         pid = self._pids[process] if 0 <= process < len(self._pids) else 0
-        self._writer.line(self._time if time is None else time, pid, process, stream, role, data, torn)
+        moment = self._time if time is None else time
+        self._writer.line(moment, pid, process, stream, role, data, torn, piece=piece)
 
     def event(self, kind: str, /, *, time: int | None = None, **fields: Any) -> None:
         """An event; fields are JSON."""

@@ -26,6 +26,8 @@ uint32_t shimbench_session_blob(void *, const void *, size_t);
 uint64_t shimbench_session_buffer(void *, const void *, uint64_t);
 void shimbench_session_calls(void *, const void *, size_t);
 void shimbench_session_line(void *, int64_t, uint32_t, int32_t, uint8_t, uint8_t, int, const char *, size_t);
+int shimbench_session_line_in_pieces(
+    void *, int64_t, uint32_t, int32_t, uint8_t, uint8_t, int, const char *, size_t, size_t);
 void shimbench_session_event(void *, int64_t, const char *, const char *, size_t);
 void shimbench_session_in_flight(void *, int64_t, const void *, size_t);
 int shimbench_session_publish(void *);
@@ -94,20 +96,28 @@ class SessionWriter:
         self._library.shimbench_session_calls(self._handle, self._ffi.from_buffer(data), len(data))
 
     def line(
-        self, time: int, pid: int, process: int, stream: str, role: str, text: bytes, torn: bool = False
+        self,
+        time: int,
+        pid: int,
+        process: int,
+        stream: str,
+        role: str,
+        text: bytes,
+        torn: bool = False,
+        *,
+        piece: int = 0,
     ) -> None:
-        """A line with its newline, if it has one; `process` -1: of none."""
-        self._library.shimbench_session_line(
-            self._handle,
-            time,
-            pid,
-            process,
-            format.STREAMS.index(stream),
-            format.ROLES.index(role),
-            torn,
-            text,
-            len(text),
-        )
+        """A line with its newline, if it has one; `process` -1: of none.
+
+        `piece`: store it in pieces of so many bytes, as lines are whose end is long in coming; OSError when
+        the file system would not take one.
+        """
+        numbers = format.STREAMS.index(stream), format.ROLES.index(role)
+        line = (self._handle, time, pid, process, *numbers, torn, text, len(text))
+        if not piece:
+            self._library.shimbench_session_line(*line)
+        elif not self._library.shimbench_session_line_in_pieces(*line, piece):
+            raise OSError("the file system took no further piece of a line")
 
     def event(self, time: int, kind: str, fields: Mapping[str, Any]) -> None:
         """An event; fields are JSON."""

@@ -71,6 +71,19 @@ EXPORTED void shimbench_session_line(void *writer, int64_t time, uint32_t pid, i
     static_cast<Writer *>(writer)->line(line, {text, size});
 }
 
+// As a line is written whose pieces of `piece` bytes came long before its end; 0 when the disk is full.
+EXPORTED int shimbench_session_line_in_pieces(void *writer, int64_t time, uint32_t pid, int32_t process,
+                                              uint8_t stream, uint8_t role, int torn, const char *text,
+                                              size_t size, size_t piece) {
+    Line line{time, pid, process, static_cast<LogStream>(stream), static_cast<LogRole>(role), torn != 0};
+    BegunLine begun;
+    for (; size > piece; text += piece, size -= piece)
+        if (!static_cast<Writer *>(writer)->keep_piece(begun, {text, piece}))
+            return 0;
+    static_cast<Writer *>(writer)->line(line, {text, size}, begun);
+    return 1;
+}
+
 EXPORTED void shimbench_session_event(void *writer, int64_t time, const char *kind, const char *body,
                                       size_t size) {
     static_cast<Writer *>(writer)->event(time, kind, {body, size});

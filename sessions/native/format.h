@@ -199,7 +199,8 @@ static_assert(sizeof(BufferItem) == 32);
 
 enum class LogStream : uint8_t { Stdout, Stderr, Build, Host, Shim };
 enum class LogRole : uint8_t { Target, Host, Build, Exercise, Shim, Workbench };
-inline constexpr uint8_t kLineTorn = 1; /* ends without a newline */
+inline constexpr uint8_t kLineTorn = 1;     /* ends without a newline */
+inline constexpr uint8_t kLineInPieces = 2; /* what is stored of it begins with where its pieces are */
 
 /* log.index: one entry a line. log.partial holds the same entries, each followed by its text; there
  * `offset` is how many lines were in log.index. */
@@ -218,6 +219,14 @@ struct LogEntry {
     uint32_t crc; /* of the entry before it */
 };
 static_assert(sizeof(LogEntry) == 48 && offsetof(LogEntry, crc) == 44);
+
+/* What is stored of a line in pieces: a u64 of how many there are, these, and the rest of its text. The
+ * entry's length and CRC are those of the whole text. */
+struct LinePiece {
+    uint64_t offset; /* in log.bytes */
+    uint64_t length;
+};
+static_assert(sizeof(LinePiece) == 16);
 
 /* What a payload is made of: heads with padded data behind them, as the tap records them. */
 struct PayloadItem {

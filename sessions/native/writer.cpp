@@ -279,17 +279,7 @@ bool Writer::publish_events() {
 bool Writer::publish() {
     bool idle = batch_.empty() && !blobs_.buffered() && !buffer_index_.buffered();
     bool whole = idle ? true : publish_rows();
-    if (pending_lines_) {
-        if (log_.flush() && log_index_.flush()) {
-            line_count_ += pending_lines_;
-            store_count(tail_head()->lines, tail_head()->lines_copy, line_count_);
-        } else {
-            log_index_.discard();
-            lost_lines_ += pending_lines_;
-            whole = false;
-        }
-        pending_lines_ = 0;
-    }
+    whole = publish_lines() && whole;
     if (!unwritten_events_.empty())
         whole = publish_events() && whole;
     reserve_ahead();

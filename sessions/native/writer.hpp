@@ -35,6 +35,22 @@ struct Line {
     bool torn = false;
 };
 
+// What is stored already of a long line that has no end yet.
+struct BegunLine {
+    std::vector<LinePiece> pieces;
+    uint64_t length = 0;
+    uint32_t crc = 0; // of the text so far
+
+    bool empty() const { return pieces.empty(); }
+};
+
+// A line whose end is awaited; `text` follows what is begun.
+struct WaitingLine {
+    Line line;
+    const BegunLine *begun;
+    std::string_view text;
+};
+
 // Where and when a session was recorded; a copy keeps what its original says.
 struct Origin {
     int64_t start_mono_ns = 0, start_unix_ns = 0;
@@ -105,12 +121,16 @@ class Writer {
     void call(const CallRow &row) { batch_.grow(1)[0] = row; }
     // Room for so many calls more, all of which are to be filled in.
     std::span<CallRow> room(size_t count) { return batch_.grow(count); }
-    void line(const Line &line, std::string_view text);
+    // `text` is all of it, or what follows the pieces that were kept.
+    void line(const Line &line, std::string_view text, const BegunLine &begun = {});
+    // Stores a further piece of a line without an end, so that it takes no memory; publishes what is before
+    // it. False when the file system would not take it: that piece is lost.
+    bool keep_piece(BegunLine &begun, std::string_view text);
     // `body` is what follows "time" and "kind" in the event's object: `"a":1,"b":2`, or empty.
     void event(int64_t time, std::string_view kind, std::string_view body);
     void in_flight(int64_t time, std::span<InFlightRow> rows);
     // Lines that have no end yet, so that a kill of the writer does not lose them.
-    void partial_lines(std::span<const std::pair<Line, std::string_view>> lines);
+    void partial_lines(std::span<const WaitingLine> lines);
     // False when something was lost because the file system would not take it.
     bool publish();
     // Seals what is left and marks the session finished.
@@ -143,7 +163,8 @@ class Writer {
     bool publish_events();
     void drop_unwritten_blobs();
     void reserve_ahead();
-    LogEntry entry_of(const Line &line, std::string_view text, uint64_t offset) const;
+    bool publish_lines();
+    LogEntry entry_of(const Line &line, std::string_view text, const BegunLine &begun, uint64_t offset) const;
     TailHead *tail_head();
     CallRow *tail_row(uint64_t row);
     void seal_loop();

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sessions import Line, Session
+from sessions import Line, Session, format
 from tests.collector.conftest import Bench, completed, wait_for
 
 
@@ -56,6 +58,58 @@ def test_a_line_of_a_mebibyte_is_one_line(bench: Bench) -> None:
     session = bench.open()
     assert [line.length for line in lines_of(session, "stderr")] == [(1 << 20) + 5] * 2
     assert not any(line.torn for line in session.log.lines(0, len(session.log)))
+
+
+def test_a_line_without_an_end_takes_no_memory_and_is_read_as_one(bench: Bench) -> None:
+    text = "".join(chr(97 + at % 26) * 1000 + str(at) for at in range(6000))
+    (bench.folder / "text").write_text(text + "\nshort\n")
+    bench.wait(bench.spawn("cat", str(bench.folder / "text")))
+    long, short = lines_of(bench.open(), "stdout")
+    assert (long.text, long.length, long.torn) == (text.encode(), len(text) + 1, False)
+    assert short.text == b"short"
+    entries = np.fromfile(bench.collector.directory / "log.index", format.LOG_ENTRY, offset=16)
+    assert [int(entry["flags"]) for entry in entries] == [format.LINE_IN_PIECES, 0]
+    stored = (bench.collector.directory / "log.bytes").stat().st_size
+    assert stored < len(text) + 4096  # once, not again and again
+
+
+def test_a_long_line_without_an_end_survives_the_collector(bench: Bench) -> None:
+    text = b"".join(b"%d " % at for at in range(300_000))
+    (bench.folder / "text").write_bytes(text)
+    pid = bench.spawn("sh", "-c", f"cat {bench.folder}/text; exec sleep 1000")
+    partial = bench.collector.directory / "log.partial"
+
+    def is_kept() -> bool:
+        if len(bench.open().log):
+            return True  # it was long enough without a further byte
+        head = partial.read_bytes()[: format.LOG_ENTRY.itemsize] if partial.exists() else b""
+        return bool(head) and int(np.frombuffer(head, format.LOG_ENTRY)[0]["length"]) == len(text)
+
+    wait_for(is_kept, "the whole line to be kept")
+    if partial.exists():
+        assert partial.stat().st_size < len(text) / 4
+    os.kill(bench.collector.pid, signal.SIGKILL)
+    session = bench.open()
+    wait_for(lambda: (session.refresh(), not session.live)[1], "its end")
+    assert [line.text for line in session.log.lines(0, len(session.log))] == [text]
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_disk_that_fills_up_amid_a_line_costs_that_line_alone(bench: Bench) -> None:
+    assert bench.collector.pid is not None
+    (bench.folder / "text").write_bytes(b"x" * 3_000_000 + b"\n")
+    bench.wait(bench.spawn("echo", "before"))
+    no_limit = resource.RLIM_INFINITY
+    resource.prlimit(bench.collector.pid, resource.RLIMIT_FSIZE, (1_500_000, no_limit))
+    bench.wait(bench.spawn("cat", str(bench.folder / "text")))
+    session = bench.open()
+    wait_for(lambda: (session.refresh(), session.lost_to_disk[1])[1], "the loss to be told")
+    resource.prlimit(bench.collector.pid, resource.RLIMIT_FSIZE, (no_limit, no_limit))
+    bench.wait(bench.spawn("echo", "after"))
+    session = bench.open()
+    texts = [line.text for line in lines_of(session, "stdout")]
+    assert texts[0] == b"before" and texts[-1] == b"after"
+    assert all(set(text) == {ord("x")} and len(text) < 3_000_000 for text in texts[1:-1])
 
 
 def test_a_child_of_a_teed_process_has_its_lines_once_and_under_its_own_pid(bench: Bench) -> None:

@@ -34,7 +34,7 @@ def small_session(path: Path, finished: bool) -> Path:
     builder.process(["ollama"])
     for number in range(6):
         builder.call("cuInit", args=(number,), items=[string_item(0, f"text {number}")])
-        builder.line(f"line {number}")
+        builder.line(f"line {number}", piece=3 if number in (2, 5) else 0)
     builder.event("mark", n=1)
     builder.in_flight("cuInit", args=(9,))
     if finished:

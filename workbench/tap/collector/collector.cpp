@@ -18,11 +18,13 @@
 
 namespace shimbench::collector {
 
+using session::BegunLine;
 using session::Descriptor;
 using session::json_string;
 using session::Line;
 using session::LogRole;
 using session::LogStream;
+using session::WaitingLine;
 
 namespace {
 
@@ -102,10 +104,11 @@ Collector::Collector(const Options &options)
     : options_(prepared(options)), file_limit_(raised_file_limit()),
       tee_(
           loop_,
-          [this](const Source &source, std::string_view text, bool torn) {
+          [this](const Source &source, const BegunLine &begun, std::string_view text, bool torn) {
               Line line{writer_.now(), source.pid, source.process, source.stream, source.role, torn};
-              writer_.line(line, text);
+              writer_.line(line, text, begun);
           },
+          [this](BegunLine &begun, std::string_view text) { return writer_.keep_piece(begun, text); },
           [this] { drain_regions(); }),
       signals_(signal_descriptor()),
       writer_(options.session, options.tool, options.model, calibration_.ticks_per_second()),
@@ -268,10 +271,10 @@ void Collector::tend(int64_t now) {
             scan_modules(*image);
     }
     write_in_flight();
-    std::vector<std::pair<Line, std::string_view>> waiting;
+    std::vector<WaitingLine> waiting;
     tee_.tend_partial_lines(now, waiting);
-    for (auto &[line, text] : waiting)
-        line.time = writer_.now();
+    for (WaitingLine &each : waiting)
+        each.line.time = writer_.now();
     writer_.partial_lines(waiting);
     if (now >= next_disk_loss_ && tell_disk_loss()) {
         // What is left for events on a full disk must last: less and less often.

@@ -19,7 +19,8 @@ namespace {
 using session::Descriptor;
 
 constexpr int64_t kLongWait = 2'000'000'000; // ns until a line without end is shown as torn
-constexpr size_t kLongestLine = 256 << 20;
+constexpr size_t kPiece = 256 << 10;         // bytes of a line without end that are held in memory
+constexpr size_t kLongestLine = 256 << 20;   // bytes; a longer one is shown as several
 
 // The same file with a description of its own, so that O_NONBLOCK is nobody else's business. Regular
 // files keep theirs (it has the offset) and never block.
@@ -42,8 +43,9 @@ Descriptor without_blocking(Descriptor original, bool &never_blocks, bool &gone)
 
 } // namespace
 
-Tee::Tee(EventLoop &loop, TakeLine take_line, std::function<void()> before)
-    : loop_(loop), take_line_(std::move(take_line)), before_(std::move(before)) {}
+Tee::Tee(EventLoop &loop, TakeLine take_line, KeepPiece keep_piece, std::function<void()> before)
+    : loop_(loop), take_line_(std::move(take_line)), keep_piece_(std::move(keep_piece)),
+      before_(std::move(before)) {}
 
 Tee::~Tee() {
     if (pipes_.empty())
@@ -121,22 +123,28 @@ void Tee::log_bytes(Pipe &pipe, std::string_view data) {
             break;
         }
         std::string_view end = data.substr(0, newline + 1);
-        if (pipe.line.empty()) {
-            take_line_(pipe.source, end, false);
+        if (!pipe.amid_line()) {
+            take_line_(pipe.source, {}, end, false);
         } else {
             pipe.line.append(end);
-            take_line_(pipe.source, pipe.line, false);
+            take_line_(pipe.source, pipe.begun, pipe.line, false);
             pipe.line.clear();
+            pipe.begun = {};
         }
         data.remove_prefix(newline + 1);
     }
-    if (pipe.line.size() > kLongestLine)
+    if (pipe.line.size() < kPiece)
+        return;
+    bool kept = keep_piece_(pipe.begun, pipe.line);
+    pipe.line.clear();
+    if (!kept || pipe.begun.length >= kLongestLine)
         end_line(pipe);
 }
 
 void Tee::end_line(Pipe &pipe) {
-    if (!pipe.line.empty())
-        take_line_(pipe.source, pipe.line, true);
+    if (pipe.amid_line())
+        take_line_(pipe.source, pipe.begun, pipe.line, true);
+    pipe.begun = {};
     pipe.line.clear();
     pipe.line.shrink_to_fit();
 }
@@ -265,10 +273,9 @@ void Tee::process_ended(uint32_t pid) {
             end_line(*found->second);
 }
 
-void Tee::tend_partial_lines(int64_t now_ns,
-                             std::vector<std::pair<session::Line, std::string_view>> &waiting) {
+void Tee::tend_partial_lines(int64_t now_ns, std::vector<session::WaitingLine> &waiting) {
     for (auto &[id, pipe] : pipes_) {
-        if (pipe->line.empty())
+        if (!pipe->amid_line())
             continue;
         if (now_ns - pipe->line_since > kLongWait && !pipe->waits) {
             end_line(*pipe);
@@ -280,12 +287,12 @@ void Tee::tend_partial_lines(int64_t now_ns,
         line.stream = pipe->source.stream;
         line.role = pipe->source.role;
         line.torn = true;
-        waiting.emplace_back(line, pipe->line);
+        waiting.push_back({line, &pipe->begun, pipe->line});
     }
 }
 
 bool Tee::has_partial_lines() const {
-    return std::any_of(pipes_.begin(), pipes_.end(), [](auto &one) { return !one.second->line.empty(); });
+    return std::any_of(pipes_.begin(), pipes_.end(), [](auto &one) { return one.second->amid_line(); });
 }
 
 void Tee::finish() {

@@ -25,10 +25,14 @@ struct Source {
 
 class Tee {
   public:
-    using TakeLine = std::function<void(const Source &, std::string_view text, bool torn)>;
+    // `text` follows what is begun.
+    using TakeLine = std::function<void(const Source &, const session::BegunLine &begun,
+                                        std::string_view text, bool torn)>;
+    // Stores what there is of a line that grows long without an end; false when it could not.
+    using KeepPiece = std::function<bool(session::BegunLine &begun, std::string_view text)>;
     // `before` is called before lines are taken from a pipe, so that calls made before them are
     // numbered before them.
-    Tee(EventLoop &loop, TakeLine take_line, std::function<void()> before);
+    Tee(EventLoop &loop, TakeLine take_line, KeepPiece keep_piece, std::function<void()> before);
     ~Tee();
 
     // A new pipe whose bytes go to `original` (closed: to the log only). The write end, or none when the
@@ -42,7 +46,7 @@ class Tee {
     // Reads what is there from a process that has ended, and ends its last line.
     void process_ended(uint32_t pid);
     // Lines that wait for their end: flushed as torn when that takes too long, else listed.
-    void tend_partial_lines(int64_t now_ns, std::vector<std::pair<session::Line, std::string_view>> &waiting);
+    void tend_partial_lines(int64_t now_ns, std::vector<session::WaitingLine> &waiting);
     // Ends all last lines, leaving the pipes to the guardian.
     void finish();
     bool has_partial_lines() const;
@@ -53,11 +57,14 @@ class Tee {
         Source source;
         session::Descriptor reader, destination;
         uint64_t device = 0, inode = 0;
-        std::string line;         // not yet ended
+        session::BegunLine begun; // of a line not yet ended
+        std::string line;         // what follows that
         int64_t line_since = 0;   // ns, of its last bytes
         std::string unsent;       // read, and not taken by the destination yet
         bool waits = false;       // for the destination
         bool never_blocks = true; // the destination's writes return at once
+
+        bool amid_line() const { return !line.empty() || !begun.empty(); }
     };
 
     Pipe *find(int fd);
@@ -72,6 +79,7 @@ class Tee {
 
     EventLoop &loop_;
     TakeLine take_line_;
+    KeepPiece keep_piece_;
     std::function<void()> before_;
     Guardian guardian_;
     std::map<uint32_t, std::unique_ptr<Pipe>> pipes_;
