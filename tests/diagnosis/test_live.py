@@ -12,8 +12,8 @@ from sessions import format
 from sessions.testing import SessionBuilder
 from workbench.diagnosis.gather import KEPT_FIRST, KEPT_LAST, Gatherer
 from workbench.diagnosis.live import LiveDiagnosis, Report
-from workbench.panes.stages import NAMES, Stage, with_walls
 from workbench.panes.why import walls_of
+from workbench.views.stages import NAMES, Stage, with_walls
 
 SECOND = 1_000_000_000
 

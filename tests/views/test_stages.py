@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sessions.testing import SessionBuilder
-from workbench.panes.stages import StageTracker
+from workbench.views.stages import StageTracker
 
 PROBE = ["python", "-I", "-S", "/shimbench/target/kernel_probe.py", "answer.json"]
 

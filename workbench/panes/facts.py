@@ -10,10 +10,10 @@ from sessions.states import INTERVAL, States
 from workbench.diagnosis.gather import Gatherer
 from workbench.diagnosis.live import LiveDiagnosis, seen_of
 from workbench.panes.outcomes import Outcomes, base_name
-from workbench.panes.stages import Stage, StageTracker, with_walls
 from workbench.views.coverage import Coverage
 from workbench.views.device import DeviceState
 from workbench.views.snapshots import State
+from workbench.views.stages import Stage, StageTracker, with_walls
 from workbench.views.summary import GpuModeTracker
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from workbench.panes.lines import Ink, Inked, Part, parts_text
 if TYPE_CHECKING:
     from sessions import Session
     from workbench.loop import LoopStatus
-    from workbench.panes.stages import Stage
+    from workbench.views.stages import Stage
 
 _MODES: dict[str, tuple[str, Ink]] = {
     "gpu": ("GPU", "ok"),

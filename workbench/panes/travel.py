@@ -17,12 +17,12 @@ from workbench.errors import UsageError
 from workbench.moments import end_of_run, last_moment, moment_named
 from workbench.panes.format import count_text, time_text
 from workbench.panes.lines import Part
-from workbench.panes.stages import Stage, StageTracker, with_walls
 from workbench.panes.travel_line import TravelLine, TravelPicture
 from workbench.panes.travel_worker import Judged, TravelWorker
 from workbench.panes.why import Wall, WhySentence, walls_of
 from workbench.views.rate import Happening, calls_over_time, happenings
 from workbench.views.snapshots import Snapshots, State
+from workbench.views.stages import Stage, StageTracker, with_walls
 
 if TYPE_CHECKING:
     from sessions import Session
