@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
+DEMO = HERE.parent.parent.parent / "workbench" / "demo"
 
 
 def install(root: Path, libraries: Path, cudart: Path, version: str, folder: str = "cuda_v13") -> Path:
@@ -22,7 +23,7 @@ def install(root: Path, libraries: Path, cudart: Path, version: str, folder: str
         (gpu / path.name).symlink_to(path.resolve())
     (lib / "version").write_text(version + "\n")
     words = ["cc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o", str(lib / "llama-server")]
-    words += ["-Wno-unused-function", str(HERE / "llama_server.c"), "-ldl"]
+    words += ["-Wno-unused-function", str(HERE / "llama_server.c"), str(DEMO / "llama_api.c"), "-ldl"]
     subprocess.run(words, check=True)
     program.write_text(f"#!{sys.executable}\n" + (HERE / "standin.py").read_text())
     program.chmod(0o755)
