@@ -1,8 +1,8 @@
 """shimbench.toml: which sources are watched, what builds them, which libraries are the shim, what runs.
 
-Every part is optional. Without [shim.libraries] our own shim and forwarder are used; without a
-[target] the command line says what runs, or it is `ollama serve`. What has no meaning is an error
-that names its line and what was probably meant.
+Every part is optional. Without [shim.libraries] the shim is what the build makes; without a build it is our
+own, with our own forwarder. Without a [target] the command line says what runs, or it is `ollama serve`.
+What has no meaning is an error that names its line and what was probably meant.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ OWN_SONAMES = (
     "libcublasLt.so.13",
 )
 """What our own shim consists of, as far as its build made them."""
+OWN_HOST = ("shimbench-host", "--device", "soft")
+"""our own forwarder, where nothing else is said"""
 
 
 @dataclass(frozen=True)
@@ -137,12 +139,30 @@ def load_config(directory: Path, own_libraries: Callable[[], Mapping[str, Path]]
     config = _parse(path.read_text(), directory, path) if path.is_file() else Config(directory)
     if config.shim.libraries:
         return config
+    if own_libraries is None and (built := with_built_libraries(config)):
+        return built
     libraries = (own_libraries or _own_libraries)()
-    host = config.host
-    if host.run is None:
-        host = HostConfig(host.watch, ("shimbench-host", "--device", "soft"))
-    shim = ShimConfig(config.shim.watch, config.shim.build, config.shim.logs, libraries)
-    return Config(directory, config.path, shim, host, config.target, config.record, own_shim=True)
+    host = config.host if config.host.run else replace(config.host, run=OWN_HOST)
+    return replace(config, shim=replace(config.shim, libraries=libraries), host=host, own_shim=True)
+
+
+def with_built_libraries(config: Config) -> Config | None:
+    """`config` with the libraries that its build has made, which no [shim.libraries] names; None without any.
+
+    Who gives a build command means what it makes, and not our own shim.
+    """
+    if config.shim.build is None or any(
+        path.is_relative_to(config.directory) for path in config.shim.libraries.values()
+    ):
+        return None
+    from workbench.init.libraries import find_libraries
+
+    made = find_libraries(config.directory)
+    libraries = {library.stands_for: library.path for library in reversed(made) if library.stands_for}
+    if not libraries:
+        return None
+    host = replace(config.host, run=None) if config.host.run == OWN_HOST else config.host
+    return replace(config, shim=replace(config.shim, libraries=libraries), host=host, own_shim=False)
 
 
 def _own_libraries() -> Mapping[str, Path]:

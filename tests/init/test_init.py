@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from sessions import Session
 from workbench import cli
 from workbench.config import load_config
 from workbench.init.service import find_service
@@ -108,3 +111,29 @@ def test_a_file_that_is_there_is_kept_without_force(
     assert cli.main(["init", "--force", str(project)]) == 0
     assert capsys.readouterr().out.strip() == str(project / "shimbench.toml")
     assert "make -C shim" in (project / "shimbench.toml").read_text()
+
+
+@pytest.fixture
+def unbuilt(tmp_path: Path) -> Path:
+    """A shim as it comes out of a clone: nothing is built yet."""
+    (tmp_path / "driver.c").write_text("int cuInit(unsigned flags) { return 100; }\n")
+    (tmp_path / "Makefile").write_text(
+        "out/libvgpu.so: driver.c\n\tmkdir -p out\n\tcc -shared -fPIC -Wl,-soname,libcuda.so.1 -o $@ $<\n"
+    )
+    return tmp_path
+
+
+def test_what_the_first_build_makes_is_the_shim_without_being_named(
+    unbuilt: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["init", str(unbuilt)]) == 0
+    assert "no library of CUDA's yet" in capfd.readouterr().err
+    ask = "import ctypes; print('cuInit answers', ctypes.CDLL('libcuda.so.1').cuInit(0))"
+    for state in ("unbuilt", "built"):
+        session = unbuilt / state
+        command = ["run", "--json", "--session", str(session), str(unbuilt), "--", sys.executable, "-c", ask]
+        assert cli.main(command) == 0
+        report = json.loads(capfd.readouterr().out)
+        assert report["calls_by_function"] == {"cuInit": 1}
+        assert list(Session(session).log.search("cuInit answers 100")), state
+    assert "host" not in {process["role"] for process in report["processes"]}

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     import tempfile
 
-    from workbench.config import load_config
+    from workbench.config import load_config, with_built_libraries
     from workbench.errors import UsageError
     from workbench.loop.build import run_build
     from workbench.loop.processes import LocalSpawner
@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     if not report.ok:
         print(f"shimbench build: failed, {report.exit}, {len(report.errors)} errors", file=sys.stderr)
         return 1
+    config = with_built_libraries(config) or config
     sources = SourceFiles(config.directory, config.watch)
     try:
         build = BuildStore(place_of(config.directory).store).keep(

@@ -60,6 +60,10 @@ def describe(found: Findings) -> list[str]:
     if found.service:
         files = ", ".join(map(str, found.service.files))
         lines.append(f"ollama.service: {files}: {len(found.service.environment)} variables")
+    if found.builds and not found.libraries:
+        lines.append(
+            "no library of CUDA's yet: those that the build makes are taken; --force names them then"
+        )
     return lines or ["nothing to build and no library of CUDA's"]
 
 
@@ -75,7 +79,10 @@ def render(found: Findings) -> str:
         lines.append('# build = "make"')
     lines += ["# Files the shim writes its log to.", '# logs = ["/tmp/shim*.log"]', ""]
     chosen = found.chosen()
-    lines += ["# soname = what the build makes. Without this table shimbench's own shim is used."]
+    lines += [
+        "# soname = what the build makes. Without this table those of CUDA's libraries that it makes;",
+        "# without a build shimbench's own shim.",
+    ]
     lines.append("[shim.libraries]" if chosen else "# [shim.libraries]")
     for soname, library in sorted(chosen.items()):
         path = _relative(found, library.path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import native
+from workbench.config import with_built_libraries
 from workbench.errors import ShimbenchError
 from workbench.loop.build import BuildReport, progress_of, run_build
 from workbench.loop.room import with_room
@@ -101,6 +102,8 @@ class Builder:
         finally:
             self._building = None
         report = replace(report, sources=saved.paths if saved else (), reason=reason)
+        if report.ok:
+            await self._take_what_was_made(command)
         if report.ok and (missing := self._missing_library()):
             report = replace(report, ok=False, problem=f"`{command}` succeeded, but there is no {missing}")
         self.reports.append(report)
@@ -153,6 +156,21 @@ class Builder:
                 ) from error
             self.move(place)
             return self._store.keep(*built), why
+
+    async def _take_what_was_made(self, command: str) -> None:
+        """Where no [shim.libraries] says what the build makes, its libraries are the shim."""
+        loop = self._loop
+        if not loop.config.own_shim:
+            return
+        config = await asyncio.to_thread(with_built_libraries, loop.config)
+        if config is None:
+            return
+        loop.config = config
+        for soname, path in config.shim.libraries.items():
+            name = path.relative_to(config.directory)
+            loop.emit(
+                "target", f"  {name} of `{command}` stands for {soname}; `init --force` writes that down"
+            )
 
     def _missing_library(self) -> Path | None:
         libraries = self._loop.config.shim.libraries
