@@ -117,7 +117,7 @@ class ShimbenchApp(App[bool]):
         self.jumps = Jumps(self)
         self.travel = Travel(self)
         self.marking = Marking(self)
-        self.rules = self.calls.rules = Rules(self)
+        self.rules = self.calls.rules = self.log_pane.rules = Rules(self)
         self.looks = Looks(self)
 
     @property
@@ -360,7 +360,7 @@ class ShimbenchApp(App[bool]):
         elif view is self.calls and self.calls.filter_text:
             self.calls.set_filter("", None)
         elif view is self.log_pane and self.log_pane.filter_text:
-            self.log_pane.set_filter("")
+            self.log_pane.set_filter("", None)
         elif view is self.calls and self.calls.paused:
             self.calls.pause()
         elif view is self.log_pane and self.log_pane.paused:

@@ -57,7 +57,7 @@ def place_named(session: Session, text: str) -> tuple[MarkKind, int]:
 
 def time_named(text: str) -> int:
     """`7.1`, `7.1s`, `250ms` in ns since the session's start; without a unit, seconds as they are printed."""
-    from workbench.filter.terms import nanoseconds
+    from workbench.filter.language import nanoseconds
 
     bare = text.strip().replace(" ", "")
     try:

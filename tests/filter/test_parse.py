@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from workbench.filter import TERMS, FilterError, complete, help_lines, parse
-from workbench.filter.terms import nanoseconds
+from workbench.filter.language import nanoseconds
 
 
 @pytest.mark.parametrize(

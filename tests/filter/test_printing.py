@@ -62,7 +62,7 @@ def test_the_log_is_printed_in_full(session: Session, capfd: pytest.CaptureFixtu
     assert len(lines) == 3
     assert lines[0].endswith("20B  ggml: out of memory")
     assert lines[2].endswith("no newline [no newline]")
-    assert printed(capfd, "log", "--raw", str(session.path), "sec.*ss") == "second process\n"
+    assert printed(capfd, "log", "--raw", str(session.path), "re:sec.*ss") == "second process\n"
     found = as_json(capfd, "log", "--json", "--pid", "100", str(session.path))
     assert [(line["length"], line["after_call"]) for line in found["lines"]] == [(20, 2)]
 

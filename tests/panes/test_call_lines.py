@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions.part import Part
-from workbench.panes import call_lines
-from workbench.panes.call_lines import SHORTEST_FOLD, CallLine, CallLines, GrowingArray
+from workbench.panes.call_lines import SHORTEST_FOLD, CallLine, CallLines
+from workbench.views import growing
+from workbench.views.growing import GrowingArray
 
 
 class Recorded:
@@ -167,7 +168,7 @@ def test_rows_far_ahead_of_the_look_are_there_at_once_and_folded_later(
 @given(st.lists(st.lists(st.integers(0, 3), max_size=9), max_size=6), st.integers(-1, 60))
 def test_an_array_that_grows_in_blocks_reads_as_one(steps: list[list[int]], wanted: int) -> None:
     array, last = GrowingArray(), 0
-    with patch.object(call_lines, "_BLOCK", 4):
+    with patch.object(growing, "_BLOCK", 4):
         for batch in steps:
             values = last + np.cumsum(np.array(batch, np.int64))
             array.extend(values)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from sessions.testing import SessionBuilder
 from workbench import cli
 from workbench.target.log_grammar import Level
 from workbench.views.log_blocks import LogBlocks
-from workbench.views.log_filter import read
 
 REPORT = [
     "CUDA error: an illegal memory access was encountered",
@@ -56,38 +53,6 @@ def test_a_report_grows_while_it_is_written(builder: SessionBuilder) -> None:
     assert report is not None and report.lines == [0, 1]
 
 
-@pytest.mark.parametrize(
-    ("text", "passing"),
-    [
-        ("level:warn", [1, 3]),
-        ("level:error", [3]),
-        ("source:sched*", [1]),
-        ("source:load_tensors level:trace", []),
-        ("level:warn idle", [1]),
-        ("level:warn !idle", [3]),
-        ("!idle", [0, 2, 3]),
-        ("level:loud", []),
-        ("[", []),
-    ],
-)
-def test_the_filter_knows_level_and_source_and_then_a_regular_expression(
-    text: str, passing: list[int]
-) -> None:
-    lines = [
-        b"load_tensors: offloaded 3/3 layers to GPU",
-        b'time=t level=WARN source=sched.go:1 msg="gone idle"',
-        b'time=t level=INFO source=types.go:32 msg="inference compute"',
-        b"ggml_cuda_init: failed to initialize CUDA: no error",
-    ]
-    filter_ = read(text)
-    assert filter_ is not None
-    assert [n for n, line in enumerate(lines) if filter_.passes(line, line.decode())] == passing
-
-
-def test_nothing_to_filter_by_is_no_filter() -> None:
-    assert read("") is None and read("  ") is None and read("!") is None
-
-
 def printed(capsys: Any, *words: str) -> dict[str, Any]:
     assert cli.main(["log", "--json", *words]) == 0
     parsed: dict[str, Any] = json.loads(capsys.readouterr().out)
@@ -109,8 +74,26 @@ def test_the_command_prints_a_report_whole_and_its_lines_taken_apart(
     assert [(line["level"], line["message"], line["source"]) for line in found] == [
         ("warn", "gone idle", "sched.go:1")
     ]
+    found = printed(capsys, path, "!idle", "or", "update_slots")["lines"]
+    assert [line["number"] for line in found] == [1, 2, 4, 5, 6, 7]
+    assert printed(capsys, "--count", path, "is:report") == {
+        "session": path, "total": 7, "filter": "is:report", "count": 4,
+    }  # fmt: skip
+
+
+def test_the_command_points_at_what_is_wrong_and_explains_the_language(
+    builder: SessionBuilder, capsys: Any
+) -> None:
+    write(builder)
+    builder.finish()
+    path = str(builder.path)
     assert cli.main(["log", "--level", "loud", path]) == 2
     assert "loud" in capsys.readouterr().err
+    assert cli.main(["log", path, "idle", "dur:>1ms"]) == 2
+    _, text, caret = capsys.readouterr().err.rstrip("\n").split("\n")
+    assert text[caret.index("^") :] == "dur:>1ms"
+    assert cli.main(["log", "--filter-help"]) == 0
+    assert "level:LEVEL" in capsys.readouterr().out
 
 
 def test_levels_have_their_usual_names() -> None:

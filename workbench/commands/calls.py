@@ -16,6 +16,7 @@ from workbench.commands.common import (
     add_session_words,
     duration,
     pid_of,
+    print_filter_help,
     print_json,
     print_json_list,
     seconds,
@@ -44,12 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from sessions.decode import CallDecoder
-    from workbench.filter import help_lines, parse
+    from workbench.filter import CALLS, parse
 
     if options.filter_help:
-        lines = help_lines()
-        width = max(len(syntax) for syntax, _ in lines)
-        print("\n".join(f"{syntax:{width}}  {meaning}" for syntax, meaning in lines))
+        print_filter_help(CALLS)
         return 0
     session, text = take_session(options.words)
     call_filter = parse(text)

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sessions import Session
+    from workbench.filter import Language
+
+
+def print_filter_help(language: Language[Any]) -> None:
+    """Explain a vocabulary of the filter language, a row each."""
+    from workbench.filter import help_lines
+
+    lines = help_lines(language)
+    width = max(len(syntax) for syntax, _ in lines)
+    print("\n".join(f"{syntax:{width}}  {meaning}" for syntax, meaning in lines))
 
 
 def add_session_words(parser: argparse.ArgumentParser, rest: str, help_text: str) -> None:

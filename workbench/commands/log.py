@@ -1,34 +1,34 @@
 """Print what the processes of a session wrote, every line in full: number, seconds, pid, stream, bytes, text.
 
-REGEX keeps the lines in which it is found, --level those of that level and graver (trace, debug, info, warn,
-error), --source those whose own source (file, function, tag) matches a GLOB. A crash's report is one: all its
-lines are printed when one is. --raw prints the text alone, byte for byte. --json prints {"session", "total",
-"lines": [{"number", "time_ns", "pid", "role", "stream", "length", "torn", "after_call", "text", "form",
-"level", "time", "source", "message", "fields", "report"}]}; from "form" on it is read from the text, "report"
-is the number of the line its report begins with, or null.
+FILTER is the workbench's filter language in its words for lines, e.g. level:warn source:runner* !idle. All
+lines of a crash's report are printed when one passes. --filter-help explains it; --level, --source, --pid and
+--role stand for its terms. --raw prints the text alone, byte for byte. --json prints {"session", "total",
+"filter", "lines": [{"number", "time_ns", "pid", "role", "stream", "length", "torn", "after_call", "text",
+"form", "level", "time", "source", "message", "fields", "report"}]}; from "form" on it is read from the text,
+"report" is the number of the line its report begins with, or null. With --count {"session", "total",
+"filter", "count"}. docs/filter.md says what a filter may say.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from workbench.commands.common import (
     add_session_words,
+    print_filter_help,
+    print_json,
     print_json_list,
     seconds,
     take_session,
     told_as_errors,
 )
-from workbench.errors import UsageError
 from workbench.moments import add_at, session_at
-from workbench.views.log_blocks import LogBlocks
 
 if TYPE_CHECKING:
-    from sessions import Line, Session
+    from sessions import Line
+    from workbench.views.log_blocks import LogBlocks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,70 +38,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", metavar="LEVEL", help="this level and graver: trace ... error")
     parser.add_argument("--source", metavar="GLOB", help="lines that name such a source: runner.go*, srv*")
     parser.add_argument("--role", help="target, host, build, exercise or shim")
+    parser.add_argument("--count", action="store_true", help="print how many pass, and not which")
+    parser.add_argument("--filter-help", action="store_true", help="explain the filter language and stop")
     add_at(parser)
-    add_session_words(parser, "REGEX", "a regular expression")
+    add_session_words(parser, "FILTER ...", "a filter")
 
 
 def run(options: argparse.Namespace) -> int:
-    session, text = take_session(options.words)
-    try:
-        pattern = re.compile(text.encode()) if text else None
-    except re.error as error:
-        raise UsageError(f"{text!r} is no regular expression: {error}") from None
-    if options.level is not None:
-        from workbench.target.log_grammar import Level
+    from workbench.filter import LINES, parse_lines
+    from workbench.filter.apply import term, with_term
+    from workbench.views.log_filter import FilteredLog
 
-        try:
-            options.level = Level.named(options.level)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+    if options.filter_help:
+        print_filter_help(LINES)
+        return 0
+    session, text = take_session(options.words)
+    for key in ("level", "source", "pid", "role"):
+        value = getattr(options, key)
+        if value is not None:
+            text = with_term(text, term(key, str(value)))
+    line_filter = parse_lines(text)
     with told_as_errors():
         session = session_at(session, options.at)
-        blocks = LogBlocks()
-        blocks.update(session)
-        chosen = _chosen(session, pattern, options, blocks)
+        lines = FilteredLog(session, line_filter if text else None)
+        lines.advance()
+        numbers = map(lines.number, range(len(lines)))
+        chosen = ((number, session.log.line(number)) for number in numbers)
+        head = {"session": str(session.path), "total": len(session.log), "filter": text}
+        if options.count:
+            print_json({**head, "count": len(lines)}) if options.json else print(len(lines))
+            return 0
         if options.json:
-            head = {"session": str(session.path), "total": len(session.log)}
-            print_json_list(head, "lines", (_as_json(number, line, blocks) for number, line in chosen))
+            print_json_list(head, "lines", (_as_json(number, line, lines.blocks) for number, line in chosen))
             return 0
         sys.stdout.flush()
         for number, line in chosen:
             sys.stdout.buffer.write(_as_written(line) if options.raw else _as_line(number, line))
         sys.stdout.buffer.flush()
     return 0
-
-
-def _chosen(
-    session: Session, pattern: re.Pattern[bytes] | None, options: argparse.Namespace, blocks: LogBlocks
-) -> Iterator[tuple[int, Line]]:
-    from workbench.views.log import numbered_lines
-    from workbench.views.log_filter import LogFilter
-
-    graver = None
-    if options.level is not None or options.source is not None:
-        from workbench.filter.terms import matches
-
-        graver = LogFilter("", options.level, matches(options.source) if options.source else None)
-
-    def passes(line: Line, in_report: bool) -> bool:
-        if options.pid not in (None, line.pid) or options.role not in (None, line.role):
-            return False
-        if graver is not None and not graver.passes(line.text, "", in_report):
-            return False
-        return pattern is None or pattern.search(line.text) is not None
-
-    reports: dict[int, bool] = {}
-    for number, line in numbered_lines(session, 0, len(session.log)):
-        block = blocks.of(number)
-        if block is None:
-            chosen = passes(line, False)
-        else:
-            if block.first not in reports:
-                lines = map(session.log.line, block.lines)
-                reports[block.first] = any(passes(each, True) for each in lines)
-            chosen = reports[block.first]
-        if chosen:
-            yield number, line
 
 
 def _as_written(line: Line) -> bytes:

@@ -8,8 +8,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from workbench.filter.errors import FilterError
+from workbench.filter.language import matches
 from workbench.filter.parse import Token, parse, tokenise
-from workbench.filter.terms import WORDS, matches
+from workbench.filter.terms import WORDS
 
 if TYPE_CHECKING:
     from sessions import Function, Schema

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from workbench.filter.terms import TERMS, WORDS
+from workbench.filter.language import Language
+from workbench.filter.terms import CALLS
 
 if TYPE_CHECKING:
     from sessions import Session
@@ -24,10 +24,12 @@ class Completion:
     start: int
 
 
-def complete(text: str, cursor: int, session: Session | None = None) -> list[Completion]:
+def complete(
+    text: str, cursor: int, session: Session | None = None, language: Language[Any] = CALLS
+) -> list[Completion]:
     """Candidates for the word before the cursor, the likeliest first, at most 50.
 
-    With a session also its own names: functions, results, pids, programs, libraries.
+    With a session also its own names: functions, results, pids, programs, libraries, sources of lines.
     """
     start = cursor
     while start > 0 and text[start - 1] not in _BREAKS:
@@ -37,51 +39,19 @@ def complete(text: str, cursor: int, session: Session | None = None) -> list[Com
     if colon:
         found = [
             Completion(name, help_text, start + len(key) + 1)
-            for name, help_text in _values(key.lower(), session)
+            for name, help_text in language.values(key.lower(), session)
             if value.casefold() in name.casefold()
         ]
     else:
-        language = [(w.word, w.help) for w in WORDS] + [(f"{t.key}:", t.help) for t in TERMS if t.key]
-        found = [Completion(name, help_text, start) for name, help_text in language if name.startswith(word)]
+        own = [(each.word, each.help) for each in language.words]
+        own += [(f"{each.key}:", each.help) for each in language.terms if each.key]
+        found = [Completion(name, help_text, start) for name, help_text in own if name.startswith(word)]
         if word and session is not None:
             found += [
-                Completion(name, "function", start)
-                for name in _functions(session)
+                Completion(name, help_text, start)
+                for name, help_text in language.names(session)
                 if word.casefold() in name.casefold()
             ]
         value = word
     found.sort(key=lambda candidate: not candidate.text.casefold().startswith(value.casefold()))
     return found[:_LIMIT]
-
-
-def _functions(session: Session) -> list[str]:
-    return [function.name for function in session.schema.functions.values()]
-
-
-def _values(key: str, session: Session | None) -> list[tuple[str, str]]:
-    if key == "lib":
-        return [("cuda", "the driver API"), ("nvml", "the management library")]
-    if key in ("dur", "time"):
-        return [(">1ms", "longer than"), ("<20us", "shorter than"), ("1ms-5ms", "between")]
-    if session is None:
-        return []
-    processes = session.processes
-    if key == "fn":
-        return [(name, "function") for name in _functions(session)]
-    if key == "result":
-        enums = session.schema.enums
-        return [
-            (name, f"{enum} {value}")
-            for enum in ("CUresult", "nvmlReturn_t")
-            for name, value in enums.get(enum, {}).items()
-        ]
-    if key == "pid":
-        return [(str(process.pid), PurePosixPath(process.exe).name) for process in processes]
-    if key == "process":
-        return [(name, "program") for name in dict.fromkeys(PurePosixPath(p.exe).name for p in processes)]
-    if key == "run":
-        return [(str(run), "run") for run in sorted({process.run for process in processes}, reverse=True)]
-    if key == "caller":
-        names = {PurePosixPath(module.path).name for process in processes for module in process.modules}
-        return [(name, "library") for name in sorted(names)]
-    return []

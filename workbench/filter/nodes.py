@@ -1,4 +1,4 @@
-"""What a filter is made of: nodes that say for a stretch of calls which of them hold.
+"""What a filter is made of: nodes that say for a stretch of calls, or of lines, which of them hold.
 
 A node gets the rows that still matter (`wanted`) and may answer anything for the others, so that what
 is dear to decide (text of decoded calls) is decided for few rows.
@@ -7,8 +7,8 @@ is dear to decide (text of decoded calls) is decided for few rows.
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence, Sized
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Mask = npt.NDArray[np.bool_]
 Column = npt.NDArray[typing.Any]
 NUMBERS = 1 << 16  #: of functions, and of processes
+
+_Things = TypeVar("_Things", bound=Sized)
+_Taken = TypeVar("_Taken", bound=Sized, contravariant=True)
 
 
 class Rows:
@@ -40,12 +43,12 @@ class Rows:
         return self._columns[name]
 
 
-class Node(Protocol):
+class Node(Protocol[_Taken]):
     """A part of a filter. `dear`: decide it last."""
 
     dear: bool
 
-    def mask(self, rows: Rows, wanted: Mask) -> Mask: ...
+    def mask(self, rows: _Taken, wanted: Mask) -> Mask: ...
 
 
 class Test:
@@ -75,14 +78,14 @@ class RowTest:
         return found
 
 
-class All:
+class All(Generic[_Things]):
     """Every part must hold; none: everything passes."""
 
-    def __init__(self, parts: Sequence[Node]) -> None:
+    def __init__(self, parts: Sequence[Node[_Things]]) -> None:
         self._parts = sorted(parts, key=lambda part: part.dear)
         self.dear = any(part.dear for part in parts)
 
-    def mask(self, rows: Rows, wanted: Mask) -> Mask:
+    def mask(self, rows: _Things, wanted: Mask) -> Mask:
         left = wanted
         for part in self._parts:
             if not left.any():
@@ -91,14 +94,14 @@ class All:
         return left
 
 
-class Any:
+class Any(Generic[_Things]):
     """At least one part must hold."""
 
-    def __init__(self, parts: Sequence[Node]) -> None:
+    def __init__(self, parts: Sequence[Node[_Things]]) -> None:
         self._parts = sorted(parts, key=lambda part: part.dear)
         self.dear = any(part.dear for part in parts)
 
-    def mask(self, rows: Rows, wanted: Mask) -> Mask:
+    def mask(self, rows: _Things, wanted: Mask) -> Mask:
         found = np.zeros(len(rows), bool)
         for part in self._parts:
             open_rows = wanted & ~found
@@ -108,12 +111,12 @@ class Any:
         return found
 
 
-class Not:
+class Not(Generic[_Things]):
     """The part must not hold."""
 
-    def __init__(self, part: Node) -> None:
+    def __init__(self, part: Node[_Things]) -> None:
         self._part = part
         self.dear = part.dear
 
-    def mask(self, rows: Rows, wanted: Mask) -> Mask:
+    def mask(self, rows: _Things, wanted: Mask) -> Mask:
         return ~self._part.mask(rows, wanted)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
+from typing import Any as Anything
 
 import numpy as np
 
 from workbench.filter.errors import FilterError
+from workbench.filter.language import Language, Things
+from workbench.filter.lines import LINES, Lines, Written
 from workbench.filter.nodes import All, Any, Mask, Node, Not, Rows
-from workbench.filter.terms import TERMS, WORDS
+from workbench.filter.terms import CALLS
 
 if TYPE_CHECKING:
     from sessions import Session
 
-_KEYED = {term.key: term for term in TERMS}
-_WORDS = {word.word: word for word in WORDS}
 _TOKEN = re.compile(r"""\s*(?:([()!|&])|((?:"[^"]*"|[^\s()!|&"])+)|(")|$)""")
 _OPERATORS = {"and": "&", "or": "|", "not": "!"}
 
@@ -32,9 +34,9 @@ class Token:
 
 
 class Filter:
-    """A parsed filter. It may be used over any session, also a growing one."""
+    """A parsed filter of calls. It may be used over any session, also a growing one."""
 
-    def __init__(self, text: str, node: Node) -> None:
+    def __init__(self, text: str, node: Node[Rows]) -> None:
         self.text = text
         self._node = node
 
@@ -43,11 +45,31 @@ class Filter:
         return self._node.mask(Rows(session, start, stop), np.ones(stop - start, bool))
 
 
+class LineFilter:
+    """A parsed filter of lines of the log. It may be used over any session."""
+
+    def __init__(self, text: str, node: Node[Lines]) -> None:
+        self.text = text
+        self._node = node
+
+    def mask(self, written: Sequence[Written]) -> Mask:
+        """Which lines, and reports of several, pass: a bool array of shape (len(written),)."""
+        return self._node.mask(written, np.ones(len(written), bool))
+
+
 def parse(text: str) -> Filter:
-    """A filter of `text`; FilterError with a column when it means nothing. No text: all calls pass."""
+    """A filter of calls; FilterError with a column when it means nothing. No text: all calls pass."""
+    return Filter(text, _parsed(text, CALLS))
+
+
+def parse_lines(text: str) -> LineFilter:
+    """A filter of lines of the log; FilterError with a column when it means nothing. No text: all pass."""
+    return LineFilter(text, _parsed(text, LINES))
+
+
+def _parsed(text: str, language: Language[Things]) -> Node[Things]:
     try:
-        parser = _Parser(tokenise(text), len(text) + 1)
-        return Filter(text, parser.whole())
+        return _Parser(tokenise(text), len(text) + 1, language).whole()
     except FilterError as error:
         error.text = text
         raise
@@ -70,13 +92,14 @@ def tokenise(text: str) -> list[Token]:
     return tokens
 
 
-class _Parser:
-    def __init__(self, tokens: list[Token], end: int) -> None:
+class _Parser(Generic[Things]):
+    def __init__(self, tokens: list[Token], end: int, language: Language[Things]) -> None:
+        self._language = language
         self._tokens = tokens
         self._at = 0
         self._end = end
 
-    def whole(self) -> Node:
+    def whole(self) -> Node[Things]:
         if not self._tokens:
             return All([])
         node = self._or()
@@ -87,14 +110,14 @@ class _Parser:
     def _peek(self) -> str:
         return self._tokens[self._at].kind if self._at < len(self._tokens) else ""
 
-    def _or(self) -> Node:
+    def _or(self) -> Node[Things]:
         parts = [self._and()]
         while self._peek() == "|":
             self._at += 1
             parts.append(self._and())
         return parts[0] if len(parts) == 1 else Any(parts)
 
-    def _and(self) -> Node:
+    def _and(self) -> Node[Things]:
         parts = [self._not()]
         while self._peek() in ("&", "!", "(", "term"):
             if self._peek() == "&":
@@ -102,13 +125,13 @@ class _Parser:
             parts.append(self._not())
         return parts[0] if len(parts) == 1 else All(parts)
 
-    def _not(self) -> Node:
+    def _not(self) -> Node[Things]:
         if self._peek() == "!":
             self._at += 1
             return Not(self._not())
         return self._one()
 
-    def _one(self) -> Node:
+    def _one(self) -> Node[Things]:
         if self._at >= len(self._tokens):
             raise FilterError("something is missing here", self._end)
         token = self._tokens[self._at]
@@ -121,36 +144,49 @@ class _Parser:
             return node
         if token.kind != "term":
             raise FilterError(f"a term is missing before {token.text}", token.column)
-        return make_term(token)
+        return make_term(token, self._language)
 
 
-def make_term(token: Token) -> Node:
+def make_term(token: Token, language: Language[Things]) -> Node[Things]:
     """The node of one term."""
     key, colon, value = token.text.partition(":")
     if not colon or '"' in key:
-        word = _WORDS.get(token.text.lower())
+        word = language.word(token.text.lower())
         if word is not None:
             return word.make()
         key, value, column = "", token.text, token.column
     else:
         key, column = key.lower(), token.column + len(key) + 1
-        if key not in _KEYED or not key:
-            near = get_close_matches(key, [name for name in _KEYED if name], 1)
-            meant = f"; did you mean {near[0]}:?" if near else ""
-            raise FilterError(f"there is no term {key}:{meant}", token.column)
+    term = language.term(key)
+    if term is None or (colon and not key):
+        raise FilterError(_no_term(key, language), token.column)
     value = value.replace('"', "")
     if not value:
-        raise FilterError(f"{_KEYED[key].syntax}: the value is missing", column)
+        raise FilterError(f"{term.syntax}: the value is missing", column)
     try:
-        return _KEYED[key].make(value)
+        return term.make(value)
     except ValueError as error:
         raise FilterError(f"{key + ': ' if key else ''}{error}", column) from None
 
 
-def help_lines() -> list[tuple[str, str]]:
+def _no_term(key: str, language: Language[Anything]) -> str:
+    """What is wrong with a term that there is not, and what may have been meant."""
+    known = [term.key for term in language.terms if term.key]
+    near = get_close_matches(key, known, 1)
+    other = next((each for each in (CALLS, LINES) if each is not language and each.term(key)), None)
+    if near:
+        meant = f"; did you mean {near[0]}:?"
+    elif other is not None and key:
+        meant = f" of {language.of}, only of {other.of}; there are {': '.join(known)}:"
+    else:
+        meant = ""
+    return f"there is no term {key}:{meant}"
+
+
+def help_lines(language: Language[Anything] = CALLS) -> list[tuple[str, str]]:
     """The language as rows of (how it is written, what it means), for help screens."""
-    rows = [(term.syntax, f"{term.help}; {term.example}") for term in TERMS]
-    rows += [(word.word, word.help) for word in WORDS]
+    rows = [(term.syntax, f"{term.help}; {term.example}") for term in language.terms]
+    rows += [(word.word, word.help) for word in language.words]
     rows.append(("a b, a and b, a & b", "both hold"))
     rows.append(("a or b, a | b", "one of them holds"))
     rows.append(("!a, not a", "it does not hold"))

@@ -1,59 +1,33 @@
-"""The terms of the filter language: one row each, with its help, and what makes a node of it."""
+"""The filter language's words for calls: a row each, with its help, and what makes a node of it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sessions.format import CallFlag
-from workbench.filter.nodes import NUMBERS, Column, Mask, Node, Rows, RowTest, Test
+from workbench.filter.language import (
+    Language,
+    Term,
+    Word,
+    compare,
+    matches,
+    nanoseconds,
+    process_values,
+    whole_number,
+)
+from workbench.filter.nodes import NUMBERS, Mask, Node, Rows, RowTest, Test
 
 if TYPE_CHECKING:
     from sessions import Session
     from sessions.calls import Row
 
-_UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
-_COMPARE = re.compile(r"(>=|<=|>|<|=)?(.+)")
-_RANGE = re.compile(r"(.+?)(?:-|\.\.)(.+)")
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zµ]*)")
 
-
-@dataclass(frozen=True)
-class Term:
-    """One row of the language. `key` is what stands before the colon; "" for a bare word."""
-
-    key: str
-    syntax: str
-    help: str
-    example: str
-    make: Callable[[str], Node]
-    """from the value; ValueError says what is wrong with it"""
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word with a meaning of its own."""
-
-    word: str
-    help: str
-    make: Callable[[], Node]
-
-
-def matches(pattern: str) -> Callable[[str], bool]:
-    """A glob when it has a wildcard, else a part of the name; capitals don't matter."""
-    folded = pattern.casefold()
-    if any(char in pattern for char in "*?["):
-        return lambda name: fnmatchcase(name.casefold(), folded)
-    return lambda name: folded in name.casefold()
-
-
-def _lookup(column: str, choose: Callable[[Session], list[int]]) -> Node:
+def _lookup(column: str, choose: Callable[[Session], list[int]]) -> Node[Rows]:
     """Rows whose number in a column is one of a few, which are chosen once more as they grow."""
     known: list[tuple[object, int, Mask]] = []
 
@@ -69,7 +43,7 @@ def _lookup(column: str, choose: Callable[[Session], list[int]]) -> Node:
     return Test(holds)
 
 
-def _function(value: str) -> Node:
+def _function(value: str) -> Node[Rows]:
     matching = matches(value)
 
     def choose(session: Session) -> list[int]:
@@ -79,7 +53,7 @@ def _function(value: str) -> Node:
     return _lookup("function", choose)
 
 
-def _library(value: str) -> Node:
+def _library(value: str) -> Node[Rows]:
     if value not in ("cuda", "nvml"):
         raise ValueError("cuda or nvml")
     return _lookup(
@@ -87,7 +61,7 @@ def _library(value: str) -> Node:
     )
 
 
-def _process(value: str) -> Node:
+def _process(value: str) -> Node[Rows]:
     matching = matches(value)
 
     def choose(session: Session) -> list[int]:
@@ -96,90 +70,49 @@ def _process(value: str) -> Node:
     return _lookup("process", choose)
 
 
-def _number(value: str) -> int:
-    try:
-        return int(value, 0)
-    except ValueError:
-        raise ValueError(f"{value!r} is not a number") from None
-
-
-def _pid(value: str) -> Node:
-    pid = _number(value)
+def _pid(value: str) -> Node[Rows]:
+    pid = whole_number(value)
     return _lookup("process", lambda session: [p.index for p in session.processes if p.pid == pid])
 
 
-def _run(value: str) -> Node:
-    run = _number(value)
+def _run(value: str) -> Node[Rows]:
+    run = whole_number(value)
     return _lookup("process", lambda session: [p.index for p in session.processes if p.run == run])
 
 
-def _thread(value: str) -> Node:
-    thread = _number(value)
+def _thread(value: str) -> Node[Rows]:
+    thread = whole_number(value)
     return Test(lambda rows: rows.column("thread") == thread)
 
 
-def compare(value: str, read: Callable[[str], float]) -> Callable[[Column], Mask]:
-    """`>1ms`, `<=5`, `10-20` or `7` as a test of an array; `read` makes numbers of the words."""
-    found = _RANGE.fullmatch(value)
-    if found and value[0] not in "<>=":
-        low, high = read(found[1]), read(found[2])
-        return lambda array: (array >= low) & (array <= high)
-    parts = _COMPARE.fullmatch(value)
-    if parts is None:
-        raise ValueError("expected a number, >number or number-number")
-    bound = read(parts[2])
-    match parts[1]:
-        case ">":
-            return lambda array: array > bound
-        case ">=":
-            return lambda array: array >= bound
-        case "<":
-            return lambda array: array < bound
-        case "<=":
-            return lambda array: array <= bound
-        case _:
-            return lambda array: array == bound
-
-
-def nanoseconds(text: str) -> float:
-    """`1.5ms` -> 1500000; without a unit ns."""
-    found = _TIME.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"{text!r} is not a time such as 1ms, 20us or 1.5s")
-    unit = found[2] or "ns"
-    if unit not in _UNITS:
-        raise ValueError(f"{unit!r} is not a unit of time: ns, us, ms, s or min")
-    return float(found[1]) * _UNITS[unit]
-
-
-def _duration(value: str) -> Node:
+def _duration(value: str) -> Node[Rows]:
     test = compare(value, nanoseconds)
     return Test(lambda rows: test(rows.column("duration")))
 
 
-def _time(value: str) -> Node:
+def _time(value: str) -> Node[Rows]:
     test = compare(value, nanoseconds)
     return Test(lambda rows: test(rows.column("time")))
 
 
-def _call(value: str) -> Node:
-    test = compare(value, _number)
+def _call(value: str) -> Node[Rows]:
+    test = compare(value, whole_number)
     return Test(lambda rows: test(np.arange(rows.start + 1, rows.stop + 1)))
 
 
-def _nesting(value: str) -> Node:
-    test = compare(value, _number)
+def _nesting(value: str) -> Node[Rows]:
+    test = compare(value, whole_number)
     return Test(lambda rows: test(rows.column("nesting")))
 
 
-def _argument(value: str) -> Node:
-    number = _number(value) & 0xFFFFFFFFFFFFFFFF
+def _argument(value: str) -> Node[Rows]:
+    wanted = whole_number(value) & 0xFFFFFFFFFFFFFFFF
     return Test(
-        lambda rows: np.logical_or.reduce([rows.column(f"arg{place}") == number for place in range(3)])
+        lambda rows: np.logical_or.reduce([rows.column(f"arg{place}") == wanted for place in range(3)])
     )
 
 
-def _caller(value: str) -> Node:
+def _caller(value: str) -> Node[Rows]:
     matching = matches(value)
 
     def holds(rows: Rows) -> Mask:
@@ -222,11 +155,11 @@ def is_ok(row: Row) -> bool:
     return row.result == 0 or row.function == 0xF005
 
 
-def _flag(flag: CallFlag) -> Callable[[], Node]:
+def _flag(flag: CallFlag) -> Callable[[], Node[Rows]]:
     return lambda: Test(lambda rows: (rows.column("flags") & int(flag)) != 0)
 
 
-def _result(value: str) -> Node:
+def _result(value: str) -> Node[Rows]:
     if re.fullmatch(r"-?\d+", value):
         number = int(value)
         return Test(lambda rows: rows.column("result") == number)
@@ -247,7 +180,7 @@ def _result(value: str) -> Node:
     return Test(holds)
 
 
-def _text(value: str) -> Node:
+def _text(value: str) -> Node[Rows]:
     wanted = value.casefold()
 
     def holds(session: Session, row: int) -> bool:
@@ -256,6 +189,34 @@ def _text(value: str) -> Node:
         return wanted in CallDecoder(session.schema).text(session, row).casefold()
 
     return RowTest(holds)
+
+
+def _functions(session: Session) -> list[tuple[str, str]]:
+    return [(function.name, "function") for function in session.schema.functions.values()]
+
+
+def _values(key: str, session: Session | None) -> list[tuple[str, str]]:
+    if key == "lib":
+        return [("cuda", "the driver API"), ("nvml", "the management library")]
+    if key in ("dur", "time"):
+        return [(">1ms", "longer than"), ("<20us", "shorter than"), ("1ms-5ms", "between")]
+    if session is None:
+        return []
+    if key == "fn":
+        return _functions(session)
+    if key == "result":
+        enums = session.schema.enums
+        return [
+            (name, f"{enum} {value}")
+            for enum in ("CUresult", "nvmlReturn_t")
+            for name, value in enums.get(enum, {}).items()
+        ]
+    if key == "caller":
+        names = {
+            PurePosixPath(module.path).name for process in session.processes for module in process.modules
+        }
+        return [(name, "library") for name in sorted(names)]
+    return process_values(key, session)
 
 
 TERMS = (
@@ -288,3 +249,6 @@ WORDS = (
     Word("nested", "calls made inside of another", lambda: Test(lambda rows: rows.column("nesting") > 0)),
 )
 """Words that stand alone."""
+
+CALLS: Language[Rows] = Language("calls", TERMS, WORDS, _values, _functions)
+"""What is said of calls."""

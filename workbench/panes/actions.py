@@ -361,7 +361,7 @@ def pane_actions() -> tuple[Action, ...]:
             "f",
             "log",
             "Filter",
-            "level:warn (and graver), source:GLOB, then a regular expression; `!` before it: the others.",
+            "Show only some lines, e.g. level:warn !idle or source:runner* (docs/filter.md).",
             lambda app: app.ask("filter"),
         ),
         _row(

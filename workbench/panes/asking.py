@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from workbench.panes.header import Bar
@@ -39,18 +40,20 @@ class Asking:
             text = app.calls.filter_text if app.pane == "calls" else app.log_pane.filter_text
             hint = "cuMem* !ok pid:123 caller:libcudart dur:>1ms result:CUDA_ERROR_* text:foo"
             if app.pane == "log":
-                hint = "level:warn source:runner* then a regular expression, ! first for the other lines"
-        filters_calls = (kind == "filter" and app.pane == "calls") or kind in ("colour", "count", "break")
+                hint = 'level:warn source:runner* !idle pid:123 time:>2s "out of memory" re:^srv'
         if kind == "compare" and app.session.newest_run > 1:
             text = f"{app.session.path}:{app.session.newest_run - 1}"
         prompt.display = True
         app.query_one(KeyLine).display = False
-        prompt.ask(kind, text, hint, self._candidates if filters_calls else None)
+        filters = kind in ("filter", "colour", "count", "break")
+        prompt.ask(kind, text, hint, self._candidates if filters else None)
 
     def _candidates(self, text: str, cursor: int) -> list[Completion]:
-        from workbench.filter.complete import complete
+        from workbench.filter import CALLS, LINES, complete
 
-        return complete(text, cursor, self._app.session)
+        app = self._app
+        of_lines = app.query_one(Prompt).kind == "filter" and app.pane == "log"
+        return complete(text, cursor, app.session, LINES if of_lines else CALLS)
 
     def offered(self, message: Prompt.Offered) -> None:
         """What could stand at the cursor of the prompt, over it."""
@@ -93,20 +96,30 @@ class Asking:
             return not text or app.breaks.toggle(text)
         elif kind == "note":
             app.marking.mark(text)
-        elif kind == "filter" and app.pane == "log":
-            app.log_pane.set_filter(text)
         elif kind == "filter":
-            return self.filter_calls(text)
+            return self.filter_lines(text) if app.pane == "log" else self.filter_calls(text)
         app.arrangement.show_titles()
         return True
 
     def filter_calls(self, text: str) -> bool:
         """Show only some calls; False, the prompt's cursor where it is wrong, when the text is no filter."""
-        from workbench.filter import FilterError, parse
+        from workbench.filter import parse
+
+        return self._filter(lambda: self._app.calls.set_filter(text, parse(text) if text else None))
+
+    def filter_lines(self, text: str) -> bool:
+        """The same for lines of the log."""
+        from workbench.filter import parse_lines
+
+        pane = self._app.log_pane
+        return self._filter(lambda: pane.set_filter(text, parse_lines(text) if text else None))
+
+    def _filter(self, set_it: Callable[[], None]) -> bool:
+        from workbench.filter import FilterError
 
         app = self._app
         try:
-            app.calls.set_filter(text, parse(text) if text else None)
+            set_it()
         except FilterError as error:
             app.notify(f"filter, column {error.column}: {error.message}", severity="error")
             app.query_one(Prompt).cursor_position = error.column - 1

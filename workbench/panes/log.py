@@ -6,28 +6,32 @@ from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.style import Style
+from textual import events
 from textual.binding import BindingType
 from textual.strip import Strip
 
+from workbench.filter.apply import terms_of_line
+from workbench.filter.lines import writer
 from workbench.panes.actions import bindings
-from workbench.panes.call_lines import GrowingArray
 from workbench.panes.format import count_text, elide, time_text
 from workbench.panes.lines import Ink, LineView, Part, column, wrapped
 from workbench.panes.sgr import PLAIN, plain_text, styled_parts
 from workbench.target.log_grammar import Kind, Level, LogLine, parse_bytes
-from workbench.views.log_blocks import Block, LogBlocks
-from workbench.views.log_filter import LogFilter, read
+from workbench.views.log_filter import FilteredLog
 
 if TYPE_CHECKING:
     from sessions import Line, Session
     from sessions.moment import Moment
+    from workbench.filter import LineFilter
+    from workbench.panes.rules import Rules
+    from workbench.views.log_blocks import LogBlocks
 
 _GUTTER_NAME = 14
 _INKS: dict[Kind, Ink] = {"time": "dim", "source": "name", "key": "dim", "value": "value", "gap": "dim"}
 
 
 class LogPane(LineView):
-    """Lines as they were written, a crash's report marked as one; wrap, filter (views.log_filter)."""
+    """Lines as they were written, a crash's report marked as one; wrapped, filtered."""
 
     where: ClassVar[str] = "log"
     BINDINGS: ClassVar[list[BindingType]] = bindings("log")
@@ -39,12 +43,10 @@ class LogPane(LineView):
         self.paused = False
         self.wrap = False
         self.filter_text = ""
-        self._filter: LogFilter | None = None
-        self.blocks = LogBlocks()
+        self._lines = FilteredLog(session)
         self.moment: Moment | None = None  # shown instead of now
         self.marks: Mapping[int, str] = {}  # line -> note
-        self._shown: GrowingArray | None = None
-        self._scanned = 0
+        self.rules: Rules | None = None  # what filters are made with, when there is a workbench around it
         self._frame: tuple[tuple[int, ...], list[tuple[int, int]]] | None = None
 
     # Content
@@ -53,68 +55,38 @@ class LogPane(LineView):
         """Take in lines written since."""
         if self.paused or self._scanned == len(self.session.log):
             return
-        stop = len(self.session.log)
-        grown = self.blocks.update(self.session)
-        if self._filter is not None and self._shown is not None:
-            self._filter_more(self._filter, self._shown, stop, grown)
-        self._scanned = stop
+        self._lines.advance()
         self.lines_changed()
         self.tell_status()
 
-    def _filter_more(self, filter_: LogFilter, shown: GrowingArray, stop: int, grown: list[int]) -> None:
-        """Add the new lines that pass. A report passes or fails as a whole, also for what it was before."""
-        import numpy as np
+    @property
+    def _scanned(self) -> int:
+        return self._lines.scanned
 
-        start = self._scanned
-        keep = [
-            number
-            for number, line in enumerate(self.session.log.lines(start, stop), start)
-            if self.blocks.of(number) is None and filter_.passes(line.text, self._filtered_text(line))
-        ]
-        reports = {block.first: block for number in grown if (block := self.blocks.of(number)) is not None}
-        if not reports:
-            shown.extend(np.array(keep, np.int64))
-            return
-        passing = set(keep)
-        for block in reports.values():
-            if self._report_passes(filter_, block):
-                passing.update(block.lines)
-        changed = [number for block in reports.values() for number in block.lines if number < start]
-        old = np.setdiff1d(shown.between(0, len(shown)), np.array(changed, np.int64))
-        self._shown = GrowingArray()
-        self._shown.extend(np.union1d(old, np.array(sorted(passing), np.int64)))
+    @property
+    def blocks(self) -> LogBlocks:
+        """The reports in it."""
+        return self._lines.blocks
 
-    def _report_passes(self, filter_: LogFilter, block: Block) -> bool:
-        lines = [self.session.log.line(number) for number in block.lines]
-        shown = "\n".join(self._filtered_text(line) for line in lines)
-        return filter_.passes(lines[0].text, shown, in_report=True)
-
-    def _filtered_text(self, line: Line) -> str:
-        return f"{line.pid} {self.source(line)} {line.stream} {plain_text(line.text)}"
-
-    def set_filter(self, text: str) -> None:
-        """Show only lines that pass: `level:warn source:GLOB`, then a regular expression, `!` before it
-        for the others; pid, name and stream count as text."""
+    def set_filter(self, text: str, line_filter: LineFilter | None) -> None:
+        """Show only what the filter passes; the selected line stays selected if it does."""
         number = self.selected_number()
         self.filter_text = text
-        self._filter = read(text)
-        self._shown = GrowingArray() if self._filter is not None else None
-        self._scanned = 0
-        self.blocks = LogBlocks()
+        self._lines = FilteredLog(self.session, line_filter)
         self._frame = None
         self.cursor = 0
         self.scroll_to(y=0, animate=False, force=True)
         self.advance()
         if number is not None and not self.following:
             self.show_number(number)
+        self.lines_changed()
         self.post_message(self.StatusChanged(self))
 
     def count(self) -> int:
         """Lines that pass the filter; at a moment, those written by then."""
         if self.moment is not None:
-            lines = min(self.moment.cut.lines, self._scanned)
-            return lines if self._shown is None else self._shown.searchsorted(lines)
-        return self._scanned if self._shown is None else len(self._shown)
+            return self._lines.before(self.moment.cut.lines)
+        return len(self._lines)
 
     def show_moment(self, moment: Moment | None) -> None:
         """Show the lines that had been written at a moment, the last of them; None: now."""
@@ -128,7 +100,7 @@ class LogPane(LineView):
 
     def number(self, index: int) -> int:
         """The log's own number (from 0) of a shown line."""
-        return index if self._shown is None else self._shown[index]
+        return self._lines.number(index)
 
     def selected_number(self) -> int | None:
         """The log's number of the line under the cursor."""
@@ -136,11 +108,8 @@ class LogPane(LineView):
 
     def show_number(self, number: int, *, by_user: bool = False) -> None:
         """Put the cursor on a line, or on the next one the filter passes."""
-        index = number
-        if self._shown is not None:
-            index = self._shown.searchsorted(number)
         self.following = False
-        self.move_to(index, by_user=by_user, centre=True)
+        self.move_to(self._lines.before(number), by_user=by_user, centre=True)
         self.post_message(self.StatusChanged(self))
 
     def show_after_call(self, call_number: int) -> None:
@@ -186,15 +155,34 @@ class LogPane(LineView):
         self.refresh()
         self.post_message(self.StatusChanged(self))
 
-    def source(self, line: Line) -> str:
-        """Who wrote a line: the program's name, or the role of one that is not the target's."""
-        if line.role not in ("", "target") or line.process < 0:
-            return line.role or line.stream
-        return self.session.processes[line.process].exe.rsplit("/", 1)[-1]
-
     def line_text(self, index: int) -> str:
         """The line's text without its gutter, whole."""
         return plain_text(self.session.log.line(self.number(index)).text)
+
+    # Mouse
+
+    def on_click(self, event: events.Click) -> None:
+        """With Ctrl or the right button show only lines alike in the cell under it."""
+        index = self.line_at(event.y)
+        if index is None or self.wrap or not (event.ctrl or event.button == 3):
+            return
+        what = self.cell_at(index, event.x + self.scroll_offset.x)
+        text = terms_of_line(self.session, self.number(index)).get(what)
+        if text is not None and self.rules is not None:
+            event.prevent_default()  # of the lines there are then, another stands here
+            self.move_to(index)
+            self.rules.add_to_log(text)
+
+    def cell_at(self, index: int, x: int) -> str:
+        """What stands in a column of a line, in the words of terms_of_line(); "" for what makes no filter."""
+        line = self.session.log.line(self.number(index))
+        names = ["pid", "", "process", *(("", "stream") if self.size.width >= 70 else ()), "length"]
+        at = 0
+        for number, (text, _) in enumerate(self._gutter(line, self.number(index))):
+            at += len(text)
+            if x < at:
+                return names[number] if number < len(names) else ""
+        return cell_of_text(parse_bytes(line.text), x - at)
 
     # Drawing
 
@@ -224,7 +212,7 @@ class LogPane(LineView):
             column(str(line.pid) if line.pid > 0 else "", 7, "number", right=True),
             ("*" if number in self.marks else " ", "accent"),
         ]
-        parts += [column(elide(self.source(line), name_width), name_width, "name")]
+        parts += [column(elide(writer(self.session, line), name_width), name_width, "name")]
         if self.size.width >= 70:
             parts += [(" ", "plain"), column(stream, 3, "dim")]
         block = self.blocks.of(number)
@@ -286,6 +274,18 @@ class LogPane(LineView):
             rows = rows[-size.height :]
         self._frame = (key, rows[: size.height])
         return self._frame[1]
+
+
+def cell_of_text(line: LogLine, x: int) -> str:
+    """What a column of a line's text belongs to: its source, level, message, or `field KEY`."""
+    key = ""
+    for span in line.spans:
+        text = line.text[span.start : span.end]
+        key = text.strip(" =") if span.kind == "key" else key
+        if x < span.end:
+            kind = span.kind
+            return f"field {key}" if kind in ("key", "value") else kind if kind != "gap" else ""
+    return ""
 
 
 def coloured(line: LogLine) -> list[Part]:

@@ -23,6 +23,7 @@ class Outside:
 
     def show_whole_line(self, view: LogPane) -> None:
         """All of the selected line, or of the block it belongs to."""
+        from workbench.filter.lines import writer
         from workbench.panes.overlays import Overlay
         from workbench.panes.sgr import plain_text, styled_parts
 
@@ -36,7 +37,7 @@ class Outside:
             [(text, style if style else "plain") for text, style in styled_parts(line.text)] for line in lines
         ]
         line = lines[0]
-        source = f"{line.pid} {view.source(line)} {line.stream}"
+        source = f"{line.pid} {writer(view.session, line)} {line.stream}"
         title = f"log {numbers[0] + 1}: {source} {sum(each.length for each in lines)} bytes, "
         title += f"after call {line.after_call}"
         text = "\n".join(plain_text(each.text) for each in lines)
@@ -44,12 +45,13 @@ class Outside:
 
     def show_help(self) -> None:
         """The keys, the focused pane's first."""
+        from workbench.filter import CALLS, LINES
         from workbench.panes.overlays import HELP_INDENT, Overlay, filter_lines, help_lines
 
         rows = registry()
         groups = [(self.app.pane, tuple(rows.all(self.app.pane))), ("every pane", tuple(rows.all("lines"))),
                   ("everywhere", tuple(rows.all("global")))]  # fmt: skip
-        lines = help_lines(groups) + filter_lines()
+        lines = help_lines(groups) + filter_lines(LINES if self.app.pane == "log" else CALLS)
         self.app.push_screen(Overlay(f"HELP {self.app.pane}", lines, indent=HELP_INDENT, words=True))
 
     # Stacks

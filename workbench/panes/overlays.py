@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,6 +13,9 @@ from workbench.actions import Action
 from workbench.panes.actions import key_text
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.lines import Part, TextLine, TextLines, column, wrapped
+
+if TYPE_CHECKING:
+    from workbench.filter import Language
 
 HELP_INDENT = 42
 """Columns of keys and titles before the sentence that explains them."""
@@ -86,14 +89,12 @@ def help_lines(groups: Sequence[tuple[str, Sequence[Action]]]) -> list[TextLine]
     return lines[1:]
 
 
-def filter_lines() -> list[TextLine]:
+def filter_lines(language: Language[Any]) -> list[TextLine]:
     """The words of the filter language, from the rows that define it."""
-    from workbench.filter.terms import TERMS, WORDS
-
-    lines = [TextLine([]), TextLine([(" what a filter may say", "head")])]
+    lines = [TextLine([]), TextLine([(f" what a filter of {language.of} may say", "head")])]
     for usage, help_text, example in (
-        *((term.syntax, term.help, term.example) for term in TERMS),
-        *((word.word, word.help, "") for word in WORDS),
+        *((term.syntax, term.help, term.example) for term in language.terms),
+        *((word.word, word.help, "") for word in language.words),
     ):
         parts: list[Part] = [column(f"  {usage}", HELP_INDENT, "accent"), (help_text, "plain")]
         lines.append(TextLine([*parts, (f"  {example}", "dim")]))

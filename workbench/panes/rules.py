@@ -12,7 +12,7 @@ from rich.errors import StyleSyntaxError
 from rich.style import Style
 
 from workbench.filter import Filter, FilterError, parse
-from workbench.filter.apply import term, terms_of, with_term
+from workbench.filter.apply import term, terms_of, terms_of_line, with_term
 from workbench.panes.chooser import Chooser
 from workbench.panes.format import count_text
 from workbench.panes.lines import TextLine, column
@@ -146,7 +146,8 @@ class Rules:
         """List filters that the selected call, line or name passes; Enter adds one to the filter."""
         app = self._app
         if app.pane == "log":
-            offers, add = self._of_line(), self._add_to_log
+            number = app.log_pane.selected_number()
+            offers, add = terms_of_line(app.session, number) if number is not None else {}, self.add_to_log
         elif app.pane == "coverage":
             name = app.content.coverage.selected
             offers = {"function": term("fn", name)} if isinstance(name, str) else {}
@@ -156,30 +157,10 @@ class Rules:
             offers, add = terms_of(app.session, row) if row is not None else {}, self.add_to_filter
         lines = []
         for what, text in offers.items():
-            for offered in (text, f"!{text}") if app.pane != "log" else (text,):
+            for offered in (text, f"!{text}"):
                 lines.append(TextLine([column(f" {what}", 14, "dim"), (offered, "name")], offered))
         take = functools.partial(_take, add)
         app.push_screen(Chooser("FILTER BY", lines, "select a call, a line or a name first"), take)
-
-    def _of_line(self) -> dict[str, str]:
-        from workbench.target.log_grammar import Level, parse_bytes
-
-        app = self._app
-        number = app.log_pane.selected_number()
-        if number is None:
-            return {}
-        line = app.session.log.line(number)
-        parsed = parse_bytes(line.text)
-        found = {"source": f"source:{parsed.source}"} if parsed.source else {}
-        if parsed.level != Level.UNKNOWN:
-            found["level"] = f"level:{parsed.level.name.lower()}"
-        return {**found, "written by": app.log_pane.source(line), "process": str(line.pid)}
-
-    def _add_to_log(self, text: str) -> None:
-        pane = self._app.log_pane
-        terms = text.startswith(("source:", "level:"))
-        pane.set_filter(f"{text} {pane.filter_text}".strip() if terms else text)
-        self._app.arrangement.show_titles()
 
     def add_to_filter(self, text: str) -> None:
         """Show only calls that pass this as well."""
@@ -187,6 +168,10 @@ class Rules:
         app.asking.filter_calls(with_term(app.calls.filter_text, text))
         if app.pane == "coverage":
             app.show_pane("calls")
+
+    def add_to_log(self, text: str) -> None:
+        """Show only lines that pass this as well."""
+        self._app.asking.filter_lines(with_term(self._app.log_pane.filter_text, text))
 
 
 def _take(add: object, text: object) -> None:

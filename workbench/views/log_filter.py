@@ -1,65 +1,84 @@
-"""The filter of log lines: `level:warn source:runner* 'gone idle'`, terms first, then a regular expression.
-
-The words `level:` (that level and graver) and `source:` (the file, function or tag a line names, as a glob
-or a part of it) may stand in front; what follows is a regular expression, `!` before it for the lines that
-don't match.
-"""
+"""Which lines of a session's log pass a filter, kept up to date; a crash's report passes whole or not."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from workbench.filter.terms import matches
-from workbench.target.log_grammar import Level, parse_bytes
+import numpy as np
 
-_TERM = re.compile(r"\s*(level|source):(\S+)(?:\s+|$)")
+from workbench.filter.lines import Written
+from workbench.views.growing import GrowingArray
+from workbench.views.log import BATCH
+from workbench.views.log_blocks import Block, LogBlocks
 
-
-@dataclass(frozen=True)
-class LogFilter:
-    """What passes; made by `read`."""
-
-    text: str
-    level: Level | None = None
-    source: Callable[[str], bool] | None = None
-    expression: re.Pattern[str] | None = None
-    inverse: bool = False
-
-    def passes(self, line: bytes, shown: str, in_report: bool = False) -> bool:
-        """`line` as written, `shown` what the expression is searched in. A report's lines are errors."""
-        if self.level is not None or self.source is not None:
-            parsed = parse_bytes(line)
-            level = Level.ERROR if in_report else parsed.level
-            if self.level is not None and level < self.level:
-                return False
-            if self.source is not None and not self.source(parsed.source):
-                return False
-        return self.expression is None or bool(self.expression.search(shown)) != self.inverse
+if TYPE_CHECKING:
+    from sessions import Session
+    from workbench.filter import LineFilter
 
 
-def read(text: str) -> LogFilter | None:
-    """-> None for a text that filters nothing. A bad regular expression, or a term with a value that is
-    none, is taken as plain text to be searched for."""
-    rest, level, source = text, None, None
-    while (term := _TERM.match(rest)) is not None:
-        if term[1] == "level":
-            try:
-                level = Level.named(term[2])
-            except ValueError:
-                break
-        else:
-            source = matches(term[2])
-        rest = rest[term.end() :]
-    inverse = rest.startswith("!")
-    words = rest.removeprefix("!")
-    expression = None
-    if words.strip():
-        try:
-            expression = re.compile(words, re.IGNORECASE)
-        except re.error:
-            expression = re.compile(re.escape(words), re.IGNORECASE)
-    if expression is None and level is None and source is None:
-        return None
-    return LogFilter(text, level, source, expression, inverse)
+class FilteredLog:
+    """Lines and reports of one session; without a filter all lines pass."""
+
+    def __init__(self, session: Session, line_filter: LineFilter | None = None) -> None:
+        self._session = session
+        self._filter = line_filter
+        self.blocks = LogBlocks()
+        self.scanned = 0
+        """lines looked at so far"""
+        self._passing = GrowingArray() if line_filter is not None else None
+
+    def __len__(self) -> int:
+        return self.scanned if self._passing is None else len(self._passing)
+
+    def number(self, index: int) -> int:
+        """The log's own number (from 0) of a line that passes."""
+        return index if self._passing is None else self._passing[index]
+
+    def before(self, number: int) -> int:
+        """How many of the lines before a number pass: the index of that line, or of the next that does."""
+        return min(number, self.scanned) if self._passing is None else self._passing.searchsorted(number)
+
+    def advance(self) -> None:
+        """Take in lines written since."""
+        start, stop = self.scanned, len(self._session.log)
+        joined = self.blocks.update(self._session)
+        self.scanned = stop
+        if self._filter is None or self._passing is None:
+            return
+        alone = self._chosen(self._filter, self._alone(start, stop))
+        reports = {block.first: block for number in joined if (block := self.blocks.of(number)) is not None}
+        if not reports:
+            self._passing.extend(np.fromiter(alone, np.int64))
+            return
+        passing = [*alone, *self._chosen(self._filter, map(self._report, reports.values()))]
+        # What was shown of these reports before they had grown so far is judged anew.
+        judged = [number for block in reports.values() for number in block.lines]
+        kept = np.setdiff1d(self._passing.between(0, len(self._passing)), np.array(judged, np.int64))
+        self._passing = GrowingArray()
+        self._passing.extend(np.union1d(kept, np.array(passing, np.int64)))
+
+    def _alone(self, start: int, stop: int) -> Iterator[Written]:
+        for begin in range(start, stop, BATCH):
+            for number, line in enumerate(self._session.log.lines(begin, min(begin + BATCH, stop)), begin):
+                if self.blocks.of(number) is None:
+                    yield Written(self._session, (number,), (line,), report=False)
+
+    def _report(self, block: Block) -> Written:
+        lines = [self._session.log.line(number) for number in block.lines]
+        return Written(self._session, tuple(block.lines), lines, report=True)
+
+    def _chosen(self, line_filter: LineFilter, written: Iterable[Written]) -> Iterator[int]:
+        """The numbers of what passes."""
+        batch: list[Written] = []
+        for each in written:
+            batch.append(each)
+            if len(batch) == BATCH:
+                yield from _passing(line_filter, batch)
+                batch = []
+        yield from _passing(line_filter, batch)
+
+
+def _passing(line_filter: LineFilter, batch: list[Written]) -> Iterator[int]:
+    for at in line_filter.mask(batch).nonzero()[0].tolist():
+        yield from batch[at].numbers
