@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions.part import Part
+from workbench.panes import call_lines
 from workbench.panes.call_lines import SHORTEST_FOLD, CallLine, CallLines
 from workbench.views import growing
 from workbench.views.growing import GrowingArray
