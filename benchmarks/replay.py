@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 
 from sessions import open_session
-from sessions.replay import Results, compare_replay, make_plan
+from sessions.replay import Results, compare_replay, make_plan, processes_with_calls
 from sessions.replay.compare import Ending
-from sessions.replay.plan import processes_with_calls
-from workbench.replay.perform import Wish, perform, stage_of
+from workbench.replay.perform import Wish, perform
+from workbench.replay.stage import stage_of
 
 SOURCE = Path(__file__).resolve().parent.parent / "tests" / "replay" / "native" / "program.c"
 
@@ -32,17 +32,18 @@ def main() -> None:
         command = [sys.executable, "-m", "workbench.cli", "run", "--session", str(path), "--buffers", "--"]
         subprocess.run([*command, str(program), "calls", str(count)], check=True, capture_output=True)
         session = open_session(path)
-        process = processes_with_calls(session)[0][0]
+        (process,) = processes_with_calls(session)
         columns = session.calls.columns(0, len(session.calls), ["time", "duration"])
         recorded = int((columns["time"] + columns["duration"]).max() - columns["time"].min()) / 1e9
         began = time.process_time()
         plan = make_plan(session, process, folder / "plan")
         planned = time.process_time() - began
         began = time.perf_counter()
-        done = perform(Wish(session, process), stage_of(folder), folder)
+        replay = perform(Wish(session, (process,)), stage_of(folder), folder)
         whole = time.perf_counter() - began
+        (done,) = replay.performances
         results, began = done.results, time.perf_counter()
-        compare_replay(plan, results, open_session(done.session), Ending())
+        compare_replay(plan, results, open_session(replay.session), Ending())
         compared = time.perf_counter() - began
         performed = int(results.ended.max() - results.began[results.began > 0].min()) / 1e9
         assert isinstance(results, Results) and done.verdict.same

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import zstandard
 
 from sessions import format
@@ -78,10 +79,24 @@ class _Buffered:
 
 @dataclass(frozen=True)
 class Window:
-    """Calls and lines between two moments, ns since the start. Events are kept whole: they say who is who."""
+    """Calls and lines between two moments, ns since the start, and which of the calls. Events are kept
+    whole: they say who is who."""
 
     since_ns: int = -(1 << 62)
     until_ns: int = 1 << 62
+    calls: int = 1 << 62
+    """no more than the first so many calls of the session"""
+    processes: frozenset[int] | None = None
+    """their calls alone"""
+
+    def mask(self, start: int, rows: np.ndarray[Any, np.dtype[np.void]]) -> npt.NDArray[np.bool_]:
+        """Which of the rows from `start` on are inside."""
+        inside = (rows["time"] >= self.since_ns) & (rows["time"] <= self.until_ns)
+        inside &= np.arange(start, start + len(rows)) < self.calls
+        if self.processes is not None:
+            inside &= np.isin(rows["process"], list(self.processes))
+        answer: npt.NDArray[np.bool_] = inside
+        return answer
 
 
 def copy_session(
@@ -141,7 +156,7 @@ def _calls_and_lines(
     for start in range(0, total, _BATCH):
         stop = min(start + _BATCH, total)
         rows = _rows(source, start, stop, payloads, writer, edit)
-        inside = (rows["time"] >= window.since_ns) & (rows["time"] <= window.until_ns)
+        inside = window.mask(start, rows)
         at = start
         while line < len(source.log):
             said = source.log.line(line)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sessions.diff.align import Keys
+from sessions.diff.values import READY_OR_NOT, polls_of
 from sessions.errors import SessionError
 from sessions.format import FIRST_PSEUDO_FUNCTION, CallFlag, ItemKind
 from sessions.processes import Process
@@ -106,13 +107,15 @@ class Side:
 
     def _rows_of(self, processes: list[int]) -> tuple[npt.NDArray[np.int64], Columns]:
         """Row indices and columns of the run's calls; what the shim did to itself is not compared."""
-        calls = self.session.calls
+        calls, polls = self.session.calls, polls_of(self.session.schema)
         parts: list[tuple[npt.NDArray[np.int64], Columns]] = []
         for start in range(0, len(calls), _BATCH):
             stop = min(start + _BATCH, len(calls))
             columns = calls.columns(start, stop, _COLUMNS)
             mine = np.isin(columns["process"], processes)
             mine &= (columns["flags"] & int(CallFlag.INTERNAL)) == 0
+            # How often somebody asks until it is ready is a matter of time.
+            mine &= ~(np.isin(columns["function"], polls) & np.isin(columns["result"], READY_OR_NOT))
             chosen = np.flatnonzero(mine)
             parts.append((chosen + start, {name: column[chosen] for name, column in columns.items()}))
         if not parts:

@@ -35,8 +35,24 @@ IGNORED = (
 )
 """FUNCTION.PARAMETER, as globs: measurements and numbers given at random."""
 
-NORMALISED = ("addresses and handles", "process and thread ids", "times and durations")
+POLLS = frozenset({"cuStreamQuery", "cuEventQuery"})
+"""Whether something is ready by now: CUDA_SUCCESS and CUDA_ERROR_NOT_READY are a matter of time."""
+
+READY_OR_NOT = (0, 600)
+"""CUDA_SUCCESS, CUDA_ERROR_NOT_READY"""
+
+NORMALISED = (
+    "addresses and handles",
+    "process and thread ids",
+    "times and durations",
+    f"whether it is ready yet, of {' and '.join(sorted(POLLS))}",
+)
 """What is never compared, whatever the function."""
+
+
+def polls_of(schema: Schema) -> list[int]:
+    """The functions of POLLS, as the schema numbers them."""
+    return [number for number, function in schema.functions.items() if function.base in POLLS]
 
 
 class Values:

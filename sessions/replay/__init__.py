@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from sessions.replay.compare import Difference, Verdict, compare_replay
-from sessions.replay.plan import Plan, make_plan
+from sessions.replay.plan import NothingToPerform, Plan, make_plan, processes_with_calls
 from sessions.replay.results import Results, State
 
-__all__ = ["Difference", "Plan", "Results", "State", "Verdict", "compare_replay", "make_plan"]
+__all__ = [
+    "Difference",
+    "NothingToPerform",
+    "Plan",
+    "Results",
+    "State",
+    "Verdict",
+    "compare_replay",
+    "make_plan",
+    "processes_with_calls",
+]

@@ -15,7 +15,7 @@ from sessions.buffers import Buffer, BufferState
 from sessions.errors import SessionError
 from sessions.replay.given import Given, size_of
 from sessions.replay.records import MOST_ARGUMENTS, Argument, Fixup, Kind, Made, Outcome
-from sessions.replay.store import NotReplayable, Store
+from sessions.replay.store import Lacking, NotReplayable, Store
 from sessions.schema import Function, Param, Schema
 from sessions.session import Session
 
@@ -81,7 +81,7 @@ class Translator:
         if _is_elsewhere(function.name):
             raise NotReplayable("deals with other processes, screens or files")
         if len(function.params) > MOST_ARGUMENTS or len(words) < len(function.params):
-            raise NotReplayable("its arguments were not recorded")
+            raise Lacking("its arguments were not recorded")
         given = Given(items)
         outcomes = self._outcomes(function, words, given) if succeeded else []
         made = {(one.type, one.recorded) for one in outcomes if one.made == Made.HANDLE}
@@ -144,7 +144,7 @@ class Translator:
             return Argument(Kind.SCRATCH, word, length=4096)
         text = given.strings.get(place)
         if text is None:
-            raise NotReplayable("a text was not recorded")
+            raise Lacking("a text was not recorded")
         content = text.data + b"\0"
         return Argument(Kind.DATA, word, len(content), self.store.put(content))
 
@@ -159,7 +159,7 @@ class Translator:
         if place in given.inputs and param.name in ("image", "code", "fatCubin"):
             return self._image(word, given.inputs[place], place in given.values)
         if param.name in ("image", "code", "fatCubin"):
-            raise NotReplayable("a module's image was not recorded")
+            raise Lacking("a module's image was not recorded")
         if function.base.startswith("cuMemHostRegister"):
             return Argument(Kind.REGISTER, word, length=words[1])
         if param.direction == "out":
@@ -174,7 +174,7 @@ class Translator:
             return Argument(Kind.ADDRESS, word)  # to be freed, asked about, or handed to a callback
         if isinstance(param.length, str) and self._count(function, param, words, given) == 0:
             return Argument(Kind.SCRATCH, word, 64)  # nothing, wherever it points to
-        raise NotReplayable(f"what {param.name} points to was not recorded")
+        raise Lacking(f"what {param.name} points to was not recorded")
 
     def _bytes(
         self, function: Function, place: int, param: Param, words: list[int], given: Given
@@ -279,7 +279,7 @@ class Translator:
         if member["name"] == "attrs" and place in given.nested:
             return [Fixup(offset, Kind.DATA, value=self.store.put(given.nested[place]))]
         if member["name"] in ("kernelParams", "srcHost", "dstHost"):
-            raise NotReplayable(f"what {struct_name}.{member['name']} points to is not recorded")
+            raise Lacking(f"what {struct_name}.{member['name']} points to is not recorded")
         return [Fixup(offset, Kind.NOWHERE)]
 
     # Buffers
@@ -304,7 +304,7 @@ class Translator:
     def _content(self, buffer: Buffer) -> bytes:
         if buffer.state == BufferState.KEPT:
             return self._buffers.content(buffer.number)
-        raise NotReplayable(f"what it was given is missing: {buffer.state.reason}")
+        raise Lacking(f"what it was given is missing: {buffer.state.reason}")
 
     def _miss(self, reason: str, length: int) -> None:
         self.missing[reason] += 1
@@ -317,7 +317,7 @@ class Translator:
 
     def _image(self, word: int, buffer: Buffer, wrapped: bool) -> Argument:
         if buffer.state != BufferState.KEPT:
-            raise NotReplayable(f"a module's image is missing: {buffer.state.reason}")
+            raise Lacking(f"a module's image is missing: {buffer.state.reason}")
         return Argument(Kind.IMAGE, word, buffer.length, self._place(buffer), type=int(wrapped))
 
     def _kernel(self, place: int, word: int, words: list[int], given: Given, kind: Kind) -> Argument:
@@ -326,7 +326,7 @@ class Translator:
         if word == 0 or packed != (kind == Kind.PACKED):
             return Argument(Kind.WORD, 0)
         if item is None:
-            raise NotReplayable("a launch's parameters were not recorded")
+            raise Lacking("a launch's parameters were not recorded")
         self.guessed += int.from_bytes(item[4:8], "little") == 0
         return Argument(kind, word, len(item), self.store.put(item))
 

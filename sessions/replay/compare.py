@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from sessions.buffers import Buffer, BufferState, buffer_of
-from sessions.diff.values import IGNORED, Value, Values
+from sessions.diff.values import IGNORED, READY_OR_NOT, Value, Values, polls_of
 from sessions.errors import SessionError
 from sessions.format import FIRST_PSEUDO_FUNCTION, CallFlag, ItemKind
 from sessions.replay.plan import Plan
 from sessions.replay.results import Results, State
+from sessions.replay.unreturned import Expected, expected_of
 from sessions.schema import Function
 from sessions.session import Session
 
-Kind = Literal["other result", "other output", "no such function", "crashed", "hung", "returned", "other end"]
+Kind = Literal[
+    "other result", "other output", "no such function", "crashed", "hung", "not begun", "returned",
+    "other end",
+]  # fmt: skip
 
 _MOST_KEPT = 1000
 
@@ -46,6 +50,8 @@ class Verdict:
     not_reached: int = 0
     outputs: int = 0  #: buffers that were compared
     outputs_missing: int = 0  #: that one side does not have
+    again: Counter[Expected] = field(default_factory=Counter)  #: calls that did not return, as recorded
+    cut_off: int = 0  #: calls under way when their process was ended by somebody else
 
     @property
     def same(self) -> bool:
@@ -55,10 +61,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Ending:
-    """How the player's process ended."""
+    """How the player's process ended; `begun`: whether it was started at all."""
 
     signal: int | None = None
     hung: bool = False
+    status: int = 0
+    begun: bool = True
 
 
 def compare_replay(
@@ -67,16 +75,24 @@ def compare_replay(
     replayed: Session | None,
     ending: Ending,
     ignored: tuple[str, ...] = IGNORED,
+    pid: int | None = None,
 ) -> Verdict:
     """Operation by operation, in the order in which they were recorded. Without `replayed`, the session
-    that the replay was recorded in, results alone are compared."""
-    return _Comparison(plan, results, replayed, ending, ignored).run()
+    that the replay was recorded in (its process `pid`, if it has several), results alone are compared."""
+    return _Comparison(plan, results, replayed, ending, ignored, pid).run()
 
 
 class _Comparison:
     def __init__(
-        self, plan: Plan, results: Results, replayed: Session | None, ending: Ending, ignored: tuple[str, ...]
+        self,
+        plan: Plan,
+        results: Results,
+        replayed: Session | None,
+        ending: Ending,
+        ignored: tuple[str, ...],
+        pid: int | None,
     ) -> None:
+        self.pid = pid
         self.plan, self.results, self.replayed, self.ending = plan, results, replayed, ending
         self.verdict = Verdict()
         self.values_a = Values(plan.session.schema, ignored)
@@ -95,22 +111,37 @@ class _Comparison:
             self._find_rows(self.replayed)
         unreturned = self.columns["flags"] & int(CallFlag.UNRETURNED) != 0
         suspects = (states == State.UNDER_WAY) | (states == State.ABSENT) | unreturned
-        suspects |= (states == State.DONE) & (self.results.results != self.columns["result"])
+        suspects |= (states == State.DONE) & self._with_other_results()
         suspects |= self._with_other_payloads()
         for at in np.flatnonzero(suspects).tolist():
             self._operation(at, bool(unreturned[at]))
         self._late_outputs()
-        if self.ending.signal and not self.results.under_way:
-            self._add("other end", None, None, f"signal {self.ending.signal} outside of a call")
+        if not self.results.under_way:
+            self._end_outside_of_calls()
         verdict.differences.sort(key=lambda one: one.a if one.a is not None else 1 << 62)
         return verdict
 
+    def _end_outside_of_calls(self) -> None:
+        """A process that ends in none of its calls, and before all were come to."""
+        ending, left = self.ending, self.verdict.not_reached
+        if not ending.begun:
+            self._add("not begun", None, None, "a process before it hung")
+        elif ending.hung:
+            self._add("hung", None, None, "the library was not loaded in time")
+        elif ending.signal:
+            where = "outside of a call" if self.verdict.performed else "while the library was loaded"
+            self._add("other end", None, None, f"signal {ending.signal} {where}")
+        elif left:
+            self._add("other end", None, None, f"the process ended itself with status {ending.status}")
+
     def _find_rows(self, session: Session) -> None:
         """The rows of the operations in the replay's session: the player's threads call nothing else."""
-        names = ("thread", "sequence", "function", "flags", "parent", "result", "payload")
+        names = ("process", "thread", "sequence", "function", "flags", "parent", "result", "payload")
         columns = session.calls.columns(0, len(session.calls), names)
         own = (columns["function"] < FIRST_PSEUDO_FUNCTION) & (columns["parent"] == 0)
         own &= columns["flags"] & int(CallFlag.INTERNAL) == 0
+        if self.pid is not None:
+            own &= np.isin(columns["process"], [p.index for p in session.processes if p.pid == self.pid])
         self.columns_b = columns
         called = np.isin(self.results.states, (State.DONE, State.UNDER_WAY))
         for number, tid in enumerate(self.results.thread_ids):
@@ -138,6 +169,13 @@ class _Comparison:
 
     def _name(self, number: int) -> str:
         return self.plan.session.schema.function_name(number)
+
+    def _with_other_results(self) -> npt.NDArray[np.bool_]:
+        recorded, now = self.columns["result"], self.results.results
+        polls = np.isin(self.columns["function"], polls_of(self.plan.session.schema))
+        later = polls & np.isin(recorded, READY_OR_NOT) & np.isin(now, READY_OR_NOT)
+        answer: npt.NDArray[np.bool_] = (recorded != now) & ~later
+        return answer
 
     def _with_other_payloads(self) -> npt.NDArray[np.bool_]:
         """Which calls succeeded on both sides and came to other values."""
@@ -235,24 +273,18 @@ class _Comparison:
     def _operation(self, at: int, unreturned: bool) -> None:
         state, row = int(self.results.states[at]), int(self.rows_b[at])
         b = row if row >= 0 else None
+        expected = self._expected(at) if unreturned else None
         if state == State.ABSENT:
             self._add("no such function", at, None, "the library does not export it")
         elif state == State.UNDER_WAY:
-            if unreturned:
-                return  # as it was recorded
-            if self.ending.hung:
-                self._add("hung", at, b, "it did not return in time")
-            else:
-                number = self.ending.signal
-                self._add(
-                    "crashed", at, b, f"signal {number}" if number else "the process ended inside of it"
-                )
+            self._under_way(at, b, expected)
         elif state != State.DONE:
             return
-        elif unreturned:
-            self._add(
-                "returned", at, b, f"never returned, now {self._result(at, int(self.results.results[at]))}"
-            )
+        elif expected is Expected.NOTHING:
+            self.verdict.cut_off += 1
+        elif expected is not None:
+            result = self._result(at, int(self.results.results[at]))
+            self._add("returned", at, b, f"{expected.value}, now {result}")
         elif int(self.results.results[at]) != int(self.columns["result"][at]):
             said = [
                 self._result(at, int(value[at])) for value in (self.columns["result"], self.results.results)
@@ -262,6 +294,31 @@ class _Comparison:
             key = int(self.columns["function"][at]), int(self.columns["payload"][at])
             for said_of in self._pairs.get((*key, int(self.columns_b["payload"][b])), [])[:1]:
                 self._add("other output", at, b, said_of)
+
+    def _under_way(self, at: int, b: int | None, expected: Expected | None) -> None:
+        """A call that has not returned, beside what it was to come to."""
+        ending = self.ending
+        if ending.hung:
+            now, kind, said = Expected.HANG, "hung", "it did not return in time"
+        elif ending.signal:
+            now, kind, said = Expected.CRASH, "crashed", f"signal {ending.signal}"
+        else:
+            now, kind, said = (
+                Expected.EXIT,
+                "crashed",
+                f"the process ended itself in it, status {ending.status}",
+            )
+        if expected is Expected.NOTHING:
+            self.verdict.cut_off += 1
+        elif expected is now:
+            self.verdict.again[now] += 1
+        else:
+            was = f"{expected.value}, now: " if expected is not None else ""
+            self._add(cast(Kind, kind), at, b, was + said)
+
+    def _expected(self, at: int) -> Expected:
+        process = self.plan.session.processes[self.plan.process]
+        return expected_of(process, int(self.columns["duration"][at]), len(self.plan.thread_ids))
 
     def _result(self, at: int, value: int) -> str:
         schema = self.plan.session.schema
@@ -282,7 +339,7 @@ class _Comparison:
 
 
 def _columns_of(session: Session, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
-    names = ("thread", "sequence", "function", "flags", "result", "payload")
+    names = ("thread", "sequence", "function", "flags", "result", "duration", "payload")
     if not len(rows):
         raise SessionError(f"{session.path}: nothing was performed again")
     columns = session.calls.columns(0, int(rows.max()) + 1, names)

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sessions.diff.values import POLLS
 from sessions.errors import SessionError
 from sessions.format import FIRST_PSEUDO_FUNCTION, CallFlag, Pseudo
 from sessions.items import out_word, words_of
 from sessions.replay import records
 from sessions.replay.arguments import Translator
 from sessions.replay.records import Flag
-from sessions.replay.store import NotReplayable, Store
+from sessions.replay.store import Lacking, NotReplayable, Store
 from sessions.session import Session
 
 _COLUMNS = (
@@ -45,35 +46,58 @@ class Plan:
     guessed: int = 0  #: launches whose parameters' sizes the shim had not told
     callbacks: int = 0  #: calls whose callback does nothing here
     recorded_buffers: bool = True
+    unrecorded: Counter[str] = field(
+        default_factory=Counter
+    )  #: of `left_out`: for want of what they were given
+
+    @property
+    def lacking(self) -> Counter[str]:
+        """Why -> calls that are left out or given zeros, since the session lacks what they were given."""
+        return self.unrecorded + Counter({f"zeros instead: {why}": n for why, n in self.missing.items()})
 
 
-def processes_with_calls(session: Session, run: int | None = None) -> list[tuple[int, int]]:
-    """(process, calls) of the run's targets, those with most calls first."""
+class NothingToPerform(SessionError):
+    """The process has made no call that can be performed again."""
+
+
+def processes_with_calls(session: Session, run: int | None = None) -> dict[int, int]:
+    """process -> its calls of a library, of the run's targets, in the order in which they first call."""
     chosen = session.newest_run if run is None else run
-    counts: Counter[int] = Counter()
+    mine = [p.index for p in session.processes if p.role == "target" and p.run == chosen]
+    counts: dict[int, int] = {}
     for start in range(0, len(session.calls), 1 << 20):
-        part = session.calls.columns(start, min(start + (1 << 20), len(session.calls)), ["process"])
-        numbers, found = np.unique(part["process"], return_counts=True)
-        counts.update(dict(zip(numbers.tolist(), found.tolist(), strict=True)))
-    mine = {p.index for p in session.processes if p.role == "target" and p.run == chosen}
-    return [(process, count) for process, count in counts.most_common() if process in mine]
+        stop = min(start + (1 << 20), len(session.calls))
+        part = session.calls.columns(start, stop, ["process", "function"])
+        calling = part["process"][part["function"] < FIRST_PSEUDO_FUNCTION]
+        numbers, first, found = np.unique(calling, return_index=True, return_counts=True)
+        for at in np.argsort(first).tolist():
+            number = int(numbers[at])
+            counts[number] = counts.get(number, 0) + int(found[at])
+    return {process: count for process, count in counts.items() if process in mine}
 
 
 def make_plan(
-    session: Session, process: int, path: Path, *, until: int | None = None, ordered: bool = False
+    session: Session,
+    process: int,
+    path: Path,
+    *,
+    until: int | None = None,
+    ordered: bool = False,
+    nvml: bool = True,
 ) -> Plan:
     """Write the plan of a process's calls to `path`, those up to call number `until` (as displayed).
 
-    `ordered`: one call after the other, in the order in which they began, whatever the threads.
-    SessionError when nothing can be performed again.
+    `ordered`: one call after the other, in the order in which they began, whatever the threads. Without
+    `nvml` calls of NVML are left out: there is none to perform them on. NothingToPerform when none is left.
     """
-    return _Maker(session, process, until, ordered).write(path)
+    return _Maker(session, process, until, ordered, nvml).write(path)
 
 
 class _Maker:
-    def __init__(self, session: Session, process: int, until: int | None, ordered: bool) -> None:
+    def __init__(self, session: Session, process: int, until: int | None, ordered: bool, nvml: bool) -> None:
         self.session = session
         self.ordered = ordered
+        self.nvml = nvml
         self.store = Store()
         self.translator = Translator(session, self.store)
         self.rows, self.columns = self._rows(process, until)
@@ -109,9 +133,8 @@ class _Maker:
                 packed.append(operation)
                 kept.append(place)
         if not packed:
-            raise SessionError(
-                f"{self.session.path}: process {self.plan.process} has no call to perform again"
-            )
+            pid = self.session.processes[self.plan.process].pid
+            raise NothingToPerform(f"{self.session.path}: pid {pid} has no call to perform again")
         chosen = np.array(kept, np.int64)
         self.plan.rows, self.plan.threads = self.rows[performed[chosen]], threads[chosen]
         self.plan.missing, self.plan.missing_bytes = self.translator.missing, self.translator.missing_bytes
@@ -190,6 +213,9 @@ class _Maker:
         if function is None:
             self.plan.left_out["of a function that the model does not know"] += 1
             return None
+        if not self.nvml and function.name.startswith("nvml"):
+            self.plan.left_out["of NVML, of which there is none to perform them on"] += 1
+            return None
         unreturned = bool(int(columns["flags"][at]) & int(CallFlag.UNRETURNED))
         result = int(columns["result"][at])
         items = self.session.calls.payload_of(int(columns["payload"][at]))
@@ -198,6 +224,8 @@ class _Maker:
             ready = self.translator.call(function, words, items, result == 0 and not unreturned)
         except NotReplayable as reason:
             self.plan.left_out[f"{function.base}: {reason}"] += 1
+            if isinstance(reason, Lacking):
+                self.plan.unrecorded[f"{function.base}: {reason}"] += 1
             return None
         number = self.names.setdefault(function.name, len(self.names))
         # Calls that are left out are nobody's to wait for.
@@ -209,7 +237,7 @@ class _Maker:
             number,
             thread,
             result,
-            _flags(function.base),
+            _flags(function.base) | (int(Flag.UNRETURNED) if unreturned else 0),
             [wait for wait in counted if wait[1]],
             ready.arguments,
             ready.outcomes,
@@ -251,4 +279,6 @@ def _flags(base: str) -> int:
         flags |= Flag.CAPTURING
     if base == "cuStreamEndCapture":
         flags |= Flag.CAPTURED
+    if base in POLLS:
+        flags |= Flag.POLL
     return int(flags)

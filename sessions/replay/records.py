@@ -52,6 +52,8 @@ class Flag(IntFlag):
     CAPTURING = 2
     CAPTURED = 4
     GRAPH = 8
+    UNRETURNED = 16
+    POLL = 32
 
 
 @dataclass(slots=True)

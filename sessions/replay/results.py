@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sessions.errors import SessionError
+from sessions.replay.plan import Plan
 
 _HEAD = np.dtype(
     [("magic", "S8"), ("operations", "<u8"), ("threads", "<u4"), ("reserved", "<u4"), ("unknown", "<u8")]
@@ -37,6 +38,13 @@ class Results:
     began: npt.NDArray[np.uint64]
     ended: npt.NDArray[np.uint64]
     unknown: int  #: handles that no recorded call had made
+
+    @classmethod
+    def none(cls, plan: Plan) -> Results:
+        """Of a player that was not started."""
+        count = len(plan.rows)
+        times = np.zeros(count, np.uint64)
+        return cls([], np.zeros(count, np.uint32), np.zeros(count, np.int32), times, times, 0)
 
     @classmethod
     def read(cls, path: Path) -> Results:

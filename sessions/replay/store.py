@@ -11,6 +11,10 @@ class NotReplayable(Exception):
     """Why a call can't be performed again, in a few words that many calls share."""
 
 
+class Lacking(NotReplayable):
+    """What the call was given is not in the session."""
+
+
 @dataclass
 class Store:
     """The data section of a plan: each content once."""

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from sessions import open_session
-from sessions.replay.plan import processes_with_calls
+from sessions.replay import processes_with_calls
 from tests.real.conftest import Consumer, Recorder
 from workbench import native
 from workbench.replay.compare import first_divergence
-from workbench.replay.perform import Wish, perform, stage_of
+from workbench.replay.perform import Performance, Wish, perform
+from workbench.replay.stage import Stage, stage_of
 
 
 @pytest.fixture
@@ -26,12 +27,17 @@ def session(recorder: Recorder, llama: Consumer, tiny_model: Path, native_paths:
 
 def wish_for(path: Path) -> Wish:
     session = open_session(path)
-    return Wish(session, processes_with_calls(session)[0][0], patience=120)
+    return Wish(session, tuple(processes_with_calls(session)), patience=120)
+
+
+def performed(wish: Wish, stage: Stage, scratch: Path) -> Performance:
+    (done,) = perform(wish, stage, scratch).performances
+    return done
 
 
 def test_a_model_run_replays_with_equal_results_and_logits(session: Path, tmp_path: Path) -> None:
     wish = wish_for(session)
-    done = perform(wish, stage_of(tmp_path), tmp_path)
+    done = performed(wish, stage_of(tmp_path), tmp_path)
     assert done.verdict.same, done.verdict.differences[:3]
     assert done.verdict.performed == len(done.plan.rows) > 2000
     assert (
@@ -60,6 +66,6 @@ def test_a_shim_of_another_make_is_held_against_the_recording(
     session: Path, foreign_shim: Callable[..., Path], tmp_path: Path
 ) -> None:
     wish = wish_for(session)
-    done = perform(wish, stage_of(foreign_shim()), tmp_path)
+    done = performed(wish, stage_of(foreign_shim()), tmp_path)
     assert not done.verdict.same
     assert done.verdict.differences[0].a is not None

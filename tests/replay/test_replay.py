@@ -10,7 +10,7 @@ import pytest
 
 from tests.replay.conftest import Desk, OtherShim, calls_of, opened
 
-PROGRAMS = [("saxpy", 3), ("wide",), ("pinned",), ("graph",), ("threads", 3)]
+PROGRAMS = [("saxpy", 3), ("wide",), ("pinned",), ("graph",), ("threads", 3), ("poll",)]
 
 
 @pytest.mark.parametrize("words", PROGRAMS, ids=lambda words: words[0])
@@ -108,7 +108,7 @@ def test_usage_errors_have_status_2(desk: Desk, recorded: Callable[..., Path]) -
         (("--process", 4000), "no such process"),
         (("--until", 0), "call number from 1"),
         (("--library", "nowhere.so"), "there is no such file"),
-        (("--compare", "nothing"), "neither soft, count-only, driver nor a directory"),
+        (("--compare", "nothing"), "neither soft, count-only, driver, nor a directory, nor a library"),
     ):
         done = desk.shimbench("replay", session, *words)
         assert done.returncode == 2 and text in done.stderr

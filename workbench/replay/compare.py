@@ -3,6 +3,7 @@ differs."""
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,17 @@ import numpy as np
 
 from sessions import Session
 from sessions.decode import CallDecoder
+from sessions.diff.values import READY_OR_NOT
 from sessions.format import ItemKind
 from sessions.items import out_word, string_of, words_of
-from workbench.replay.perform import Performance, Stage, Wish, perform
+from workbench.replay.perform import Performance, Wish, perform
+from workbench.replay.stage import Stage
 
 _NAMING = {"cuModuleGetFunction": (0, 2), "cuLibraryGetKernel": (0, 2)}  # handle out, name
 _SHOWN = 4  # values that differ
+_NOT_READY = READY_OR_NOT[1]
+
+Hashes = dict[tuple[int, int], tuple[int, str]]
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,7 @@ class Divergence:
     """Where two shims part. `call` is its number; `memory` starts as recorded; `detail` the first values."""
 
     call: int
+    pid: int
     line: str
     kernel: str | None
     parameters: list[str]
@@ -35,7 +42,8 @@ class Divergence:
     def text(self) -> str:
         """In lines."""
         what = f"kernel {self.kernel}" if self.kernel else "no launch of a kernel"
-        lines = [f"the first call after which they differ is {self.call}: {what}", f"    {self.line}"]
+        lines = [f"the first call after which they differ is {self.call}, of pid {self.pid}: {what}"]
+        lines.append(f"    {self.line}")
         lines += [f"    {parameter}" for parameter in self.parameters]
         if self.memory is not None:
             lines.append(f"    memory at 0x{self.memory[0]:x}, {self.memory[1]} bytes: {self.detail}")
@@ -47,6 +55,7 @@ class Divergence:
         """For --json."""
         return {
             "call": self.call,
+            "pid": self.pid,
             "text": self.line,
             "kernel": self.kernel,
             "parameters": self.parameters,
@@ -58,27 +67,47 @@ class Divergence:
 def first_divergence(
     wish: Wish, stage: Stage, other: Stage, scratch: Path, until: int | None = None
 ) -> Divergence | None:
-    """Perform on both; None when memory was the same after every call."""
+    """Perform on both; None when memory was the same after every call of every process."""
     stages = (stage, other)
-    files = [scratch / f"hashes{side}" for side in range(2)]
-    done = [
-        perform(wish, each, scratch, until=until, hashes=file)
-        for each, file in zip(stages, files, strict=True)
-    ]
-    hashes = [_read(file) for file in files]
-    results = _first_result(done)
-    found = _first_hash(hashes)
-    if found is None or (results is not None and results[0] < found[0]):
-        return None if results is None else _divergence(wish, results[0], None, results[1])
-    call, start, size = found
+    wish = dataclasses.replace(wish, nvml=stage.has_nvml and other.has_nvml)  # the same calls on both
+    made = [perform(wish, each, scratch, until=until, hashed=True) for each in stages]
+    parted = []
+    for done in zip(*(replay.performances for replay in made), strict=True):
+        found = _parted(done[0], done[1])
+        if found is not None:
+            parted.append((found, done[0].plan.process))
+    if not parted:
+        return None
+    first, process = min(parted, key=lambda pair: pair[0].call)
+    if first.memory is None:
+        return _divergence(wish, process, first.call, None, first.detail)
     folders = [scratch / f"dump{side}" for side in range(2)]
-    for each, folder, file in zip(stages, folders, files, strict=True):
+    alone = dataclasses.replace(wish, processes=(process,))
+    for each, folder in zip(stages, folders, strict=True):
         folder.mkdir()
-        perform(wish, each, scratch, until=call, hashes=file, dump=(call, folder))
-    return _divergence(wish, call, (start, size), _first_values(*(folder / str(start) for folder in folders)))
+        perform(alone, each, scratch, until=first.call, hashed=True, dump=(first.call, folder))
+    detail = _first_values(*(folder / str(first.memory[0]) for folder in folders))
+    return _divergence(wish, process, first.call, first.memory, detail)
 
 
-def _read(path: Path) -> dict[tuple[int, int], tuple[int, str]]:
+@dataclass(frozen=True)
+class _Parted:
+    """Where one process's replays part: by memory (start, bytes), else by a result."""
+
+    call: int
+    memory: tuple[int, int] | None
+    detail: str = ""
+
+
+def _parted(a: Performance, b: Performance) -> _Parted | None:
+    results = _first_result((a, b))
+    found = _first_hash((_read(a.hashes), _read(b.hashes)))
+    if found is None or (results is not None and results[0] < found[0]):
+        return None if results is None else _Parted(results[0], None, results[1])
+    return _Parted(found[0], found[1:])
+
+
+def _read(path: Path) -> Hashes:
     """(call, start) -> (bytes, hash)."""
     found = {}
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -87,21 +116,21 @@ def _read(path: Path) -> dict[tuple[int, int], tuple[int, str]]:
     return found
 
 
-def _first_hash(hashes: list[dict[tuple[int, int], tuple[int, str]]]) -> tuple[int, int, int] | None:
+def _first_hash(hashes: tuple[Hashes, Hashes]) -> tuple[int, int, int] | None:
     for key in sorted(hashes[0].keys() & hashes[1].keys()):
         if hashes[0][key] != hashes[1][key]:
             return (*key, hashes[0][key][0])
     return None
 
 
-def _first_result(done: list[Performance]) -> tuple[int, str] | None:
+def _first_result(done: tuple[Performance, Performance]) -> tuple[int, str] | None:
     """The first call with another result, or that only one side came through."""
     a, b = (each.results for each in done)
-    count = min(len(a.states), len(b.states))
-    differs = (a.states[:count] != b.states[:count]) | (a.results[:count] != b.results[:count])
+    results = [np.where(each.results == _NOT_READY, 0, each.results) for each in (a, b)]
+    differs = (a.states != b.states) | (results[0] != results[1])
     if not differs.any():
         return None
-    rows = done[0].plan.rows[:count]
+    rows = done[0].plan.rows
     at = int(np.flatnonzero(differs)[np.argmin(rows[differs])])
     said = [
         f"{each.results.states[at]:d}"
@@ -130,11 +159,14 @@ def _first_values(a: Path, b: Path) -> str:
     return f"{len(places)} of {count // 4} words differ: {shown}"
 
 
-def _divergence(wish: Wish, call: int, memory: tuple[int, int] | None, detail: str) -> Divergence:
+def _divergence(
+    wish: Wish, process: int, call: int, memory: tuple[int, int] | None, detail: str
+) -> Divergence:
     session, row = wish.session, call - 1
-    kernel = kernel_of(session, wish.process, row)
+    kernel = kernel_of(session, process, row)
     line = CallDecoder(session.schema).text(session, row)
-    return Divergence(call, line, kernel, parameters_of(session, row), memory, detail)
+    pid = session.processes[process].pid
+    return Divergence(call, pid, line, kernel, parameters_of(session, row), memory, detail)
 
 
 def kernel_of(session: Session, process: int, row: int) -> str | None:

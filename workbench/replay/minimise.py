@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sessions.copy import Window, copy_session
-from workbench.replay.perform import Performance, Stage, Wish, perform
+from workbench.errors import ShimbenchError
+from workbench.replay.perform import Performance, Replay, Wish, perform
+from workbench.replay.stage import Stage
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """What was found. `until` is the number of its last call; None when nothing fails."""
+    """What was found. `until` is the number of its last call; None when nothing fails. `pid`: of the one
+    process that it takes, None when it takes what others had done before."""
 
     until: int | None
     calls: int
     of: int
     attempts: int
+    pid: int | None = None
     session: Path | None = None
 
     @property
@@ -25,54 +30,84 @@ class Prefix:
         """In a sentence."""
         if self.until is None:
             return "nothing fails: there is no prefix to look for"
+        whose = f" of pid {self.pid} alone" if self.pid is not None else ""
         written = f"; written to {self.session}" if self.session else ""
         return (
-            f"the shortest prefix that fails: {self.calls} of {self.of} calls, up to call {self.until}"
+            f"the shortest prefix that fails: {self.calls} of {self.of} calls{whose}, up to call {self.until}"
             f" ({self.attempts} replays){written}"
         )
 
     def as_json(self) -> dict[str, Any]:
         """For --json."""
         session = str(self.session) if self.session else None
-        return {"until": self.until, "calls": self.calls, "attempts": self.attempts, "session": session}
+        return {
+            "until": self.until, "calls": self.calls, "pid": self.pid, "attempts": self.attempts,
+            "session": session,
+        }  # fmt: skip
 
 
 def failing_call(done: Performance) -> int | None:
     """The number of the first call that fails: it differs, or never returned, be it as recorded."""
     numbers = [int(done.plan.rows[at]) + 1 for at in done.results.under_way]
     numbers += [one.a + 1 for one in done.verdict.differences if one.a is not None]
-    if not numbers and done.verdict.counts:
+    if not numbers and done.verdict.counts and done.ending.begun:
         return int(done.plan.rows.max()) + 1  # the process ended in none of them
     return min(numbers, default=None)
 
 
+def first_failure(replay: Replay) -> tuple[int, Performance] | None:
+    """The first call that fails, and the process whose it is."""
+    failures = [(number, done) for done in replay.performances if (number := failing_call(done)) is not None]
+    return min(failures, key=lambda pair: pair[0], default=None)
+
+
 def minimise(
-    wish: Wish, stage: Stage, scratch: Path, whole: Performance, until: int | None, output: Path | None
+    wish: Wish, stage: Stage, scratch: Path, whole: Replay, until: int | None, output: Path | None
 ) -> Prefix:
-    """Look for it, beginning with what the `whole` replay showed; written to `output` as a session."""
-    attempts = 0
+    """Look for it, beginning with what the `whole` replay showed; written to `output` as a session.
 
-    def fails(number: int) -> bool:
-        nonlocal attempts
-        attempts += 1
-        return failing_call(perform(wish, stage, scratch, until=number)) is not None
-
-    first = failing_call(whole)
-    count = len(whole.plan.rows)
-    if first is None:
-        return Prefix(None, 0, count, 0)
-    numbers = sorted(int(row) + 1 for row in whole.plan.rows)
+    One process alone, if it fails by itself; else with what others had done before.
+    """
+    search = _Search(wish, stage, scratch)
+    found = first_failure(whole)
+    if found is None:
+        return Prefix(None, 0, whole.calls, 0)
+    first, failing = found
+    alone = len(whole.performances) == 1
+    if not alone and search.fails((failing.plan.process,), until):
+        alone, search.processes = True, (failing.plan.process,)
+    rows = [row for done in whole.performances for row in done.plan.rows.tolist()]
+    if alone:
+        rows = failing.plan.rows.tolist()
+    numbers = sorted(int(row) + 1 for row in rows)
     low, high = numbers.index(first), len(numbers) - 1
-    if fails(first):  # as a rule the call that shows it is the last that is needed
+    if search.fails(search.processes, first):  # as a rule the call that shows it is the last that is needed
         high = low
     while low < high:  # later ones were needed for it to be seen
         middle = (low + high) // 2
-        if fails(numbers[middle]):
+        if search.fails(search.processes, numbers[middle]):
             high = middle
         else:
             low = middle + 1
     last = numbers[high]
     if output is not None:
-        moment = wish.session.calls.row(last - 1).time
-        copy_session(wish.session, output, window=Window(until_ns=moment), keep_buffers=True)
-    return Prefix(last, high + 1, count, attempts, output)
+        window = Window(calls=last, processes=frozenset(search.processes))
+        copy_session(wish.session, output, window=window, keep_buffers=True)
+    pid = wish.session.processes[failing.plan.process].pid if alone else None
+    return Prefix(last, high + 1, whole.calls, search.attempts, pid, output)
+
+
+class _Search:
+    def __init__(self, wish: Wish, stage: Stage, scratch: Path) -> None:
+        self._wish, self._stage, self._scratch = wish, stage, scratch
+        self.processes = wish.processes
+        self.attempts = 0
+
+    def fails(self, processes: tuple[int, ...], until: int | None) -> bool:
+        """Whether these processes' calls up to that number fail."""
+        self.attempts += 1
+        wish = dataclasses.replace(self._wish, processes=processes)
+        try:
+            return first_failure(perform(wish, self._stage, self._scratch, until=until)) is not None
+        except ShimbenchError:
+            return False  # a prefix in which there is nothing to perform

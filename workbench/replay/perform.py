@@ -1,4 +1,4 @@
-"""One replay: the plan, the player under the tap on a shim of one's choice, and what came of it."""
+"""A replay: plans, the players under the tap on a shim of one's choice, and what came of it."""
 
 from __future__ import annotations
 
@@ -6,87 +6,61 @@ import asyncio
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sessions import Session, open_session
-from sessions.replay import Plan, Results, Verdict, compare_replay, make_plan
+from sessions.replay import NothingToPerform, Plan, Results, Verdict, compare_replay, make_plan
 from sessions.replay.compare import Ending
 from workbench import native
-from workbench.config import Config, HostConfig, RecordConfig, ShimConfig, load_config
+from workbench.config import RecordConfig
 from workbench.errors import ShimbenchError
 from workbench.loop.headless import run_once
 from workbench.loop.loop import Loop
+from workbench.replay.stage import Stage
 from workbench.sessions_store import place_of
 from workbench.target.command import Target
 
-HUNG_STATUS = 124
-_NOT_BEGUN = 2  # the player's exit status
+HUNG = (124, 125)
+_NOT_BEGUN = 2  # the player's exit statuses
 _EVERYTHING = 1 << 50  # bytes of outputs
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What calls are performed on. `config` names shim and forwarder."""
-
-    config: Config
-    title: str
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-
-def stage_of(
-    directory: Path, libraries: Mapping[str, Path] | None = None, device: str | None = None
-) -> Stage:
-    """The shim of DIR/shimbench.toml, or ours; `libraries` (soname -> file) in its stead.
-
-    `device`: our shim and forwarder with "soft" or "count-only", or "driver": the machine's own libcuda.
-    """
-    if device == "driver":
-        found = {"libcuda.so.1": real_driver()}
-        return Stage(Config(directory.resolve(), shim=ShimConfig(libraries=found)), "the machine's driver")
-    if device is not None:
-        config = load_config(directory)
-        own = {path.name: path for path in sorted(native.paths().lib.glob("lib*.so.*"))}
-        kept = config.shim.libraries if config.own_shim else own
-        host = HostConfig(run=("shimbench-host", "--device", device))
-        config = dataclasses.replace(config, shim=ShimConfig(libraries=kept), host=host, own_shim=True)
-        return Stage(config, f"our shim, device {device}")
-    config = load_config(directory)
-    if libraries:
-        shim = ShimConfig(libraries={name: path.resolve() for name, path in libraries.items()})
-        host = config.host
-        if config.own_shim and host.run is not None:  # it is found by name for our own libraries alone
-            host = HostConfig(run=(str(native.paths().host), *host.run[1:]))
-        config = dataclasses.replace(config, shim=shim, host=host, own_shim=False)
-        return Stage(config, ", ".join(str(path) for path in libraries.values()))
-    title = (
-        "our shim" if config.own_shim else str(config.shim.libraries.get("libcuda.so.1", "no libcuda.so.1"))
-    )
-    return Stage(config, title)
-
-
-def real_driver() -> Path:
-    """The libcuda.so.1 of the machine. ShimbenchError when it has none."""
-    import subprocess
-
-    listed = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=False).stdout
-    for line in listed.splitlines():
-        if line.strip().startswith("libcuda.so.1 ") and "x86-64" in line:
-            return Path(line.rpartition("=> ")[2].strip()).resolve()
-    raise ShimbenchError("this machine has no libcuda.so.1 in the loader's cache: no driver to replay on")
 
 
 @dataclass
 class Performance:
-    """A replay that has been made."""
+    """The replay of one process."""
 
     plan: Plan
     results: Results
     ending: Ending
-    session: Path
     verdict: Verdict
+    hashes: Path
+
+
+@dataclass
+class Replay:
+    """A replay that has been made: a performance a process, in recorded order."""
+
+    performances: list[Performance]
+    session: Path
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing that is compared differs."""
+        return all(done.verdict.same for done in self.performances)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Of all differences."""
+        return sum((done.verdict.counts for done in self.performances), Counter())
+
+    @property
+    def calls(self) -> int:
+        """How many were to be performed."""
+        return sum(len(done.plan.rows) for done in self.performances)
 
 
 @dataclass(frozen=True)
@@ -94,9 +68,32 @@ class Wish:
     """What is to be performed, and how long a call may take, in seconds."""
 
     session: Session
-    process: int
+    processes: tuple[int, ...]
     patience: float = 60.0
     ignored: tuple[str, ...] = ()
+    strict: bool = False
+    """refuse when anything is missing that the calls were given"""
+    nvml: bool = True
+    """perform calls of NVML too, where the stage has one"""
+
+
+def plans_of(
+    wish: Wish, stage: Stage, folder: Path, *, until: int | None = None, ordered: bool = False
+) -> list[tuple[Plan, Path]]:
+    """A plan for each process that has calls to perform, in a folder of its own. ShimbenchError: none has."""
+    plans = []
+    nvml = wish.nvml and stage.has_nvml
+    for process in wish.processes:
+        place = folder / str(process)
+        place.mkdir()
+        try:
+            plan = make_plan(wish.session, process, place / "plan", until=until, ordered=ordered, nvml=nvml)
+        except NothingToPerform:
+            continue
+        plans.append((plan, place))
+    if not plans:
+        raise ShimbenchError(f"{wish.session.path}: no call to perform again")
+    return plans
 
 
 def perform(
@@ -105,55 +102,86 @@ def perform(
     scratch: Path,
     *,
     until: int | None = None,
-    hashes: Path | None = None,
+    hashed: bool = False,
     dump: tuple[int, Path] | None = None,
     keep: Path | None = None,
-) -> Performance:
-    """Perform calls up to number `until` and compare. The replay's own session is `keep`, else in `scratch`.
+) -> Replay:
+    """Perform calls up to number `until`, one process after the other, each on the shim in a new process, and
+    compare. The replay's own session is `keep`, else in `scratch`.
 
-    With `hashes`, one call after the other, and device memory is hashed into that file after each call that
-    may have written to it; then results alone are compared; `dump` (call, folder) writes what was
-    hashed after that call, a file for each start. ShimbenchError when it can't begin.
+    `hashed`: one call after the other, and device memory is hashed after each call that may have written to
+    it; then results alone are compared; `dump` (call, folder) writes what was hashed after that call, a file
+    for each start. ShimbenchError when it can't begin.
     """
     folder = Path(tempfile.mkdtemp(prefix="replay-", dir=scratch))
-    plan = make_plan(wish.session, wish.process, folder / "plan", until=until, ordered=hashes is not None)
-    results = folder / "results"
-    command = [str(native.paths().bin / "shimbench-replay"), str(folder / "plan"), str(results)]
-    command += ["--patience", str(wish.patience)]
-    if hashes is not None:
-        command += ["--hashes", str(hashes)]
-    if dump is not None:
-        command += ["--dump", str(dump[0]), str(dump[1])]
+    plans = plans_of(wish, stage, folder, until=until, ordered=hashed)
+    if wish.strict:
+        _refuse_missing([plan for plan, _ in plans])
+    ends = folder / "ends"
+    command = [str(native.paths().bin / "shimbench-replay")]
+    for _, place in plans:
+        command += [str(place / "plan"), str(place / "results")]
+    command += ["--ends", str(ends), "--patience", str(wish.patience)]
+    command += ["--hashes"] if hashed else []
+    command += ["--dump", str(dump[0]), str(dump[1])] if dump else []
     session_dir = keep or folder / "session"
-    status, ending = _run(command, stage, session_dir)
+    _run(command, stage, session_dir)
     replayed = open_session(session_dir)
-    if status == _NOT_BEGUN or not results.exists():
-        words = _last_words(replayed) or f"the player ended with status {status}"
-        raise ShimbenchError(f"the replay could not begin: {words.removeprefix('shimbench-replay: ')}")
-    read = Results.read(results)
-    verdict = compare_replay(plan, read, None if hashes else replayed, ending, wish.ignored)
-    return Performance(plan, read, ending, session_dir, verdict)
+    ended = _ends(ends)
+    performances = []
+    for number, (plan, place) in enumerate(plans):
+        pid, status = ended[number] if number < len(ended) else (None, None)
+        if status == _NOT_BEGUN or (status is not None and not (place / "results").exists()):
+            words = _last_words(replayed, pid) or f"the player ended with status {status}"
+            raise ShimbenchError(f"the replay could not begin: {words.removeprefix('shimbench-replay: ')}")
+        read = Results.read(place / "results") if status is not None else Results.none(plan)
+        ending = _ending(status)
+        verdict = compare_replay(plan, read, None if hashed else replayed, ending, wish.ignored, pid)
+        performances.append(Performance(plan, read, ending, verdict, place / "results.hashes"))
+    return Replay(performances, session_dir)
 
 
-def _run(command: list[str], stage: Stage, session: Path) -> tuple[int, Ending]:
+def _refuse_missing(plans: list[Plan]) -> None:
+    lacking = sum((plan.lacking for plan in plans), Counter())
+    if lacking:
+        said = "".join(f"\n  {count} x {why}" for why, count in lacking.most_common())
+        raise ShimbenchError(
+            f"--strict: the session lacks what calls were given, so not all is performed as it was:{said}"
+        )
+
+
+def _ends(path: Path) -> list[tuple[int, int]]:
+    """(pid, exit status or signal with a minus) of the players that have ended."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(int(pid), int(status)) for pid, status in (line.split() for line in lines)]
+
+
+def _ending(status: int | None) -> Ending:
+    if status is None:
+        return Ending(begun=False)
+    if status in HUNG:
+        return Ending(hung=True)
+    return Ending(signal=-status) if status < 0 else Ending(status=status)
+
+
+def _run(command: list[str], stage: Stage, session: Path) -> None:
     record = RecordConfig(_EVERYTHING, inputs=False)
     config = dataclasses.replace(stage.config, record=record)
     target = Target(tuple(command), dict(stage.environment), Path.cwd())
     loop = Loop(config, session, target=target, watch=False, place=place_of(config.directory))
     loop.open()
     said: list[str] = []
-    outcome = asyncio.run(run_once(loop, None, said.append))  # the player ends itself when a call hangs
+    outcome = asyncio.run(run_once(loop, None, said.append))  # players end themselves when a call hangs
     if outcome.interrupted:
         raise KeyboardInterrupt
     if outcome.exit is None:
         raise ShimbenchError(f"the replay could not begin: {outcome.problem or 'the player did not start'}")
-    hung = outcome.timed_out or outcome.exit.status == HUNG_STATUS
-    return outcome.exit.status, Ending(None if hung else outcome.exit.signal, hung)
 
 
-def _last_words(session: Session) -> str:
+def _last_words(session: Session, pid: int | None) -> str:
     lines = [line for line in session.log.lines(0, len(session.log)) if line.role == "target"]
-    return lines[-1].text.decode("utf-8", "replace") if lines else ""
+    said = [line for line in lines if line.pid == pid] or lines
+    return said[-1].text.decode("utf-8", "replace") if said else ""
 
 
 @contextmanager

@@ -5,6 +5,9 @@
  *   3 hang      the third launch does not return
  *   4 refuse    the second allocation is refused
  *   5 lossy     launches from the third on are not performed
+ *   6 exit      the third launch ends the process
+ *   7 early     it ends the process when it is loaded
+ *   8 late      a stream is not ready the first three times that it is asked
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -49,6 +52,11 @@ static void *unbox(void *handle) {
     if ((uintptr_t)handle < 16)
         return handle;
     return row < HANDLES && handles[row] ? handles[row] : (void *)0xbad;
+}
+
+__attribute__((constructor)) static void loaded(void) {
+    if (FAULT == 7)
+        _exit(5);
 }
 
 EXPORT int cuInit(unsigned flags) {
@@ -134,6 +142,12 @@ EXPORT int cuStreamCreate(void **stream, unsigned flags) {
 EXPORT int cuStreamSynchronize(void *stream) {
     return REAL_OF(cuStreamSynchronize, void *)(unbox(stream));
 }
+EXPORT int cuStreamQuery(void *stream) {
+    static int count;
+    if (FAULT == 8 && count++ < 3)
+        return 600; /* CUDA_ERROR_NOT_READY */
+    return REAL_OF(cuStreamQuery, void *)(unbox(stream));
+}
 EXPORT int cuStreamDestroy_v2(void *stream) {
     return REAL_OF(cuStreamDestroy_v2, void *)(unbox(stream));
 }
@@ -164,6 +178,8 @@ EXPORT int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz,
     int number = __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED);
     if (FAULT == 2 && number == 3)
         *nowhere = 1;
+    if (FAULT == 6 && number == 3)
+        _exit(6);
     while (FAULT == 3 && number >= 3)
         sleep(1);
     if (FAULT == 5 && number >= 3)

@@ -11,6 +11,10 @@
  *   crash       hands the driver a pointer that it can't write to
  *   hang        a launch that never ends
  *   slow        copies, waits for a file "go" in the working directory, copies again
+ *   poll        asks again and again whether a launch is over
+ *   forked      forks with a context: the child asks the driver as well
+ *   family      three processes of its own, one after the other, and itself without the driver:
+ *               saxpy 2, saxpy 4, calls 40
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -18,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 typedef uint64_t deviceptr;
@@ -43,6 +48,7 @@ F(cuMemcpyHtoDAsync_v2, deviceptr, const void *, size_t, void *);
 F(cuMemcpyDtoHAsync_v2, void *, deviceptr, size_t, void *);
 F(cuStreamCreate, void **, unsigned);
 F(cuStreamSynchronize, void *);
+F(cuStreamQuery, void *);
 F(cuStreamDestroy_v2, void *);
 F(cuStreamBeginCapture_v2, void *, int);
 F(cuStreamEndCapture, void *, void **);
@@ -103,7 +109,7 @@ static void load_driver(void) {
     LOAD(cuCtxSynchronize), LOAD(cuModuleLoadData), LOAD(cuModuleUnload), LOAD(cuModuleGetFunction);
     LOAD(cuMemAlloc_v2), LOAD(cuMemFree_v2), LOAD(cuMemHostAlloc), LOAD(cuMemFreeHost);
     LOAD(cuMemcpyHtoD_v2), LOAD(cuMemcpyDtoH_v2), LOAD(cuMemcpyHtoDAsync_v2), LOAD(cuMemcpyDtoHAsync_v2);
-    LOAD(cuStreamCreate), LOAD(cuStreamSynchronize), LOAD(cuStreamDestroy_v2);
+    LOAD(cuStreamCreate), LOAD(cuStreamSynchronize), LOAD(cuStreamQuery), LOAD(cuStreamDestroy_v2);
     LOAD(cuStreamBeginCapture_v2), LOAD(cuStreamEndCapture), LOAD(cuGraphInstantiateWithFlags);
     LOAD(cuGraphLaunch), LOAD(cuGraphExecDestroy), LOAD(cuGraphDestroy), LOAD(cuLaunchKernel);
 }
@@ -274,10 +280,56 @@ static void run_slow(void) {
     CHECK(cuMemcpyHtoD_v2(memory, bytes, sizeof bytes));
 }
 
+static void run_poll(void) {
+    enum { SIZE = 1000 * sizeof(float) };
+    deviceptr x, y;
+    void *stream;
+    float factor = 0.5f;
+    uint32_t size = 1000;
+    int state;
+    CHECK(cuMemAlloc_v2(&x, SIZE));
+    CHECK(cuMemAlloc_v2(&y, SIZE));
+    CHECK(cuMemcpyHtoD_v2(x, numbers(size, 0.25f), SIZE));
+    CHECK(cuMemcpyHtoD_v2(y, numbers(size, 0.25f), SIZE));
+    CHECK(cuStreamCreate(&stream, 0));
+    launch(stream, y, x, factor, size);
+    while ((state = cuStreamQuery(stream)) == 600)
+        ;
+    CHECK(state);
+    CHECK(cuMemcpyDtoH_v2(malloc(SIZE), y, SIZE));
+    CHECK(cuStreamDestroy_v2(stream));
+}
+
+static void run_forked(void) {
+    int version;
+    pid_t child = fork();
+    if (child == 0) {
+        CHECK(cuDriverGetVersion(&version));
+        printf("child: %d\n", cuCtxSynchronize());
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    CHECK(cuDriverGetVersion(&version));
+}
+
+static void run_family(void) {
+    static const char *const words[][2] = {{"saxpy", "2"}, {"saxpy", "4"}, {"calls", "40"}};
+    for (int i = 0; i < 3; i++) {
+        pid_t child = fork();
+        if (child == 0)
+            execl("/proc/self/exe", "program", words[i][0], words[i][1], NULL);
+        waitpid(child, NULL, 0);
+    }
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "saxpy";
     long count = argc > 2 ? atol(argv[2]) : 2;
     setvbuf(stdout, NULL, _IONBF, 0);
+    if (strcmp(what, "family") == 0) {
+        run_family();
+        return 0;
+    }
     load_driver();
     make_context();
     if (strcmp(what, "saxpy") == 0)
@@ -300,6 +352,10 @@ int main(int argc, char **argv) {
         run_hang();
     else if (strcmp(what, "slow") == 0)
         run_slow();
+    else if (strcmp(what, "poll") == 0)
+        run_poll();
+    else if (strcmp(what, "forked") == 0)
+        run_forked();
     else
         return 4;
     CHECK(cuModuleUnload(module));

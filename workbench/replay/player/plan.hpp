@@ -91,10 +91,12 @@ struct Wait {
 };
 static_assert(sizeof(Wait) == 8);
 
-inline constexpr uint16_t kHashed = 1;    // device memory it names is hashed after it, when asked for
-inline constexpr uint16_t kCapturing = 2; // a stream's capture begins
-inline constexpr uint16_t kCaptured = 4;  // and ends
-inline constexpr uint16_t kGraph = 8;     // what was captured may run: all memory that it named is hashed
+inline constexpr uint16_t kHashed = 1;      // device memory it names is hashed after it, when asked for
+inline constexpr uint16_t kCapturing = 2;   // a stream's capture begins
+inline constexpr uint16_t kCaptured = 4;    // and ends
+inline constexpr uint16_t kGraph = 8;       // what was captured may run: all memory that it named is hashed
+inline constexpr uint16_t kUnreturned = 16; // it never returned in the recording
+inline constexpr uint16_t kPoll = 32; // asked again until it is ready, where that was the recorded answer
 
 struct Operation {
     uint32_t size; // of this and all that follows it

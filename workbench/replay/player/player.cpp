@@ -17,6 +17,7 @@ namespace {
 
 constexpr uint64_t kAlignment = 64;
 constexpr uint32_t kFatbinWrapper = 0x466243b1;
+constexpr int32_t kNotReady = 600; // CUDA_ERROR_NOT_READY
 
 uint64_t now_ns() {
     timespec now;
@@ -56,8 +57,8 @@ std::byte *Player::Frame::take(uint64_t size) {
 Player::Player(const Options &options)
     : options_(options), plan_(options.plan),
       results_(options.results, plan_.size(), static_cast<uint32_t>(plan_.threads().size())) {
-    if (!options.hashes.empty())
-        hashes_ = std::make_unique<Hashes>(options.hashes);
+    if (options.hashed)
+        hashes_ = std::make_unique<Hashes>(options.results.string() + ".hashes");
     for (size_t i = 0; i < plan_.threads().size(); i++)
         performed_.emplace_back(0);
     find_functions();
@@ -109,6 +110,17 @@ bool Player::run() {
     return true;
 }
 
+bool Player::hangs_as_recorded() {
+    for (const auto &thread : plan_.threads())
+        for (const Step &step : thread)
+            if (!(step.head->flags & kUnreturned)) {
+                std::atomic_ref state(results_.of(step.number).state);
+                if (state.load(std::memory_order_relaxed) == State::UnderWay)
+                    return false;
+            }
+    return true;
+}
+
 void Player::perform_thread(uint32_t thread) {
     results_.thread_is(thread, static_cast<uint32_t>(syscall(SYS_gettid)));
     for (const Step &step : plan_.threads()[thread]) {
@@ -153,11 +165,17 @@ void Player::perform(const Step &step, Result &result) {
         return;
     }
     result.began = now_ns();
-    result.state = State::UnderWay;
+    // Relaxed: who reads it besides is hangs_as_recorded(), of a call that has been under way for long.
+    std::atomic_ref(result.state).store(State::UnderWay, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst); // it is there if the call ends us
     result.result = call(function, words);
+    // What the program went on with once it was told that all is there, is there here as well.
+    while (step.head->flags & kPoll && step.head->result == 0 && result.result == kNotReady) {
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+        result.result = call(function, words);
+    }
     result.ended = now_ns();
-    result.state = State::Done;
+    std::atomic_ref(result.state).store(State::Done, std::memory_order_relaxed);
     take_outcomes(step, words, result.result == 0);
     if (step.head->flags & kCapturing && result.result == 0)
         capturing_++;

@@ -14,7 +14,8 @@
 namespace shimbench::replay {
 
 struct Options {
-    std::filesystem::path plan, results, hashes, dump;
+    std::filesystem::path plan, results, dump;
+    bool hashed = false;  // device memory, into RESULTS.hashes
     uint32_t dumped = 0;  // the call after which hashed memory is also written into the folder `dump`
     double patience = 60; // seconds that may pass without any call returning
 };
@@ -24,6 +25,8 @@ class Player {
     Player(const Options &options);
     // Until all threads are through; false when one call did not return in time. Then threads still run.
     bool run();
+    // After run() said false: whether all calls that have not returned never did in the recording.
+    bool hangs_as_recorded();
 
   private:
     using Words = std::array<uint64_t, kMostArguments>;
