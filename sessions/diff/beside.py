@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sessions.diff.align import align
 from sessions.diff.compare import Comparison, Divergence
-from sessions.diff.sides import Thread
+from sessions.diff.pairing import ThreadPair
 
 Rows = npt.NDArray[np.int64]
 _NONE: Rows = np.empty(0, np.int64)
@@ -89,20 +89,13 @@ class Beside:
         return None
 
     def _build(self) -> None:
-        theirs = {member.role: member for member in self.found.b.members}
-        for member in self.found.a.members:
-            other = theirs.pop(member.role, None)
-            pids = f"{member.process.pid} | {other.process.pid if other else 'none'}"
-            self._head("process", f"{member.role}  {pids}")
-            self._threads(member.threads, other.threads if other is not None else [])
-        for member in theirs.values():
-            self._head("process", f"{member.role}  none | {member.process.pid}")
-            self._threads([], member.threads)
+        for pair in self.found.pairs:
+            pids = [member.process.pid if member else "none" for member in (pair.a, pair.b)]
+            self._head("process", f"{pair.role}  {pids[0]} | {pids[1]}")
+            self._threads(pair.threads)
 
-    def _threads(self, ours: list[Thread], others: list[Thread]) -> None:
-        for place in range(max(len(ours), len(others))):
-            a = ours[place] if place < len(ours) else None
-            b = others[place] if place < len(others) else None
+    def _threads(self, pairs: list[ThreadPair]) -> None:
+        for place, (a, b) in enumerate(pairs):
             self._head("thread", f"thread {place + 1}")
             if a is None or b is None:
                 self._add(None, a.rows if a is not None else _NONE, b.rows if b is not None else _NONE)

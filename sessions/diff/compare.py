@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sessions.diff.align import Block, align
 from sessions.diff.coverage import Wants, only
+from sessions.diff.pairing import Pair, pair_members
 from sessions.diff.sides import Columns, Member, Names, Side, Thread
 from sessions.diff.values import IGNORED, Value, Values
 from sessions.format import FIRST_PSEUDO_FUNCTION, CallFlag, Pseudo
@@ -54,6 +55,7 @@ class Comparison:
 
     a: Side
     b: Side
+    pairs: list[Pair] = field(default_factory=list)
     divergences: list[Divergence] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     every: list[Divergence] = field(default_factory=list)  #: each by itself, so many of each thread
@@ -78,11 +80,12 @@ def compare(
 ) -> Comparison:
     """Run against run, the newest of each session unless told. SessionError when a run is not there.
 
-    Processes are paired by role, threads by the order in which they first call, calls by what they are;
-    `limit` bounds the divergences kept of each thread, not their count.
+    Processes and threads are paired as pairing.py says, calls by what they are; `limit` bounds the
+    divergences kept of each thread, not their count.
     """
     names = Names()
     found = Comparison(Side(a, run_a, names), Side(b, run_b, names))
+    found.pairs = pair_members(found.a.members, found.b.members)
     work = _Work(found, ignored, limit)
     work.processes()
     found.every = found.divergences
@@ -116,25 +119,20 @@ class _Work:
         self._differences: dict[tuple[int, int, int], list[tuple[Kind, str]]] = {}
 
     def processes(self) -> None:
-        others = {member.role: member for member in self.found.b.members}
-        for member in self.found.a.members:
-            other = others.pop(member.role, None)
-            if other is None:
-                self._add("missing process", member.role, None, None, when=(member, None))
+        for pair in self.found.pairs:
+            if pair.a is None or pair.b is None:
+                kind: Kind = "missing process" if pair.a is not None else "extra process"
+                self._add(kind, pair.role, None, None, when=(pair.a, pair.b))
                 continue
-            self._ends(member, other)
-            for place in range(max(len(member.threads), len(other.threads))):
-                ours = member.threads[place] if place < len(member.threads) else None
-                theirs = other.threads[place] if place < len(other.threads) else None
-                self._thread(member.role, ours, theirs)
-        for member in others.values():
-            self._add("extra process", member.role, None, None, when=(None, member))
+            self._ends(pair.role, pair.a, pair.b)
+            for ours, theirs in pair.threads:
+                self._thread(pair.role, ours, theirs)
 
-    def _ends(self, a: Member, b: Member) -> None:
+    def _ends(self, role: str, a: Member, b: Member) -> None:
         ends = [(p.exit_code, p.signal) for p in (a.process, b.process) if p.ended_ns is not None]
         if len(ends) == 2 and ends[0] != ends[1]:
             said = [f"signal {signal}" if signal else f"exit {code}" for code, signal in ends]
-            self._add("other end", a.role, None, None, f"{said[0]}, now {said[1]}", when=(a, b), ended=True)
+            self._add("other end", role, None, None, f"{said[0]}, now {said[1]}", when=(a, b), ended=True)
 
     def _thread(self, role: str, a: Thread | None, b: Thread | None) -> None:
         if a is None or b is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -38,11 +37,20 @@ class Thread:
 
 @dataclass(frozen=True)
 class Member:
-    """A process and what it is to its run: two runs' processes with the same role stand for each other."""
+    """A process and what it is to its run: two runs' processes with the same role stand for each other.
+
+    `words`: its arguments without what is a run's own.
+    """
 
     process: Process
     role: str
+    words: tuple[str, ...]
     threads: list[Thread]
+
+    @property
+    def content(self) -> tuple[bytes, ...]:
+        """What its threads call, whichever comes first."""
+        return tuple(sorted(thread.keys.tobytes() for thread in self.threads))
 
 
 class Names:
@@ -84,6 +92,19 @@ class Side:
         """How many calls the run has."""
         return sum(len(thread.rows) for member in self.members for thread in member.threads)
 
+    def gaps(self) -> list[str]:
+        """What of the run is not in the session, in sentences: what is missing may be among it."""
+        said = [
+            f"{member.process.lost} calls of pid {member.process.pid} were lost"
+            for member in self.members
+            if member.process.lost
+        ]
+        if self.session.lost_to_disk[0]:
+            said.append(f"{self.session.lost_to_disk[0]} calls were lost: the disk did not take them")
+        if self.session.broke_off:
+            said.append("it was never finished: its writer was killed")
+        return [*said, *self.session.damage]
+
     def _members(self) -> list[Member]:
         mine = [p for p in self.session.processes if p.run == self.run and p.role == "target"]
         rows, columns = self._rows_of([process.index for process in mine])
@@ -96,13 +117,10 @@ class Side:
             part = {name: column[start:stop] for name, column in columns.items()}
             thread = Thread(rows[start:stop], part, self._keys(part))
             threads[int(part["process"][0])].append(thread)
-        seen: Counter[str] = Counter()
         members = []
         for process in mine:
-            role = role_of(process)
-            seen[role] += 1
-            ordered = sorted(threads[process.index], key=lambda thread: int(thread.rows[0]))
-            members.append(Member(process, f"{role} #{seen[role]}" if seen[role] > 1 else role, ordered))
+            ordered = sorted(threads[process.index], key=lambda thread: int(thread.columns["time"][0]))
+            members.append(Member(process, role_of(process), _words_of(process), ordered))
         return members
 
     def _rows_of(self, processes: list[int]) -> tuple[npt.NDArray[np.int64], Columns]:
@@ -157,6 +175,11 @@ class Side:
             elif item.kind == ItemKind.TABLE:
                 spelt.append(item.data)
         return spelt
+
+
+def _words_of(process: Process) -> tuple[str, ...]:
+    """Its arguments, of paths the last part, and without numbers alone: ports, pids."""
+    return tuple(word.rpartition("/")[2] for word in process.argv[1:] if not word.isdigit())
 
 
 def role_of(process: Process) -> str:

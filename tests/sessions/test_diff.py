@@ -217,3 +217,97 @@ def test_a_run_that_is_not_there_is_an_error(record: Callable[[str, Program], Se
     session = record("a", lambda builder, _: None)
     with pytest.raises(SessionError, match="there is no run 7"):
         compare(session, session, 1, 7)
+
+
+def test_calls_of_a_goroutine_are_one_sequence_on_whatever_threads_it_was(
+    record: Callable[[str, Program], Session],
+) -> None:
+    def on(*threads: int) -> Program:
+        def calls(builder: SessionBuilder, _: int) -> None:
+            names = ["cuInit", "cuDeviceGetAttribute", "cuDriverGetVersion", "cuCtxSynchronize"]
+            for name, thread in zip(names, threads, strict=False):
+                builder.call(name, thread=thread)
+
+        return calls
+
+    assert compare(record("a", on(7, 7, 7, 7)), record("b", on(7, 7, 9, 9))).same
+    assert compare(record("c", on(7, 9, 7, 9)), record("d", on(7, 7, 9, 9))).same
+    found = compare(record("e", on(7, 7, 7)), record("f", on(7, 9, 9, 9)))
+    assert [(each.kind, each.b, each.calls) for each in found.divergences] == [("extra call", 3, 1)]
+
+
+def test_threads_whose_calls_overlap_stay_threads(record: Callable[[str, Program], Session]) -> None:
+    def program(second: int) -> Program:
+        def calls(builder: SessionBuilder, _: int) -> None:
+            for number in range(4):
+                thread = 8 if number % 2 else second
+                builder.call("cuInit", args=(0,), thread=thread, time=1000 * number, duration=1500)
+
+        return calls
+
+    found = compare(record("a", program(7)), record("b", program(8)))
+    assert sorted(each.kind for each in found.divergences) == ["extra call", "missing thread"]
+
+
+def test_threads_that_begin_in_another_order_are_paired_by_what_they_call(
+    record: Callable[[str, Program], Session],
+) -> None:
+    def order(*names: str) -> Program:
+        def calls(builder: SessionBuilder, _: int) -> None:
+            for step in range(3):
+                for number, name in enumerate(names):
+                    began = 1000 * step + 100 * number
+                    builder.call(name, thread=10 + number, time=began, duration=2000)
+
+        return calls
+
+    a, b = order("cuInit", "cuCtxSynchronize"), order("cuCtxSynchronize", "cuInit")
+    assert compare(record("a", a), record("b", b)).same
+
+
+def test_processes_of_one_role_are_paired_by_their_words_and_calls_before_their_order(
+    tmp_path: Path, model: dict[str, Any]
+) -> None:
+    def tree(name: str, *members: tuple[str, str]) -> Session:
+        with SessionBuilder(tmp_path / name, model) as builder:
+            for port, (library, function) in enumerate(members):
+                words = ["/opt/server", "--lib-dir", f"/{name}/{library}", "--port", str(port)]
+                builder.call(function, process=builder.process(words))
+        return Session(tmp_path / name)
+
+    a = tree("a", ("cuda_v12", "cuInit"), ("cuda_v13", "cuInit"), ("cuda_v13", "cuCtxSynchronize"))
+    b = tree("b", ("cuda_v13", "cuCtxSynchronize"), ("cuda_v13", "cuInit"), ("cuda_v12", "cuInit"))
+    assert compare(a, b).same
+    found = compare(a, tree("c", ("cuda_v13", "cuCtxSynchronize"), ("cuda_v12", "cuInit")))
+    assert [(each.kind, each.role) for each in found.divergences] == [
+        ("missing process", "server --lib-dir --port #2")
+    ]
+
+
+def test_asking_whether_a_stream_is_ready_is_a_matter_of_time(
+    record: Callable[[str, Program], Session],
+) -> None:
+    def polling(*results: int) -> Program:
+        return lambda builder, _: (
+            [builder.call("cuStreamQuery", args=(1,), result=r) for r in results] and None
+        )
+
+    assert compare(record("a", polling(600, 600, 0)), record("b", polling(0))).same
+    assert not compare(record("c", polling(600, 0)), record("d", polling(600, 700))).same
+
+
+def test_what_was_not_recorded_is_said_ahead_of_what_is_missing(
+    record: Callable[[str, Program], Session], tmp_path: Path, model: dict[str, Any]
+) -> None:
+    with SessionBuilder(tmp_path / "torn", model) as builder:
+        builder.process(["/opt/bin/llama-server"])
+        builder.call("cuInit", args=(0,))
+        builder.event("lost", process=0, why="ring", count=3)
+        builder.abandon()
+    whole = record("whole", lambda builder, _: builder.call("cuInit", args=(0,)) and None)
+    found = compare(whole, Session(tmp_path / "torn"))
+    assert found.a.gaps() == []
+    assert found.b.gaps()[:2] == [
+        "3 calls of pid 4000 were lost",
+        "it was never finished: its writer was killed",
+    ]

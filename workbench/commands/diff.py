@@ -6,11 +6,12 @@ with A; without both, the two newest. `shimbench diff @good` holds the newest ru
 marked good by `shimbench sessions good SESSION[:RUN]`. Mark a session that was recorded on a real driver, and
 names, export tables and slots of them that are asked for since are listed.
 
-Processes are paired by what they do, threads by the order in which they first call. Exit status, for CI:
-0 nothing differs, 1 something does, 2 they can't be compared. What is asked for, answered and diagnosed is
-listed as well, and what is never compared by --ignored.
+Processes are paired by what they do, threads by what they call, else by the order in which they first do.
+Exit status, for CI: 0 nothing differs, 1 something does, 2 they can't be compared. What is asked for,
+answered and diagnosed is listed as well, what a session lacks of its run (lost calls, a killed writer) ahead
+of all, and what is never compared by --ignored.
 
---json prints {"a", "b": {"session", "run", "calls", "gpu_mode"}, "same", "counts": {kind: number},
+--json prints {"a", "b": {"session", "run", "calls", "gaps", "gpu_mode"}, "same", "counts": {kind: number},
 "divergences": [{"kind", "role", "a", "b", "call", "detail", "calls", "repeats"}], "asked_only": {"a", "b"},
 "missing_only": {"a", "b"}, "diagnoses_only": {"a", "b"}, "durations": [{"function", "calls", "median_ns",
 "p10_p90_ns"}]}; call numbers start at 1, and missing_only is what got no answer on that side alone.
@@ -130,6 +131,8 @@ def _print(found: Comparison, diagnoses: tuple[list[str], list[str]], limit: int
             f" {_count_of(len(side.members), 'process', 'processes')},"
             f" {_count_of(side.calls(), 'call', 'calls')}"
         )
+        for gap in side.gaps():
+            print(f"   {gap}")
     if found.same:
         print("no difference")
     else:
@@ -191,6 +194,7 @@ def _as_json(found: Comparison, diagnoses: tuple[list[str], list[str]]) -> dict[
             "session": str(side.session.path),
             "run": side.run,
             "calls": side.calls(),
+            "gaps": side.gaps(),
             "gpu_mode": gpu_mode(side.session, side.run).mode,
         }
         for letter, side in (("a", found.a), ("b", found.b))
