@@ -53,7 +53,13 @@ class Plan:
     @property
     def lacking(self) -> Counter[str]:
         """Why -> calls that are left out or given zeros, since the session lacks what they were given."""
-        return self.unrecorded + Counter({f"zeros instead: {why}": n for why, n in self.missing.items()})
+        zeros = {f"zeros instead: {why}": count for why, count in self.missing.items()}
+        return self.unrecorded + Counter(zeros | {"calls that were lost": self.lost} if self.lost else zeros)
+
+    @property
+    def lost(self) -> int:
+        """Calls of the process that were not recorded."""
+        return self.session.processes[self.process].lost
 
 
 class NothingToPerform(SessionError):

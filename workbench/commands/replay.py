@@ -17,9 +17,9 @@ said to be; with --strict it is refused instead, with status 2 and a list.
 
 --json prints {"session", "shim", "calls", "threads", "performed", "skipped", "not_reached", "cut_off",
 "left_out": {why: calls}, "missing": {why: inputs}, "missing_bytes", "lacking": {why: calls or inputs},
-"outputs", "outputs_missing", "same", "counts", "differences": [{"kind", "pid", "a", "b", "call", "detail",
-"repeats"}], "ended": {"signal", "hung", "status"}, "seconds", "processes": [the same of each, with "pid",
-"index", "role", "program"]}, and with --minimise "prefix" {"calls", "until", "pid", "session"}; with
+"lost", "outputs", "outputs_missing", "same", "counts", "differences": [{"kind", "pid", "a", "b", "call",
+"detail", "repeats"}], "ended": {"signal", "hung", "status"}, "seconds", "processes": [the same of each, with
+"pid", "index", "role", "program"]}, and with --minimise "prefix" {"calls", "until", "pid", "session"}; with
 --compare {"session", "shim", "other", "same", "divergence": {"call", "pid", "text", "kernel", "parameters",
 "memory", "detail"}}. Call numbers start at 1.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -24,7 +25,7 @@ def lines_of(session: Session, replay: Replay, stage: Stage, limit: int) -> list
     lines = [_head(session, replay, stage)]
     if len(performances) > 1:
         lines += _table(session, performances)
-    lines += _left_out(performances)
+    lines += _left_out(session, performances)
     lines += _remarks(performances)
     if replay.same:
         outputs = sum(done.verdict.outputs for done in performances)
@@ -59,10 +60,11 @@ def _table(session: Session, performances: list[Performance]) -> Iterator[str]:
         )
 
 
-def _left_out(performances: list[Performance]) -> Iterator[str]:
+def _left_out(session: Session, performances: list[Performance]) -> Iterator[str]:
     left_out = sum((done.plan.left_out for done in performances), Counter[str]())
     missing = sum((done.plan.missing for done in performances), Counter[str]())
     absent = sum(done.plan.missing_bytes for done in performances)
+    yield from session.damage
     if not any(done.plan.recorded_buffers for done in performances):
         yield (
             "recorded without buffers: no module, no launch and no copy's content can be performed as it was,"
@@ -79,6 +81,7 @@ def _left_out(performances: list[Performance]) -> Iterator[str]:
 
 
 _REMARKS: tuple[tuple[Callable[[Performance], int], str], ...] = (
+    (lambda done: done.plan.lost, "calls were lost when it was recorded: what needs them goes wrong"),
     (lambda done: done.plan.guessed, "launches with parameters of guessed sizes: the shim had not told them"),
     (lambda done: done.plan.callbacks, "callbacks: nothing of the program's is called"),
     (lambda done: done.results.unknown, "handles that no recorded call had made, passed on as they were"),
@@ -108,22 +111,45 @@ def _ended(done: Performance) -> str:
     return f"signal {ending.signal}" if ending.signal else f"status {ending.status}"
 
 
+@dataclass
+class _Told:
+    """What is said of calls of one function, in however many processes; `row` is the first such call."""
+
+    kind: str
+    detail: str
+    row: int | None
+    pids: list[int]
+    repeats: int
+
+
 def _differences(session: Session, replay: Replay, limit: int) -> Iterator[str]:
-    """The first ones in recorded order, those of no call behind the others."""
+    """The first ones in recorded order, those of no call behind the others; the same is said once."""
     recorded = CallDecoder(session.schema)
     several = len(replay.performances) > 1
-    every = [(one, done) for done in replay.performances for one in done.verdict.differences]
-    every.sort(key=lambda pair: pair[0].a if pair[0].a is not None else 1 << 62)
-    for one, done in every[: max(limit, 0)]:
+    told = _folded(session, replay)
+    for one in told[: max(limit, 0)]:
         more = f", {one.repeats} times" if one.repeats > 1 else ""
-        whose = f" in pid {_pid(session, done)}" if several else ""
+        whose = f" in {len(one.pids)} processes" if len(one.pids) > 1 else f" in pid {one.pids[0]}"
         yield ""
-        yield f"~ {one.kind}{more}{whose}: {one.detail}"
-        if one.a is not None:
-            yield f"    {one.a + 1:>8}  {recorded.text(session, one.a)}"
-    left = sum(replay.counts.values()) - sum(one.repeats for one, _ in every[: max(limit, 0)])
+        yield f"~ {one.kind}{more}{whose if several else ''}: {one.detail}"
+        if one.row is not None:
+            yield f"    {one.row + 1:>8}  {recorded.text(session, one.row)}"
+    left = sum(replay.counts.values()) - sum(one.repeats for one in told[: max(limit, 0)])
     if left > 0:
         yield f"\nand {left} more (--limit)"
+
+
+def _folded(session: Session, replay: Replay) -> list[_Told]:
+    every = [(one, done) for done in replay.performances for one in done.verdict.differences]
+    every.sort(key=lambda pair: pair[0].a if pair[0].a is not None else 1 << 62)
+    told: dict[tuple[object, ...], _Told] = {}
+    for one, done in every:
+        function = None if one.a is None else session.calls.row(one.a).function
+        known = told.setdefault((one.kind, function, one.detail), _Told(one.kind, one.detail, one.a, [], 0))
+        known.repeats += one.repeats
+        if _pid(session, done) not in known.pids:
+            known.pids.append(_pid(session, done))
+    return list(told.values())
 
 
 def _pid(session: Session, done: Performance) -> int:
@@ -146,7 +172,7 @@ def as_json(session: Session, replay: Replay, stage: Stage, prefix: Prefix | Non
     parts = [_process_as_json(session, done) for done in replay.performances]
     summed = (
         "calls", "threads", "performed", "skipped", "not_reached", "cut_off", "outputs", "outputs_missing",
-        "missing_bytes",
+        "missing_bytes", "lost",
     )  # fmt: skip
     counted = ("left_out", "missing", "lacking", "counts")
     ended = next((part["ended"] for part in parts if any(part["ended"].values())), parts[0]["ended"])
@@ -182,6 +208,7 @@ def _process_as_json(session: Session, done: Performance) -> dict[str, Any]:
         "missing": dict(plan.missing),
         "missing_bytes": plan.missing_bytes,
         "lacking": dict(plan.lacking),
+        "lost": plan.lost,
         "outputs": verdict.outputs,
         "outputs_missing": verdict.outputs_missing,
         "same": verdict.same,
