@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 from pathlib import Path
 
-from workbench.config import DRIVER_SONAMES
+from workbench.config import DRIVER_SONAMES, Config, HostConfig, ShimConfig
 from workbench.errors import ShimbenchError
 
 _FOLDERS = ("/usr/lib/wsl/lib", "/run/opengl-driver/lib", "/usr/local/nvidia/lib64")
 """Where drivers lie that the loader's cache does not know: WSL, NixOS, containers."""
+
+
+def on_the_driver(config: Config) -> Config:
+    """The same target on the machine's own driver: nothing is built, and no forwarder is started."""
+    return dataclasses.replace(
+        config, shim=ShimConfig(libraries=real_driver()), host=HostConfig(), own_shim=False
+    )
 
 
 def real_driver() -> dict[str, Path]:

@@ -91,7 +91,7 @@ def compare(
     found.every = found.divergences
     found.divergences = _folded(found)[:limit]
     wants = Wants.of(found.a), Wants.of(found.b)
-    found.asked_only = only(wants[0].asked, wants[1].asked)
+    found.asked_only = wants[0].asked_beyond(wants[1]), wants[1].asked_beyond(wants[0])
     found.missing_only = only(wants[0].missing, wants[1].missing)
     found.durations = _durations(found.a, found.b)
     return found

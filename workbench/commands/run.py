@@ -34,7 +34,7 @@ EXPECTATION_STATUS = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
         "shimbench run [DIR] [--session PATH] [--timeout S] [--json] [--no-tap] [--expect-gpu]\n"
-        "                     [--top RUNG] [--buffers[=LIMIT]] [-- COMMAND ...]"
+        "                     [--top RUNG] [--buffers[=LIMIT]] [--driver] [-- COMMAND ...]"
     )
     parser.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR")
     parser.add_argument("--session", type=Path, metavar="PATH", help="where to record; must not exist yet")
@@ -44,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--buffers", nargs="?", const="512M", metavar="LIMIT",
         help="record what calls are given and fill as well, so that `shimbench replay` can perform them"
         " again: up to LIMIT of the session (512M)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--driver", action="store_true",
+        help="record on the machine's own driver, not on a shim: what others are compared with",
     )  # fmt: skip
     parser.add_argument("--no-tap", action="store_true", help="run bare: the same libraries, no recording")
     parser.add_argument(

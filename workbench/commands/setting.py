@@ -52,6 +52,10 @@ def plan_loop(
     from workbench.target.command import find_target
 
     config = load_config(options.directory)
+    if getattr(options, "driver", False):
+        from workbench.real_driver import on_the_driver
+
+        config = on_the_driver(config)
     if getattr(options, "buffers", None) is not None:
         config = dataclasses.replace(config, record=RecordConfig(_limit(options.buffers)))
     session: Path | None = options.session

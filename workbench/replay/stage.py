@@ -10,7 +10,7 @@ from pathlib import Path
 from workbench import native
 from workbench.config import Config, HostConfig, ShimConfig, load_config
 from workbench.errors import UsageError
-from workbench.real_driver import real_driver
+from workbench.real_driver import on_the_driver
 
 DEVICES = ("soft", "count-only", "driver")
 
@@ -37,9 +37,8 @@ def stage_of(
     `device`: our shim and forwarder with "soft" or "count-only", or "driver": the machine's own.
     """
     if device == "driver":
-        found = real_driver()
-        config = Config(directory.resolve(), shim=ShimConfig(libraries=found))
-        return Stage(config, f"the machine's driver, {found['libcuda.so.1']}")
+        config = on_the_driver(Config(directory.resolve()))
+        return Stage(config, f"the machine's driver, {config.shim.libraries['libcuda.so.1']}")
     config = load_config(directory)
     if device is not None:
         own = {path.name: path for path in sorted(native.paths().lib.glob("lib*.so.*"))}
