@@ -125,15 +125,62 @@ def copy_session(
     writer = SessionWriter(path, model, str(manifest.get("tool", "")), original=manifest)
     try:
         buffered.writer = writer
-        _events(source, writer, buffered)
-        _calls_and_lines(source, writer, buffered, window, progress)
-        _in_flight(source, writer)
-        writer.publish()
+        _copy(source, writer, buffered, window, progress)
     finally:
         writer.close()
 
 
-def _events(source: Session, writer: SessionWriter, edit: Edit) -> None:
+def go_through(
+    source: Session,
+    edit: Edit,
+    window: Window | None = None,
+    progress: Callable[[float], object] = lambda share: None,
+) -> None:
+    """Let `edit` see all that copy_session() would give it; nothing is written, and no writer needed."""
+    buffered = _Buffered(edit, source, False)
+    buffered.fields(source.manifest)
+    _copy(source, _Nowhere(), buffered, window or Window(), progress)
+
+
+def _copy(
+    source: Session,
+    writer: _Writes,
+    edit: Edit,
+    window: Window,
+    progress: Callable[[float], object],
+) -> None:
+    _events(source, writer, edit)
+    _calls_and_lines(source, writer, edit, window, progress)
+    _in_flight(source, writer)
+    writer.publish()
+
+
+class _Nowhere:
+    """A writer that writes nothing."""
+
+    def blob(self, data: bytes) -> int:
+        return 0
+
+    def calls(self, rows: object) -> None:
+        pass
+
+    def line(self, *line: object) -> None:
+        pass
+
+    def event(self, time: int, kind: str, fields: Mapping[str, Any]) -> None:
+        pass
+
+    def in_flight(self, now: int, rows: object) -> None:
+        pass
+
+    def publish(self) -> bool:
+        return True
+
+
+_Writes = SessionWriter | _Nowhere
+
+
+def _events(source: Session, writer: _Writes, edit: Edit) -> None:
     """Payloads that events name go along with them, if the edit leaves them."""
     for event in (*source.events, *Marks(source).late):
         fields = edit.fields(event.fields)
@@ -145,7 +192,7 @@ def _events(source: Session, writer: SessionWriter, edit: Edit) -> None:
 
 def _calls_and_lines(
     source: Session,
-    writer: SessionWriter,
+    writer: _Writes,
     edit: Edit,
     window: Window,
     progress: Callable[[float], object],
@@ -176,7 +223,7 @@ def _calls_and_lines(
 
 
 def _rows(
-    source: Session, start: int, stop: int, payloads: dict[int, int], writer: SessionWriter, edit: Edit
+    source: Session, start: int, stop: int, payloads: dict[int, int], writer: _Writes, edit: Edit
 ) -> np.ndarray[Any, np.dtype[np.void]]:
     columns = source.calls.columns(start, stop)
     rows = np.zeros(stop - start, dtype=format.CALL_ROW)
@@ -191,7 +238,7 @@ def _rows(
     return rows
 
 
-def _line(source: Session, writer: SessionWriter, edit: Edit, window: Window, number: int) -> None:
+def _line(source: Session, writer: _Writes, edit: Edit, window: Window, number: int) -> None:
     line = source.log.line(number)
     if window.since_ns <= line.time_ns <= window.until_ns:
         newline = b"" if line.length == len(line.text) else b"\n"
@@ -199,7 +246,7 @@ def _line(source: Session, writer: SessionWriter, edit: Edit, window: Window, nu
         writer.line(line.time_ns, line.pid, line.process, line.stream, line.role, text, line.torn)
 
 
-def _in_flight(source: Session, writer: SessionWriter) -> None:
+def _in_flight(source: Session, writer: _Writes) -> None:
     calls = source.in_flight()
     rows = np.zeros(len(calls), dtype=format.IN_FLIGHT_ROW)
     for row, call in zip(rows, calls, strict=True):

@@ -66,7 +66,10 @@ _HOME = re.compile(rb"(?<![\w.])(/home|/Users|/var/home)/([^/\s:;,'\"=]+)")
 _IPV4 = re.compile(rb"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\w)")
 _IPV6 = re.compile(rb"(?<![\w:.])(?=[0-9A-Fa-f:]*\d)[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{4,35}(?:%\w+)?(?![\w:])")
 _MAC = re.compile(rb"(?<![\w:])(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}(?![\w:])")
-_COMMON_NAMES = frozenset({"root", "user", "ollama", "nobody", "daemon", "runner", "localhost", "vm", "host"})
+_COMMON_NAMES = frozenset(
+    {"root", "user", "ollama", "nobody", "daemon", "runner", "localhost", "vm", "host"}
+    | {"home", "users", "app", "data", "work", "src", "lib", "var", "tmp"}  # of containers, where HOME is one
+)
 
 
 class Redactor:

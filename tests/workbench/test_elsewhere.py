@@ -84,11 +84,21 @@ def run_elsewhere(script: str, *words: str) -> str:
 
 
 def test_every_command_that_reads_answers_of_a_zip(zipped: Path) -> None:
-    reading = ("calls", "log", "coverage", "device", "timeline", "diagnose", "report --markdown")
+    reading = (
+        "calls",
+        "log",
+        "coverage",
+        "device",
+        "timeline",
+        "diagnose",
+        "report --markdown",
+        "report --preview",
+    )
     other = next(recording.path for recording in recordings() if recording.name == "hang")
     said = run_elsewhere(COMMANDS, *(f"{command} {zipped}" for command in reading), f"diff {other} {zipped}")
     assert "cuDeviceGet" in said.partition(":: diagnose")[2].partition("::")[0]
     assert "## The first wall" in said and "newly diagnosed:" in said
+    assert "taken out: " in said.partition(":: report --preview")[2]
 
 
 def test_the_workbench_opens_a_zip(zipped: Path) -> None:

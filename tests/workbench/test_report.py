@@ -86,9 +86,12 @@ def test_a_report_holds_the_page_the_status_and_the_session(report: Path) -> Non
     } <= held.keys()
     status = held["status.md"].decode()
     assert "GPU mode is not reached" in status
-    assert "`cuInit` 1 x CUDA_SUCCESS" in status
+    assert "Each time: `cuInit` 1 x CUDA_SUCCESS" in status
+    assert "- `cuDeviceGetCount`: 1 x CUDA_ERROR_NOT_INITIALIZED" in status
+    assert "init ok > device FAILED > model -" in status
     assert "- run 1 (start)" in status and "- run 2 (shim.c)" in status
-    assert "edited before it: shim.c (+2 -1 lines)" in status
+    assert "edited before it: shim.c (+2 -1 lines)" in status and "  -int answer = 1;\n" in status
+    assert "against the run before: new: " in status
     assert "-int answer = 1;" in held["sources.diff"].decode()
     assert json.loads(held["versions.json"])["session format"] == "1"
 
@@ -160,6 +163,18 @@ def test_a_preview_and_a_text_write_nothing(
     text = capsys.readouterr().out
     assert text.startswith("# Status") and SECRET not in text
     assert sorted(project.iterdir()) == before
+
+
+def test_a_call_that_never_returned_is_said_to_and_no_success(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli.main(["report", "gallery:crash", "--no-pictures", "-o", str(tmp_path / "r.zip")]) == 0
+    held = texts(tmp_path / "r.zip")
+    status, page = held["status.md"].decode(), held["report.html"].decode()
+    assert status.startswith("# Status: the process dies by SIGSEGV in cuDeviceGet\n")
+    assert "- `cuDeviceGet`: 1 x never returned" in status and "1 never returned; SIGSEGV" in status
+    first = page.partition("<h2>First errors</h2>")[2].partition("<h2>")[0]
+    assert "cuDeviceGet(" in first and "never returned" in first
 
 
 def test_a_file_that_exists_is_not_written_over(report: Path) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sessions import Session
     from sessions.copy import Window
     from sessions.redact import Redactor
+    from workbench.loop.store import BuildStore
     from workbench.report.facts import ReportFacts
 
 
@@ -70,13 +71,13 @@ def run(options: argparse.Namespace) -> int:
     redactor = Redactor(keep_text=options.keep_text)
     redactor.learn(session, os.environ)
     window = Window(*span_of(options, session))
-    if not writes and not library_path().is_file():
+    if options.preview:
+        return _preview(session, redactor, window, options.json)
+    if options.markdown and not library_path().is_file():
         return _without_writer(options, session, redactor)
     try:
         with told_as_errors(), _copied(session, redactor, window, options.buffers) as (copy, facts):
-            if options.preview:
-                _print_preview(redactor)
-            elif options.markdown:
+            if options.markdown:
                 from workbench.report.status import status_text
 
                 sys.stdout.write(status_text(facts, brief=True))
@@ -100,12 +101,13 @@ def _without_writer(options: argparse.Namespace, session: Session, redactor: Red
     """The status text where the native writer is not built, on another system say: redacted as text."""
     from workbench.report.facts import gather
     from workbench.report.status import status_text
+    from workbench.report.versions import recorded_here
 
     spans = (options.since, options.until, options.run)
-    if options.preview or any(value is not None for value in spans):
-        raise ShimbenchError("cutting and previewing need the session writer: run ./dev build first")
+    if any(value is not None for value in spans):
+        raise ShimbenchError("a part of a session needs the session writer: run ./dev build first")
     with told_as_errors():
-        text = status_text(gather(session), brief=True).encode()
+        text = status_text(gather(session, here=recorded_here(session)), brief=True).encode()
     sys.stdout.write(b"".join(map(redactor.text, text.splitlines(keepends=True))).decode("utf-8", "replace"))
     return 0
 
@@ -117,20 +119,26 @@ def _copied(
     """The redacted copy, for as long as it is needed, and what the report says of it."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    from workbench.loop.store import BuildStore
     from workbench.report.bundle import facts_of, redacted
-    from workbench.sessions_store import place_of
+    from workbench.report.versions import recorded_here
 
-    store = session.path.parent.parent / "store"
-    if not store.is_dir():
-        store = place_of().store
     with tempfile.TemporaryDirectory(prefix="shimbench-report-") as scratch:
         with tqdm(total=100, unit="%", desc="copying", disable=not sys.stderr.isatty(), leave=False) as bar:
             copy = redacted(
                 session, Path(scratch) / "session", redactor, window,
                 lambda share: bar.update(100 * share - bar.n), keep_buffers=buffers,
             )  # fmt: skip
-        yield copy, facts_of(copy, redactor, BuildStore(store) if store.is_dir() else None)
+        yield copy, facts_of(copy, redactor, _store_of(session), here=recorded_here(session))
+
+
+def _store_of(session: Session) -> BuildStore | None:
+    """The builds that its runs were of, as far as they are still there."""
+    from workbench.loop.store import BuildStore
+    from workbench.sessions_store import place_of
+
+    beside = session.path.parent.parent / "store"
+    store = beside if beside.is_dir() else place_of().store
+    return BuildStore(store) if store.is_dir() else None
 
 
 def _write(facts: ReportFacts, copy: Session, redactor: Redactor, path: Path, pictures: bool) -> None:
@@ -149,7 +157,23 @@ def _write(facts: ReportFacts, copy: Session, redactor: Redactor, path: Path, pi
         part.unlink(missing_ok=True)
 
 
-def _print_preview(redactor: Redactor) -> None:
-    for before, after in redactor.examples:
-        print(f"- {before.decode('utf-8', 'replace')}\n+ {after.decode('utf-8', 'replace')}")
+def _preview(session: Session, redactor: Redactor, window: Window, as_json: bool) -> int:
+    """What would be taken out: of the session, and of the edits between its runs."""
+    from sessions.copy import go_through
+    from workbench.report.bundle import facts_of
+
+    with told_as_errors():
+        go_through(session, redactor, window)
+        facts_of(session, redactor, _store_of(session))
+    pairs = [
+        (before.decode("utf-8", "replace"), after.decode("utf-8", "replace"))
+        for before, after in redactor.examples
+    ]
+    if as_json:
+        examples = [{"before": before, "after": after} for before, after in pairs]
+        print_json({"taken_out": dict(redactor.found), "examples": examples})
+        return 0
+    for before, after in pairs:
+        print(f"- {before}\n+ {after}")
     print(f"taken out: {redactor.summary()}")
+    return 0

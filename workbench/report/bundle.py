@@ -34,9 +34,12 @@ def redacted(
     return Session(path)
 
 
-def facts_of(copy: Session, redactor: Redactor, store: BuildStore | None = None) -> ReportFacts:
-    """What the copy says, and the edits between runs from the store of builds, redacted."""
-    facts = gather(copy, store)
+def facts_of(
+    copy: Session, redactor: Redactor, store: BuildStore | None = None, *, here: bool = False
+) -> ReportFacts:
+    """What the copy says, and the edits between runs from the store of builds, redacted. `here`: its
+    original was recorded on this machine."""
+    facts = gather(copy, store, here=here)
 
     def clean(text: str) -> str:
         return redactor.text(text.encode()).decode("utf-8", "replace")

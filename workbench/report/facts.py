@@ -3,49 +3,28 @@
 from __future__ import annotations
 
 import difflib
-import platform
 import re
-import subprocess
-import sys
-from collections import Counter
+import signal
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from sessions import FIRST_PSEUDO_FUNCTION
-from sessions.decode import CallDecoder
+from workbench.report.tallies import FunctionUse, Tallies
+from workbench.report.versions import versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sessions import Event, Session
+    from sessions import Event, Line, Session
     from workbench.diagnosis.engine import Explanation
     from workbench.loop.store import BuildStore, StoredBuild
     from workbench.views.coverage import CoverageRow
+    from workbench.views.stages import Stage
+    from workbench.views.summary import GpuMode
     from workbench.views.timeline import Timeline
 
-_BATCH = 1 << 20
-_RUNTIMES = re.compile(r"lib(?:cudart|cublas|cublasLt|cuda|nvidia-ml|ggml-cuda|ggml|llama)[-.\w]*\.so[.\d]*$")
-FIRST_ERRORS = 20
 EXCERPT = 80
 """Log lines around the first wall."""
-
-
-@dataclass(frozen=True)
-class FunctionUse:
-    """A function of the last run: calls, and how often which result."""
-
-    name: str
-    calls: int
-    results: list[tuple[str, int]]
-    performed: bool | None
-
-    @property
-    def works(self) -> bool:
-        """Whether any call of it succeeded."""
-        return any(result.endswith("SUCCESS") for result, _ in self.results)
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 @dataclass
@@ -59,16 +38,31 @@ class RunFacts:
     gpu_mode: str
     calls: int
     failed: int
-    wall: str  #: the first diagnosis, "" without
+    not_found: int  #: names asked for and not answered
+    unreturned: int
+    walls: list[str]  #: what the diagnosis found, without what only follows
     seconds_to_first_call: float | None
     ended: str
     outcome: str  #: of its exercise
     diff: str = ""  #: of the sources, against the run before
 
+    @property
+    def wall(self) -> str:
+        """The first diagnosis, "" without."""
+        return self.walls[0] if self.walls else ""
+
+    @property
+    def figures(self) -> str:
+        """`420 calls, 1 failed, 281 names not found, 1 never returned`."""
+        parts = [f"{self.calls} calls", f"{self.failed} failed"]
+        parts += [f"{self.not_found} name{'s' * (self.not_found > 1)} not found"] if self.not_found else []
+        parts += [f"{self.unreturned} never returned"] if self.unreturned else []
+        return ", ".join(parts)
+
 
 @dataclass
 class ReportFacts:
-    """All of it."""
+    """All of it. Functions and first errors are those of the newest run."""
 
     session: Session
     versions: dict[str, str]
@@ -76,10 +70,11 @@ class ReportFacts:
     explanation: Explanation
     coverage: list[CoverageRow]
     functions: list[FunctionUse]
-    first_errors: list[tuple[int, str]]
+    first_errors: list[tuple[int, str, int]]  #: displayed number, text, how many like it
     excerpt: list[tuple[int, str]]
     timeline: Timeline
-    gpu_mode: str
+    gpu_mode: GpuMode
+    stages: list[Stage]
     builds: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -87,69 +82,55 @@ class ReportFacts:
         """The sources' changes from run to run."""
         return "".join(f"=== before run {run.run}\n{run.diff}" for run in self.runs if run.diff)
 
+    def changes(self, run: RunFacts) -> str:
+        """What a run brought against the one before: walls that are gone, and new ones; "" for the first."""
+        place = self.runs.index(run)
+        if not place:
+            return ""
+        before = self.runs[place - 1]
+        gone = [wall for wall in before.walls if wall not in run.walls]
+        new = [wall for wall in run.walls if wall not in before.walls]
+        parts = [f"gone: {'; '.join(gone)}"] if gone else []
+        parts += [f"new: {'; '.join(new)}"] if new else []
+        if not parts and before.gpu_mode == run.gpu_mode:
+            return "as before" if run.walls else ""
+        return "; ".join(parts)
 
-def gather(session: Session, store: BuildStore | None = None) -> ReportFacts:
-    """Look at everything once; `store` holds the sources of the builds, where it is still there."""
+
+def gather(session: Session, store: BuildStore | None = None, *, here: bool = False) -> ReportFacts:
+    """Look at everything once; `store` holds the sources of the builds, where it is still there. `here`:
+    the session was recorded on this machine."""
     from workbench.diagnosis import explain
     from workbench.views.coverage import Coverage
+    from workbench.views.stages import StageTracker, with_walls
     from workbench.views.summary import gpu_mode
     from workbench.views.timeline import timeline_of
 
     coverage = Coverage()
     while coverage.update(session):
         pass
+    rows = coverage.rows()
     explanation = explain(session)
+    tallies = Tallies(session)
+    road = StageTracker(session)
+    road.update()
     return ReportFacts(
         session=session,
-        versions=_versions(session),
-        runs=_runs(session, store),
+        versions=versions_of(session, here),
+        runs=_runs(session, tallies, store),
         explanation=explanation,
-        coverage=coverage.rows(),
-        functions=_functions(session),
-        first_errors=_first_errors(session),
+        coverage=rows,
+        functions=tallies.functions(session.newest_run),
+        first_errors=tallies.first_errors(session.newest_run),
         excerpt=_excerpt(session, explanation),
         timeline=timeline_of(session),
-        gpu_mode=gpu_mode(session).mode,
+        gpu_mode=gpu_mode(session),
+        stages=with_walls(road.stages(rows), explanation.diagnoses),
         builds=[event.fields for event in session.events if event.kind == "build"],
     )
 
 
-def _versions(session: Session) -> dict[str, str]:
-    """Of the tools here and of what the processes mapped."""
-    machine = session.manifest.get("machine", {})
-    versions = {
-        "shimbench": str(session.manifest.get("tool", "?")),
-        "session format": str(session.manifest.get("format", "?")),
-        "kernel": f"{machine.get('kernel', '?')}, {machine.get('cpus', '?')} processors",
-        "Python": sys.version.split()[0],
-        "C library": " ".join(platform.libc_ver()),
-        "compiler": _first_line("cc", "--version"),
-    }
-    for event in session.events:
-        if event.kind == "target":
-            versions["Ollama"] = str(event.fields.get("version") or "?")
-    names = set()
-    for process in session.processes:
-        for mapping in process.maps:
-            if _RUNTIMES.search(mapping.path):
-                identity = f" (build id {mapping.build_id[:12]})" if mapping.build_id else ""
-                names.add(f"{PurePosixPath(mapping.path).name}{identity}")
-        names |= {
-            PurePosixPath(module.path).name for module in process.modules if _RUNTIMES.search(module.path)
-        }
-    versions["libraries seen"] = ", ".join(sorted(names)) or "none"
-    return versions
-
-
-def _first_line(*command: str) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return "none found"
-    return done.stdout.partition("\n")[0] or "?"
-
-
-def _runs(session: Session, store: BuildStore | None) -> list[RunFacts]:
+def _runs(session: Session, tallies: Tallies, store: BuildStore | None) -> list[RunFacts]:
     from workbench.diagnosis import diagnose
     from workbench.views.summary import gpu_mode
 
@@ -158,14 +139,13 @@ def _runs(session: Session, store: BuildStore | None) -> list[RunFacts]:
         for event in session.events
         if event.kind in ("run-end", "first-call", "exercise")
     }
-    calls, failed = _calls_by_run(session)
     runs: list[RunFacts] = []
     before: StoredBuild | None = None
     for event in session.events:
         if event.kind != "run":
             continue
         run = int(event.fields.get("run", 0))
-        found = [each for each in diagnose(session, run) if each.consequence_of is None]
+        found = [each.what for each in diagnose(session, run) if each.consequence_of is None]
         shim_id = str(event.fields.get("shim_id") or "")
         build = _stored(store, shim_id)
         first = later.get(("first-call", run))
@@ -176,9 +156,11 @@ def _runs(session: Session, store: BuildStore | None) -> list[RunFacts]:
                 reason=str(event.fields.get("reason", "")),
                 shim_id=shim_id,
                 gpu_mode=gpu_mode(session, run).mode,
-                calls=calls[run],
-                failed=failed[run],
-                wall=found[0].what if found else "",
+                calls=tallies.calls(run),
+                failed=tallies.failed(run),
+                not_found=tallies.not_found(run),
+                unreturned=tallies.unreturned(run),
+                walls=list(dict.fromkeys(found)),
                 seconds_to_first_call=first.fields.get("seconds_since_save") if first else None,
                 ended=_ended(later.get(("run-end", run))),
                 outcome=_outcome(later.get(("exercise", run))),
@@ -220,10 +202,20 @@ def sources_diff(store: BuildStore, before: StoredBuild, after: StoredBuild) -> 
 
 
 def _ended(event: Event | None) -> str:
+    """`exit 1`, `SIGSEGV`, `SIGTERM (shim.c)`: how, and why when it was not by itself."""
     if event is None:
         return "not ended"
-    signal, code = event.fields.get("signal"), event.fields.get("exit_code")
-    return f"signal {signal}" if signal else f"exit {code}"
+    number, code = event.fields.get("signal"), event.fields.get("exit_code")
+    reason = str(event.fields.get("reason") or "by itself")
+    how = _signal(number) if number else f"exit {code}" if code is not None else "ended"
+    return how if reason == "by itself" else f"{how} ({reason})"
+
+
+def _signal(number: object) -> str:
+    try:
+        return signal.Signals(int(str(number))).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _outcome(event: Event | None) -> str:
@@ -238,74 +230,21 @@ def _outcome(event: Event | None) -> str:
     return ", ".join(part for part in parts if part) or "answered"
 
 
-def _calls_by_run(session: Session) -> tuple[Counter[int], Counter[int]]:
-    run_of = np.array([process.run for process in session.processes] or [0], np.int64)
-    calls: Counter[int] = Counter()
-    failed: Counter[int] = Counter()
-    for start in range(0, len(session.calls), _BATCH):
-        stop = min(start + _BATCH, len(session.calls))
-        columns = session.calls.columns(start, stop, ("process", "function", "result", "flags"))
-        real = (columns["function"] < FIRST_PSEUDO_FUNCTION) & ((columns["flags"] & 1) == 0)
-        runs = run_of[np.minimum(columns["process"], len(run_of) - 1)]
-        for counter, mask in ((calls, real), (failed, real & (columns["result"] != 0))):
-            numbers, counts = np.unique(runs[mask], return_counts=True)
-            counter.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
-    return calls, failed
-
-
-def _functions(session: Session) -> list[FunctionUse]:
-    """Of the newest run; the most called first."""
-    mine = [process.index for process in session.processes if process.run == session.newest_run]
-    counts: Counter[tuple[int, int]] = Counter()
-    for start in range(0, len(session.calls), _BATCH):
-        stop = min(start + _BATCH, len(session.calls))
-        columns = session.calls.columns(start, stop, ("process", "function", "result", "flags"))
-        mask = np.isin(columns["process"], mine) & (columns["function"] < FIRST_PSEUDO_FUNCTION)
-        mask &= (columns["flags"] & 1) == 0
-        keys = columns["function"][mask].astype(np.int64) << 32 | columns["result"][mask].astype(np.uint32)
-        unique, number = np.unique(keys, return_counts=True)
-        for key, count in zip(unique.tolist(), number.tolist(), strict=True):
-            result = int(np.uint32(key & 0xFFFFFFFF).astype(np.int32))
-            counts[(key >> 32, result)] += count
-    decoder = CallDecoder(session.schema)
-    by_function: dict[int, list[tuple[str, int]]] = {}
-    for (function, result), count in counts.most_common():
-        by_function.setdefault(function, []).append((decoder.result_text(function, result), count))
-    uses = []
-    for function, results in by_function.items():
-        known = session.schema.functions.get(function)
-        name = session.schema.function_name(function)
-        uses.append(
-            FunctionUse(name, sum(count for _, count in results), results, known.performed if known else None)
-        )
-    return sorted(uses, key=lambda use: -use.calls)
-
-
-def _first_errors(session: Session) -> list[tuple[int, str]]:
-    """The first failing calls of the newest run: number and text. A name not found is no error."""
-    mine = [process.index for process in session.processes if process.run == session.newest_run]
-    decoder = CallDecoder(session.schema)
-    asking = [
-        number for number, f in session.schema.functions.items() if f.name.startswith("cuGetProcAddress")
-    ]
-    found: list[tuple[int, str]] = []
-    for start in range(0, len(session.calls), _BATCH):
-        stop = min(start + _BATCH, len(session.calls))
-        columns = session.calls.columns(start, stop, ("process", "function", "result", "flags"))
-        mask = np.isin(columns["process"], mine) & (columns["function"] < FIRST_PSEUDO_FUNCTION)
-        mask &= (columns["result"] != 0) & ~np.isin(columns["function"], asking)
-        for row in np.flatnonzero(mask)[: FIRST_ERRORS - len(found)].tolist():
-            found.append((start + row + 1, decoder.text(session, start + row)))
-        if len(found) >= FIRST_ERRORS:
-            break
-    return found
-
-
 def _excerpt(session: Session, explanation: Explanation) -> list[tuple[int, str]]:
-    """Log lines up to the one the first diagnosis points at, else the last ones."""
+    """Log lines up to the one the first diagnosis points at, else the last ones: number, and text with who
+    wrote it."""
     pieces = [piece for diagnosis in explanation.diagnoses for piece in diagnosis.evidence]
     at = next((piece.log for piece in [*pieces, *explanation.unexplained] if piece.log is not None), None)
     stop = len(session.log) if at is None else min(at + EXCERPT // 4, len(session.log))
     start = max(0, stop - EXCERPT)
     lines = session.log.lines(start, stop)
-    return [(start + n + 1, line.text.decode("utf-8", "replace")) for n, line in enumerate(lines)]
+    return [(start + n + 1, f"{_writer(line)}  {plain(line.text)}") for n, line in enumerate(lines)]
+
+
+def _writer(line: Line) -> str:
+    return f"{line.pid:>7}" if line.role == "target" else f"{line.role:>7}"
+
+
+def plain(text: bytes) -> str:
+    """A line as it reads without colours and other commands to a terminal."""
+    return _CONTROL.sub("", text.decode("utf-8", "replace"))

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sessions import Session
 
-_SIZE = (120, 40)
+_PICTURES = (
+    ("2", (120, 40), "First screen"),
+    ("3", (80, 24), "Device"),
+    ("6", (80, 24), "Processes"),
+)
+"""Key, columns and rows, and what the picture is called: a small terminal shows one pane, for phones."""
+
 _PATIENCE = 30.0
 """seconds until a picture is taken of what is on the screen by then"""
-_PANES = (("2", "First screen"), ("3", "Device"), ("6", "Processes"))
-"""key -> what the picture is called"""
 
 _FONT_FACE = re.compile(r"@font-face\s*\{[^}]*\}")
 
@@ -29,8 +33,9 @@ async def _take(session: Session) -> list[tuple[str, str]]:
 
     app = ShimbenchApp(loop=None, session=session)
     pictures = []
-    async with app.run_test(size=_SIZE) as pilot:
-        for key, title in _PANES:
+    async with app.run_test(size=_PICTURES[0][1]) as pilot:
+        for key, size, title in _PICTURES:
+            await pilot.resize_terminal(*size)
             await pilot.press(key)
             with contextlib.suppress(TimeoutError):  # of a damaged session not all can be shown
                 async with asyncio.timeout(_PATIENCE):

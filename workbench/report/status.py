@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from workbench.report.facts import FunctionUse, ReportFacts
+from workbench.report.facts import ReportFacts, RunFacts
+from workbench.report.words import MODES, edited, headline, missing, road, scope, signs
 
-_MODES = {
-    "gpu": "GPU mode is reached.",
-    "cpu": "GPU mode is not reached: the target runs on the CPU.",
-    "load-failed": "A GPU is found, and loading the model fails.",
-    "not-executed": "Launches are accepted and not executed: no GPU mode.",
-    "unknown": "Whether GPU mode is reached is not known.",
-}
+_DIFF_LINES = 60
+"""Longer diffs are named only; sources.diff has them."""
 
 
 def status_text(facts: ReportFacts, brief: bool = False) -> str:
@@ -21,19 +18,15 @@ def status_text(facts: ReportFacts, brief: bool = False) -> str:
 
 
 def _lines(facts: ReportFacts, brief: bool) -> Iterator[str]:
-    session = facts.session
-    newest = facts.runs[-1] if facts.runs else None
-    yield f"# Status: {_MODES.get(facts.gpu_mode, facts.gpu_mode)}"
+    yield f"# Status: {headline(facts)}"
     yield ""
-    where = f"Run {newest.run} of {len(facts.runs)}" if newest else "No run"
-    yield (
-        f"{where}; {len(session.calls)} calls of {len(session.processes)} processes recorded, "
-        f"{session.lost} lost."
-    )
+    yield scope(facts)
+    yield ""
+    yield f"How far it came: {road(facts)}"
     yield ""
     yield from _wall(facts)
     yield from _works(facts, brief)
-    yield from _tried(facts)
+    yield from _tried(facts, brief)
     yield from _next(facts)
     yield "## Versions"
     yield ""
@@ -42,84 +35,102 @@ def _lines(facts: ReportFacts, brief: bool) -> Iterator[str]:
 
 
 def _wall(facts: ReportFacts) -> Iterator[str]:
-    walls = [each for each in facts.explanation.diagnoses if each.consequence_of is None]
-    yield "## The first wall"
-    yield ""
-    if not walls:
-        yield "No rule found one." + (" The last that failed:" if facts.explanation.unexplained else "")
-        for piece in facts.explanation.unexplained:
-            yield f"- {piece.text}"
+    explanation = facts.explanation
+    if not explanation.walls:
+        yield "## No wall was found"
+        yield ""
+        if explanation.unexplained:
+            yield "What failed last, and no rule explains:"
+            yield ""
+        yield from (f"- {text}" for text in signs(facts))
         yield ""
         return
-    for number, wall in enumerate(walls):
+    yield "## The first wall"
+    yield ""
+    for number, wall in enumerate(explanation.walls):
         if number == 1:
             yield "Others that stand by themselves:"
             yield ""
-        yield f"**{wall.what}** ({wall.certainty})"
+        met = f", in {wall.processes} processes" if wall.processes > 1 else ""
+        yield f"**{wall.what}** ({wall.certainty}{met})"
         yield ""
         yield f"- cause: {wall.cause}"
+        if wall.note:
+            yield f"- note: {wall.note}"
         for piece in wall.evidence:
             yield f"- evidence: {piece.text}"
-        follow = [each for each in facts.explanation.diagnoses if each.consequence_of == wall.rule]
-        for each in follow:
-            yield f"- follows from it: {each.what}"
+        for each in explanation.diagnoses:
+            if each.consequence_of == wall.rule:
+                yield f"- follows from it: {each.what}"
+        yield ""
+    for note in explanation.notes:
+        yield f"Note: {note}"
         yield ""
 
 
 def _works(facts: ReportFacts, brief: bool) -> Iterator[str]:
-    works = [use for use in facts.functions if use.works]
-    fails = [use for use in facts.functions if not use.works]
-    missing = [row for row in facts.coverage if row.asked and not row.answered]
+    always = [use for use in facts.functions if use.always_works]
+    sometimes = [use for use in facts.functions if use.works and not use.always_works]
+    never = [use for use in facts.functions if not use.works]
+    grave, harmless = missing(facts)
     yield "## What works"
     yield ""
     yield (
-        f"{len(works)} functions were called and succeeded, {len(fails)} only failed; "
-        f"{len(missing)} names were asked for and not answered."
+        f"Functions that succeeded each time: {len(always)}, not each time: {len(sometimes)}, "
+        f"never: {len(never)}. Names asked for and not answered: {len(grave) + len(harmless)}, of these "
+        f"harmless: {len(harmless)}."
     )
     yield ""
-    if not brief:
-        yield from (f"- {_use(use)}" for use in works)
+    if always and not brief:
+        yield "Each time: " + ", ".join(f"`{use.name}` {use.calls} x {use.results[0][0]}" for use in always)
         yield ""
-    if fails:
-        yield "Only failed:"
+    for title, uses in (("Not each time:", sometimes), ("Never:", never)):
+        if uses:
+            yield title
+            yield ""
+            yield from (f"- `{use.name}`: {use.said}" for use in uses)
+            yield ""
+    if grave:
+        yield "Asked for and not answered:"
         yield ""
-        yield from (f"- {_use(use)}" for use in fails)
-        yield ""
-    fatal = [row for row in missing if row.effect.startswith("fatal")]
-    if fatal:
-        yield "Not answered, and fatal for who asked:"
-        yield ""
-        yield from (f"- `{row.name}`: {row.effect}" for row in fatal)
+        yield from (f"- `{name}`: {effect}; asked for by {by}" for name, effect, by in grave)
         yield ""
 
 
-def _use(use: FunctionUse) -> str:
-    results = ", ".join(f"{count} x {result}" for result, count in use.results[:4])
-    return f"`{use.name}` {results}"
-
-
-def _tried(facts: ReportFacts) -> Iterator[str]:
+def _tried(facts: ReportFacts, brief: bool) -> Iterator[str]:
     yield "## What was tried"
     yield ""
     for run in facts.runs:
-        wall = f"; first wall: {run.wall}" if run.wall else ""
-        outcome = f"; {run.outcome}" if run.outcome else ""
-        yield (
-            f"- run {run.run} ({run.reason or 'started'}): {run.gpu_mode}, {run.calls} calls, "
-            f"{run.failed} failed, {run.ended}{outcome}{wall}"
-        )
-        changed = [line[6:] for line in run.diff.splitlines() if line.startswith("+++ b/")]
-        if changed:
-            added = sum(line.startswith("+") and not line.startswith("+++") for line in run.diff.splitlines())
-            gone = sum(line.startswith("-") and not line.startswith("---") for line in run.diff.splitlines())
-            yield f"  - edited before it: {', '.join(changed)} (+{added} -{gone} lines)"
+        yield from _run(facts, run, brief)
     for build in facts.builds:
         if not build.get("ok"):
-            yield f"- build {build.get('build')} failed: {_first_error(build)}"
+            yield f"- build {build.get('build')} failed: {first_error(build)}"
     yield ""
 
 
-def _first_error(build: dict[str, object]) -> str:
+def _run(facts: ReportFacts, run: RunFacts, brief: bool) -> Iterator[str]:
+    outcome = f"; {run.outcome}" if run.outcome else ""
+    wall = f"; first wall: {run.wall}" if run.wall else ""
+    mode = MODES.get(run.gpu_mode, run.gpu_mode)
+    yield f"- run {run.run} ({run.reason or 'started'}): {mode}; {run.figures}; {run.ended}{outcome}{wall}"
+    if changed := edited(run.diff):
+        yield f"  - edited before it: {changed}"
+    if changes := facts.changes(run):
+        yield f"  - against the run before: {changes}"
+    lines = run.diff.splitlines()
+    if lines and not brief and len(lines) <= _DIFF_LINES:
+        fence = "`" * max(3, *(len(ticks) + 1 for ticks in re.findall("`+", run.diff)), 3)
+        yield ""
+        yield f"  {fence}diff"
+        yield from (f"  {line}" for line in lines)
+        yield f"  {fence}"
+        yield ""
+    elif lines:
+        yield "  - the diff is in sources.diff" if not brief else "  - the diff is in the report"
+
+
+def first_error(build: dict[str, object]) -> str:
+    """What a compiler said first of a build that failed."""
     diagnostics = build.get("diagnostics")
     if isinstance(diagnostics, list):
         for each in diagnostics:
@@ -129,7 +140,7 @@ def _first_error(build: dict[str, object]) -> str:
 
 
 def _next(facts: ReportFacts) -> Iterator[str]:
-    fixes = [each.fix for each in facts.explanation.diagnoses if each.fix and each.consequence_of is None]
+    fixes = [wall.fix for wall in facts.explanation.walls if wall.fix]
     if fixes:
         yield "## What is needed next"
         yield ""
