@@ -11,6 +11,7 @@ from workbench.panes.prompt import KeyLine, Prompt
 if TYPE_CHECKING:
     from workbench.app import ShimbenchApp
     from workbench.filter.complete import Completion
+    from workbench.panes.lines import LineView
 
 _HINTS = {
     "search": "regular expression",
@@ -19,7 +20,7 @@ _HINTS = {
     "compare": "A B, each SESSION[:RUN]: @-1 @   @:1 @:2; without B this session",
     "colour": "a colour, then a filter: red !ok   bold green cuLaunch*   yellow dur:>1ms",
     "count": "a filter whose calls are counted: !ok   cuMemAlloc* run:2   dur:>1ms",
-    "everything": "regular expression: calls, arguments, results, log, notes, watched sources",
+    "everything": "regular expression: calls, arguments, results, log, notes, sources",
     "travel": "7.1s   250ms   @443   log:212   run:2",
     "break": "cuMemAlloc*   cu* error   cuLaunchKernel result:CUDA_ERROR_INVALID_VALUE @3",
 }
@@ -30,11 +31,14 @@ class Asking:
 
     def __init__(self, app: ShimbenchApp) -> None:
         self._app = app
+        self._prompt: Prompt | None = None  # that is open: what lies over the panes has one of its own
+        self._view: LineView | None = None  # what had the focus, and gets it again
 
     def ask(self, kind: str) -> None:
         """Open the prompt."""
         app = self._app
-        prompt = app.query_one(Prompt)
+        self._prompt = prompt = app.screen.query_one(Prompt)
+        self._view = app.view
         text, hint = "", _HINTS.get(kind, "")
         if kind == "filter":
             text = app.calls.filter_text if app.pane == "calls" else app.log_pane.filter_text
@@ -44,7 +48,7 @@ class Asking:
         if kind == "compare" and app.session.newest_run > 1:
             text = f"{app.session.path}:{app.session.newest_run - 1}"
         prompt.display = True
-        app.query_one(KeyLine).display = False
+        prompt.screen.query(KeyLine).set(display=False)
         filters = kind in ("filter", "colour", "count", "break")
         prompt.ask(kind, text, hint, self._candidates if filters else None)
 
@@ -52,7 +56,7 @@ class Asking:
         from workbench.filter import CALLS, LINES, complete
 
         app = self._app
-        of_lines = app.query_one(Prompt).kind == "filter" and app.pane == "log"
+        of_lines = self._prompt is not None and self._prompt.kind == "filter" and app.pane == "log"
         return complete(text, cursor, app.session, LINES if of_lines else CALLS)
 
     def offered(self, message: Prompt.Offered) -> None:
@@ -66,15 +70,16 @@ class Asking:
         app = self._app
         if message.text is not None and not self._answer(message.kind, message.text.strip()):
             return
-        app.query_one(Prompt).display = False
+        if self._prompt is not None:
+            self._prompt.display = False
+            self._prompt.screen.query(KeyLine).set(display=True)
         app.query_one("#offers").display = False
-        app.query_one(KeyLine).display = True
-        app.view.focus()
+        (self._view or app.view).focus()
 
     def _answer(self, kind: str, text: str) -> bool:
         """False: the prompt stays open."""
         app = self._app
-        if kind == "search" and not app.view.search(text):
+        if kind == "search" and self._view is not None and not self._view.search(text):
             app.notify(f"nothing matches {text}", severity="warning")
         elif kind == "goto":
             app.jumps.to_call(text)
@@ -122,7 +127,8 @@ class Asking:
             set_it()
         except FilterError as error:
             app.notify(f"filter, column {error.column}: {error.message}", severity="error")
-            app.query_one(Prompt).cursor_position = error.column - 1
+            if self._prompt is not None:
+                self._prompt.cursor_position = error.column - 1
             return False
         app.arrangement.show_titles()
         return True

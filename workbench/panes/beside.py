@@ -21,6 +21,7 @@ from workbench.panes.format import count_text, elide
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.header import Bar
 from workbench.panes.lines import Ink, LineView, Part, TextLine, TextLines, column
+from workbench.panes.prompt import Prompt
 
 if TYPE_CHECKING:
     from sessions import Session
@@ -172,6 +173,7 @@ class BesideScreen(ModalScreen[object]):
         yield self.calls
         yield Bar(id="beside-detail")
         yield Bar(id="beside-keys")
+        yield Prompt()
 
     def on_mount(self) -> None:
         """Compare in a thread: two runs of a million calls take seconds."""

@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.lines import LineView, TextLine, TextLines
+from workbench.panes.prompt import Prompt
 
 
 class _Choices(TextLines):
@@ -49,9 +50,10 @@ class Chooser(ModalScreen[object]):
     def compose(self) -> ComposeResult:
         """A rule with the title over the lines."""
         rule = Rule([Tab("", self.heading, "overlay")], "┌", "┐", id="overlay-rule")
-        rule.show(info=self.note, notes="Enter go there  Esc close")
+        rule.show(info=self.note, notes="Enter go there  / search  Esc close")
         yield rule
         yield self.choices
+        yield Prompt()
 
     def on_mount(self) -> None:
         """Keys move the lines at once."""

@@ -13,6 +13,7 @@ from workbench.actions import Action
 from workbench.panes.actions import key_text
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.lines import Part, TextLine, TextLines, column, wrapped
+from workbench.panes.prompt import Prompt
 
 if TYPE_CHECKING:
     from workbench.filter import Language
@@ -22,19 +23,30 @@ HELP_INDENT = 42
 
 
 class _Content(TextLines):
-    """Lines wrapped to the width there is."""
+    """Lines wrapped to the width there is; the cursor begins at the line `at`."""
 
-    def __init__(self, source: Sequence[TextLine], indent: int, words: bool) -> None:
+    def __init__(self, source: Sequence[TextLine], indent: int, words: bool, at: int) -> None:
         super().__init__(id="overlay-lines")
         self.source = source
         self.indent, self.words = indent, words
+        self._at: int | None = at
 
     def on_resize(self) -> None:
         """Wrap anew."""
         width = max(self.scrollable_content_region.width, 10)
-        rows = [row for line in self.source for row in wrapped(line.parts, width, self.indent, self.words)]
-        self.set_lines([TextLine(row) for row in rows])
+        rows: list[TextLine] = []
+        first = 0
+        for number, line in enumerate(self.source):
+            if number == self._at:
+                first = len(rows)
+            rows += [
+                TextLine(row, line.subject) for row in wrapped(line.parts, width, self.indent, self.words)
+            ]
+        self.set_lines(rows)
         super().on_resize()
+        if self._at is not None and rows:
+            self._at = None
+            self.move_to(first, centre=True)
 
 
 class Overlay(ModalScreen[None]):
@@ -45,25 +57,34 @@ class Overlay(ModalScreen[None]):
         Binding("y", "copy", "Copy", show=False),
     ]
 
+    keys: ClassVar[str] = "/ search  y copy  Esc close"
+
     def __init__(
-        self, title: str, lines: Sequence[TextLine], copied: str = "", *, indent: int = 0, words: bool = False
+        self,
+        title: str,
+        lines: Sequence[TextLine],
+        copied: str = "",
+        *,
+        indent: int = 0,
+        words: bool = False,
+        at: int = 0,
     ) -> None:
         super().__init__()
-        self.indent, self.words = indent, words
+        self.content = _Content(lines, indent, words, at)
         self.heading = title
-        self.lines = lines
         self.copied = copied
 
     def compose(self) -> ComposeResult:
         """A rule with the title over the lines."""
         rule = Rule([Tab("", self.heading, "overlay")], "┌", "┐", id="overlay-rule")
-        rule.show(notes="y copy  Esc close" if self.copied else "Esc close")
+        rule.show(notes=self.keys if self.copied else self.keys.replace("y copy  ", ""))
         yield rule
-        yield _Content(self.lines, self.indent, self.words)
+        yield self.content
+        yield Prompt()
 
     def on_mount(self) -> None:
         """Keys move the lines at once."""
-        self.query_one(_Content).focus()
+        self.content.focus()
 
     def action_copy(self) -> None:
         """Copy the bare text."""
