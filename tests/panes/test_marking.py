@@ -15,6 +15,7 @@ from sessions import Session, open_session
 from sessions.marks import Marks
 from workbench.app import ShimbenchApp
 from workbench.panes.chooser import Chooser
+from workbench.panes.viewer import SourceViewer
 
 SIZE = (120, 40)
 
@@ -95,6 +96,27 @@ async def test_what_is_searched_for_is_found_in_calls_log_and_notes(session: Ses
         await pilot.press("G", "enter")
         await pilot.pause()
         assert app.calls.selected_row() == 21
+
+
+async def test_a_source_opens_at_its_line_and_is_searched_there(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(session).run_test(size=SIZE) as pilot:
+        app = await shown(pilot)
+        asked: list[tuple[Path, int]] = []
+        monkeypatch.setattr(app.outside, "edit", lambda path, line: asked.append((path, line)))
+        await pilot.press("s", *"export_table_alloc", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Chooser) and len(choices(app)) == 1, "it is found")
+        await pilot.press("enter")
+        viewer = app.screen
+        assert isinstance(viewer, SourceViewer) and viewer.content.selected == 2
+        assert "> " in texts(viewer.content)[1] and "export_table_allocate" in texts(viewer.content)[1]
+        await pilot.press("slash", *"int", "enter")
+        assert app.screen is viewer and viewer.content.has_focus and viewer.content.selected == 1
+        await pilot.press("o")
+        assert asked == [(session.path.parent / "tables.c", 1)]
+        await pilot.press("escape")
+        assert app.focused is app.calls
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=lambda size: f"{size[0]}x{size[1]}")

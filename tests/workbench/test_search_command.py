@@ -9,6 +9,7 @@ import pytest
 
 from sessions.testing import SessionBuilder, string_item
 from workbench import cli
+from workbench.loop.store import BuildStore
 
 
 @pytest.fixture
@@ -39,6 +40,28 @@ def test_all_that_a_session_and_its_project_hold_is_searched(
     found = json.loads(capsys.readouterr().out)["found"]
     places = {(row["kind"], row["place"]) for row in found}
     assert places == {("note", "@1"), ("source", "src/a.c:2"), ("log", "log:1"), ("call", "@2")}
+
+
+def test_sources_that_runs_were_built_of_are_searched_and_each_line_told_once(
+    session: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, library = tmp_path / "src" / "a.c", tmp_path / "libcuda.so.1"
+    store, runs = BuildStore(tmp_path / ".shimbench" / "store"), []
+    for number, text in enumerate(("int needle_of_old;\n", "int a;\nint needle_since;\n", "int Needle;\n")):
+        source.write_text(text)
+        library.write_bytes(bytes([number]))
+        runs.append(store.keep({"libcuda.so.1": library}, None, [source], tmp_path))
+    path = tmp_path / "built"
+    with SessionBuilder(path, {"functions": []}) as builder:
+        for number, build in enumerate(runs, 1):
+            builder.event("run", run=number, shim=str(build.lib), sources=dict(build.sources))
+        builder.event("run", run=4, shim="/nowhere", sources={"src/b.c": "../../etc/passwd"})
+    source.write_text("int a;\nint needle_since;\n")
+    assert cli.main(["search", str(path), "needle", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["found"]
+    places = [("src/a.c:2", None), ("src/a.c:1 run 3", 3), ("src/a.c:1 run 1", 1)]
+    assert [(row["place"], row["run"]) for row in found] == places
+    assert Path(found[2]["file"]).read_text() == "int needle_of_old;\n"
 
 
 def test_only_one_kind_up_to_a_limit_and_at_a_moment(

@@ -1,8 +1,11 @@
-"""Search everything a session holds: calls with their arguments and results, the log, notes, and the sources
-that shimbench.toml watches. Prints a place and a text a line; the place is one that --at understands.
+"""Search everything a session holds: calls with their arguments and results, the log, notes, the sources that
+shimbench.toml watches and those that the session's builds were made of. Prints a place and a text a line; of
+calls and lines the place is one that --at understands. A line that its source has no more is printed with the
+newest run that was built with it.
 
 WORDS are a regular expression; capitals don't matter. Exit status 1 when nothing was found. --json prints
-{"session", "search", "found": [{"kind": "call", "log", "note" or "source", "place", "time_ns", "text"}]}.
+{"session", "search", "found": [{"kind": "call", "log", "note" or "source", "place", "time_ns", "text", "run",
+"file"}]}, the last two of sources: the run, null as it is now, and the file that has this text.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import argparse
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.commands.common import (
     add_session_words,
@@ -38,17 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from workbench.views.search import search, watched_sources
+    from workbench.views.search import search
 
     session, words = take_session(options.words)
     if not words:
         raise UsageError("what is searched for? shimbench search [SESSION] WORDS")
-    root, watched = watched_sources(Path.cwd())
     any_found = False
 
     def chosen() -> Iterator[Found]:
         nonlocal any_found
-        for found in search(session_at(session, options.at), words, root, watched):
+        for found in search(session_at(session, options.at), words, Path.cwd()):
             if options.kind in (None, found.kind):
                 any_found = True
                 yield found
@@ -56,11 +58,15 @@ def run(options: argparse.Namespace) -> int:
     with told_as_errors():
         shown = islice(chosen(), options.limit)
         if options.json:
-            rows = ({"kind": each.kind, "place": each.place, "time_ns": each.time_ns, "text": each.text}
-                    for each in shown)  # fmt: skip
-            print_json_list({"session": str(session.path), "search": words}, "found", rows)
+            print_json_list({"session": str(session.path), "search": words}, "found", map(_as_json, shown))
         else:
             for each in shown:
                 when = seconds(each.time_ns) if each.kind in ("call", "log") and each.time_ns else ""
                 print(f"{each.place:>12} {when:>12}  {each.text}")
     return 0 if any_found else 1
+
+
+def _as_json(found: Found) -> dict[str, Any]:
+    row = {"kind": found.kind, "place": found.place, "time_ns": found.time_ns, "text": found.text}
+    source = found.source
+    return row if source is None else {**row, "run": source.run, "file": str(source.path)}

@@ -95,7 +95,7 @@ class BuildStore:
 
     def source(self, build: StoredBuild, name: str) -> str:
         """The text of one of a build's sources, as it was built."""
-        return self._object_path(build.sources[name]).read_text(errors="replace")
+        return self.object_path(build.sources[name]).read_text(errors="replace")
 
     def prune(
         self,
@@ -129,7 +129,8 @@ class BuildStore:
                     item.unlink()
         return [path.name for path in old]
 
-    def _object_path(self, digest: str) -> Path:
+    def object_path(self, digest: str) -> Path:
+        """Where the file of that hash lies, or would."""
         return self.root / "objects" / digest[:2] / digest
 
     def _object(self, path: Path) -> str:
@@ -137,12 +138,12 @@ class BuildStore:
         status = path.stat()
         key = (str(path), status.st_size, status.st_mtime_ns, status.st_ino)
         known = self._seen.get(key)
-        if known and self._object_path(known).exists():
+        if known and self.object_path(known).exists():
             return known
         content = path.read_bytes()
         executable = b"x" if status.st_mode & stat.S_IXUSR else b"-"
         digest = hashlib.sha256(executable + content).hexdigest()
-        target = self._object_path(digest)
+        target = self.object_path(digest)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as stream:
@@ -160,9 +161,9 @@ class BuildStore:
         libraries, host = described["libraries"], described["host"]
         assert isinstance(libraries, dict)
         for soname, digest in libraries.items():
-            os.link(self._object_path(digest), making / "lib" / soname)
+            os.link(self.object_path(digest), making / "lib" / soname)
         if isinstance(host, tuple):
-            os.link(self._object_path(host[1]), making / "bin" / host[0])
+            os.link(self.object_path(host[1]), making / "bin" / host[0])
         (making / "build.json").write_text(json.dumps(described, indent=1))
         making.chmod(0o755)
         try:

@@ -10,8 +10,9 @@ from workbench.panes.chooser import Chooser
 from workbench.panes.format import count_text, elide_start, time_text
 from workbench.panes.lines import TextLine, column
 from workbench.panes.sgr import plain_text
+from workbench.panes.viewer import SourceViewer
 from workbench.panes.why import Target
-from workbench.views.search import Found, search, watched_sources
+from workbench.views.search import Found, search
 
 if TYPE_CHECKING:
     from workbench.app import ShimbenchApp
@@ -45,8 +46,7 @@ class Searching:
 
         try:
             session = open_session(self._app.session.path)
-            root, watched = watched_sources(self._app.root)
-            for found in search(session, self._words, root, watched, self._reached):
+            for found in search(session, self._words, self._app.root, self._reached):
                 self._found.append(found)
                 if self._stopped or len(self._found) >= MOST:
                     break
@@ -73,15 +73,15 @@ class Searching:
         self._stopped = True
         if not isinstance(found, Found):
             return
-        if found.path is not None:
-            self._app.outside.edit(found.path, found.index + 1)
+        if found.source is not None:
+            self._app.push_screen(SourceViewer(found.source, found.index + 1))
         else:
             self._app.jumps.to(Target("call" if found.place.startswith("@") else "log", found.index))
 
 
 def _line(found: Found) -> TextLine:
     place = elide_start(found.place, 27)
-    head = [column(f" {place}", 28 if found.path else 14, "accent")]
-    if found.path is None:
+    head = [column(f" {place}", 28 if found.source else 14, "accent")]
+    if found.source is None:
         head.append(column(time_text(found.time_ns) if found.time_ns else "", 14, "dim"))
     return TextLine([*head, (plain_text(found.text.encode()), "plain")], found)

@@ -1,4 +1,4 @@
-"""Search over everything that a session holds: calls with their arguments, the log, notes, builds, sources.
+"""Search over everything that a session holds: calls with their arguments, the log, notes, sources.
 
 A call is looked at by its text as the panes show it. Equal calls are many: what names and payloads say is
 decided once a function and payload, and only calls whose text may match are decoded.
@@ -13,32 +13,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sessions.decode import CallDecoder
-from workbench.errors import ShimbenchError
 from workbench.views.log import numbered_lines
+from workbench.views.sources import Source, lines_found, sources_of
 
 if TYPE_CHECKING:
     from sessions import Session
 
-FoundKind = Literal["call", "log", "note", "build", "source"]
+FoundKind = Literal["call", "log", "note", "source"]
 BATCH = 1 << 16
-_SOURCE_LIMIT = 4 << 20  # bytes of a source that is searched
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where something was found: `index` is a row, a line of the log, or of the file at `path`, from 0."""
+    """Where something was found: `index` is a row, a line of the log, or of `source`, from 0."""
 
     kind: FoundKind
     index: int
     text: str
     time_ns: int = 0
-    path: Path | None = None
+    source: Source | None = None
 
     @property
     def place(self) -> str:
-        """`@443`, `log:212`, `shim/cuda/memory.c:41`."""
-        if self.path is not None:
-            return f"{self.path}:{self.index + 1}"
+        """`@443`, `log:212`, `shim/cuda/memory.c:41`, `shim/cuda/memory.c:40 run 3`."""
+        if self.source is not None:
+            run = "" if self.source.run is None else f" run {self.source.run}"
+            return f"{self.source.name}:{self.index + 1}{run}"
         return f"@{self.index + 1}" if self.kind in ("call", "note") else f"log:{self.index + 1}"
 
 
@@ -85,41 +85,14 @@ class CallSearch:
                 yield Found("call", start + at, text, time_ns)
 
 
-def search_sources(root: Path, watched: list[str], pattern: re.Pattern[str]) -> Iterator[Found]:
-    """Lines of the sources that are watched (globs under `root`); a file that can't be read is left out."""
-    files = sorted({path for glob in watched for path in root.glob(glob) if path.is_file()})
-    for path in files:
-        try:
-            if path.stat().st_size > _SOURCE_LIMIT:
-                continue
-            lines = path.read_text("utf-8", "replace").splitlines()
-        except OSError:
-            continue
-        for number, line in enumerate(lines):
-            if pattern.search(line):
-                yield Found("source", number, line.strip(), path=path.relative_to(root))
-
-
-def watched_sources(directory: Path) -> tuple[Path, list[str]]:
-    """The project of a directory and the globs it watches; none where its shimbench.toml can't be read."""
-    from workbench.config import load_config
-
-    try:
-        config = load_config(directory, dict)
-    except (ShimbenchError, OSError):
-        return directory, []
-    return config.directory, list(config.watch)
-
-
 def search(
     session: Session,
     expression: str,
-    root: Path | None = None,
-    watched: list[str] | None = None,
+    directory: Path,
     stopped: Callable[[int], bool] = lambda row: False,
 ) -> Iterator[Found]:
-    """All of it: notes, the log, the calls, the sources. `stopped` is asked now
-    and then, with the row that has been reached, whether to leave it there."""
+    """All of it: notes, the log, the sources, the calls; what its project watches is that of a directory.
+    `stopped` is asked now and then, with the row that has been reached, whether to leave it there."""
     from sessions.marks import Marks
     from workbench.sessions_store import marks_elsewhere
 
@@ -131,10 +104,10 @@ def search(
         if stopped(0):
             return
         yield from search_log(session, pattern, start, min(start + BATCH, len(session.log)))
+    for source, number, line in lines_found(sources_of(session, directory), pattern):
+        yield Found("source", number, line, source=source)
     calls = CallSearch(session, pattern)
     for start in range(0, len(session.calls), BATCH):
         if stopped(start):
             return
         yield from calls.rows(start, min(start + BATCH, len(session.calls)))
-    if root is not None and watched:
-        yield from search_sources(root, watched, pattern)
