@@ -20,7 +20,8 @@ from workbench.native import NativePaths
 from workbench.target.roles import Role
 from workbench.views.mapped import wrong_libraries
 from workbench.views.summary import gpu_mode
-from workbench.views.timeline import Timeline, timeline_of
+from workbench.views.timeline import Timeline
+from workbench.views.timeline_tracker import timeline_of
 
 sys.path.insert(0, str(Path(__file__).parent / "ollama_standin"))
 from install import install

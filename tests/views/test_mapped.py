@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sessions.testing import SessionBuilder
 from workbench.views.mapped import wrong_libraries
-from workbench.views.timeline import timeline_of
 from workbench.views.timeline_text import rows
+from workbench.views.timeline_tracker import timeline_of
 
 STORE = "/store/builds/81/lib/libcuda.so.1"
 OURS = "/somewhere/s.shimsession/runs/2/tap"

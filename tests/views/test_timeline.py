@@ -10,8 +10,9 @@ from sessions.decode import UNRETURNED
 from sessions.testing import SessionBuilder
 from workbench.target.roles import Role
 from workbench.views.summary import gpu_mode
-from workbench.views.timeline import Bar, Timeline, TimelineTracker, as_json, timeline_of
+from workbench.views.timeline import Bar, Timeline, as_json
 from workbench.views.timeline_text import duration_text, rows
+from workbench.views.timeline_tracker import TimelineTracker, timeline_of
 
 SECOND = 1_000_000_000
 LIB = "/usr/lib/ollama"

@@ -26,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from workbench.views.timeline import as_json, timeline_of
+    from workbench.views.timeline import as_json
     from workbench.views.timeline_text import rows
+    from workbench.views.timeline_tracker import timeline_of
 
     session, rest = take_session(options.words)
     if rest:

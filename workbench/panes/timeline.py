@@ -9,8 +9,8 @@ from textual.binding import BindingType
 from workbench.panes.actions import bindings
 from workbench.panes.lines import TextLine, TextLines
 from workbench.panes.why import Target
-from workbench.views.timeline import TimelineTracker
 from workbench.views.timeline_text import Row, rows
+from workbench.views.timeline_tracker import TimelineTracker
 
 if TYPE_CHECKING:
     from sessions import Session

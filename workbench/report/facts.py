@@ -104,7 +104,7 @@ def gather(session: Session, store: BuildStore | None = None, *, here: bool = Fa
     from workbench.views.coverage import Coverage
     from workbench.views.stages import StageTracker, with_walls
     from workbench.views.summary import gpu_mode
-    from workbench.views.timeline import timeline_of
+    from workbench.views.timeline_tracker import timeline_of
 
     coverage = Coverage()
     while coverage.update(session):
