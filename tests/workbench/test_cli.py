@@ -99,3 +99,18 @@ def test_what_a_command_says_of_each_action_stays_a_line_of_its_own(
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     for action in ("install", "status", "remove"):
         assert any(line.startswith(f"shimbench systemd {action}  ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("cals", "did you mean `shimbench calls`?"),
+        ("ollama", "to run a program: shimbench -- ollama"),
+        ("no/where", "no/where is not a directory"),
+    ],
+)
+def test_a_word_that_is_neither_command_nor_directory_is_told_with_what_was_meant(
+    word: str, told: str, tmp_path: Path
+) -> None:
+    done = shimbench(word, cwd=tmp_path)
+    assert done.returncode == 2 and told in done.stderr

@@ -9,6 +9,7 @@ FILTER is the workbench's filter language, for example: cuMem* !ok caller:libcud
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,14 @@ def run(options: argparse.Namespace) -> int:
             head = {"session": str(session.path), "total": len(session.calls), "filter": text}
             print_json_list(head, "calls", (_as_json(session, decoder, row) for row in rows))
         else:
+            row = None
             for row in rows:
                 print(_as_line(session, decoder, row))
+            if row is None:  # a mistyped session reads as a filter
+                passed = (
+                    f"none of its {len(session.calls)} calls passes {text}" if text else "it holds no call"
+                )
+                print(f"{session.path}: {passed}", file=sys.stderr)
     return 0
 
 

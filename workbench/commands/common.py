@@ -109,6 +109,18 @@ def take_session(words: list[str]) -> tuple[Session, str]:
     return opened(path), " ".join(rest)
 
 
+def only_session(words: list[str]) -> Session:
+    """The session that is meant where nothing may stand beside it, the newest if none is named.
+
+    UsageError when there is no such session, ShimbenchError when it can't be read.
+    """
+    from workbench.sessions_store import resolve
+
+    if len(words) > 1:
+        raise UsageError(f"one SESSION is wanted, not {len(words)}: {' '.join(words)}")
+    return opened(resolve(words[0] if words else None))
+
+
 def opened(path: Path) -> Session:
     """The session at `path`, or the one in the report's zip that lies there. ShimbenchError when it is none.
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 import argparse
 import shutil
 
-from workbench.commands.common import add_session_words, check_run, print_json, take_session, told_as_errors
-from workbench.errors import UsageError
+from workbench.commands.common import add_session_words, check_run, only_session, print_json, told_as_errors
 from workbench.moments import add_at, session_at
 
 
@@ -25,9 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from workbench.diagnosis import explain
 
-    session, rest = take_session(options.words)
-    if rest:
-        raise UsageError(f"no such session: {rest}")
+    session = only_session(options.words)
     check_run(session, options.run)
     with told_as_errors():
         found = explain(session_at(session, options.at), options.run)

@@ -19,9 +19,9 @@ from workbench.commands.common import (
     add_session_words,
     check_run,
     duration,
+    only_session,
     print_json,
     size,
-    take_session,
     told_as_errors,
 )
 from workbench.errors import UsageError
@@ -43,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from workbench.views.kernels import Kernels
 
-    session, rest = take_session(options.words)
-    if rest:
-        raise UsageError(f"no such session: {rest}")
+    session = only_session(options.words)
     check_run(session, options.run)
     view = Kernels(options.run)
     with told_as_errors():

@@ -11,8 +11,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from workbench.commands.common import add_session_words, print_json, seconds, take_session, told_as_errors
-from workbench.errors import ShimbenchError, UsageError
+from workbench.commands.common import add_session_words, only_session, print_json, seconds, told_as_errors
+from workbench.errors import ShimbenchError
 
 if TYPE_CHECKING:
     from sessions import Session
@@ -31,9 +31,7 @@ def run(options: argparse.Namespace) -> int:
     from sessions.marks import Marks
     from workbench.sessions_store import marks_elsewhere
 
-    session, rest = take_session(options.words)
-    if rest:
-        raise UsageError(f"no such session: {rest}")
+    session = only_session(options.words)
     with told_as_errors():
         marks = Marks(session, marks_elsewhere())
         if marks.problem:

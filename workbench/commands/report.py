@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 from workbench.commands.common import (
     add_session_words,
     add_span,
+    only_session,
     print_json,
     size,
     span_of,
-    take_session,
     told_as_errors,
 )
 from workbench.errors import ShimbenchError, UsageError
@@ -61,9 +61,7 @@ def run(options: argparse.Namespace) -> int:
     from sessions.redact import Redactor
     from sessions.writer import library_path
 
-    session, rest = take_session(options.words)
-    if rest:
-        raise UsageError(f"no such session: {rest}")
+    session = only_session(options.words)
     path = Path(options.output or f"{session.path.name}.zip")
     writes = not (options.preview or options.markdown)
     if writes and path.exists() and not options.force:
