@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where the fields we set lie, in every release since flash_attn_type came (2025-08). */
-enum model_field { MODEL_GPU_LAYERS = 16 };
+/* Where the fields we set lie, in every release since llama_memory_clear came (2025-06). */
 enum context_field { CONTEXT_N_CTX = 0, CONTEXT_N_BATCH = 4, CONTEXT_N_UBATCH = 8, CONTEXT_ENUMS_FROM = 12 };
 
 #define IMPORT(name) {#name, offsetof(struct llama_api, name)}
@@ -133,17 +132,29 @@ static void set_field(struct parameters *parameters, size_t offset, int32_t valu
     memcpy(parameters->bytes + offset, &value, sizeof value);
 }
 
+/* The number of layers for the GPU is told by what follows it: split_mode, by default 1 (layers), and
+ * main_gpu, 0. One pointer stands before it or two; its default has been 0, 999 and -1. 0: it is not there.
+ */
+static size_t gpu_layers_field(const struct parameters *parameters) {
+    for (size_t offset = 8; offset <= 24; offset += 8) {
+        int32_t layers = get_field(parameters, offset);
+        if ((layers == 0 || layers == 999 || layers == -1) && get_field(parameters, offset + 4) == 1 &&
+            get_field(parameters, offset + 8) == 0)
+            return offset;
+    }
+    return 0;
+}
+
 /* llama.cpp's defaults, all layers on the GPU unless said otherwise; false if this release lays the
  * struct out in a way we don't know. */
 bool model_parameters(const struct llama_api *api, int gpu_layers, struct parameters *parameters) {
     *parameters = api->llama_model_default_params();
-    int32_t layers = get_field(parameters, MODEL_GPU_LAYERS);
-    if (layers != -1 && layers != 999) {
-        fprintf(stderr, "shimbench-llama: unknown layout of llama_model_params (n_gpu_layers is %d)\n",
-                layers);
+    size_t offset = gpu_layers_field(parameters);
+    if (offset == 0) {
+        fprintf(stderr, "shimbench-llama: llama_model_params has no n_gpu_layers where we look\n");
         return false;
     }
-    set_field(parameters, MODEL_GPU_LAYERS, gpu_layers < 0 ? 999 : gpu_layers);
+    set_field(parameters, offset, gpu_layers < 0 ? 999 : gpu_layers);
     return true;
 }
 
