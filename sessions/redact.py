@@ -30,10 +30,15 @@ _TEXT_NAME = re.compile(r"(?i)^(?:prompt|content|messages?|response|completion|g
 _MAX_TEXT = 1 << 20
 _EXAMPLES = 200
 
+_HOOK = rb"hooks\.slack\.com/services/[^\s'\"]+|discord(?:app)?\.com/api/webhooks/[^\s'\"]+"
 _SHAPES = (
     (
         "private key",
-        re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:.*?-----END [A-Z ]*PRIVATE KEY-----)?", re.S),
+        re.compile(
+            rb"-----(?:BEGIN [A-Z ]*PRIVATE KEY-----(?:.*?-----END [A-Z ]*PRIVATE KEY-----)?|"
+            rb"END [A-Z ]*PRIVATE KEY-----)",
+            re.S,
+        ),
     ),
     ("token", re.compile(rb"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?")),
     (
@@ -46,12 +51,29 @@ _SHAPES = (
     ),
     ("password", re.compile(rb"(?<=://)[^\s/:@'\"]+:[^\s/@'\"]+(?=@)")),
     ("token", re.compile(rb"(?i)(?<=bearer )[A-Za-z0-9._~+/=-]{8,}")),
+    ("password", re.compile(rb"(?i)(?<=basic )[A-Za-z0-9+/]{8,}={0,2}")),
+    ("token", re.compile(rb"(?i)(?<=[?&;](?:sig|key)=)[^\s&;'\"]{6,}")),
+    ("cookie", re.compile(rb"(?i)(?<=cookie: )[^\r\n]+")),
+    ("web hook", re.compile(_HOOK)),
+    (
+        "key",
+        re.compile(
+            rb"(?<![A-Za-z0-9+/])(?![0-9A-Fa-f]+\b)[A-Za-z0-9+/]{64,76}={0,2}(?![A-Za-z0-9+/=])(?=\s*$)", re.M
+        ),
+    ),
+    (
+        "host",
+        re.compile(
+            rb"(?i)(?<![\w.-])[a-z0-9][\w-]*(?:\.[\w-]+)*\.(?:local|lan|internal|intranet|corp|home\.arpa|"
+            rb"localdomain)(?![\w.-]*\w)"
+        ),
+    ),
     ("ssh key", re.compile(rb"\bssh-(?:rsa|ed25519|dss) [A-Za-z0-9+/=]{40,}")),
     ("mail address", re.compile(rb"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}\b")),
 )
 _ASSIGNED = re.compile(
-    rb"""(?ix)(?P<name>["']?[a-z0-9_.-]*(?:token|secret|passw(?:or)?d|passphrase|api_?-?key|access_?-?key|credential)["']?)
-    (?P<mid>\s*[=:]\s*)(?P<value>"(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;&"'}]+)"""
+    rb"""(?ix)(?P<name>["']?[a-z0-9_.-]*(?:token|secret|passw(?:or)?d|passphrase|[a-z0-9]_?-?key|credential|auth|signature)["']?)
+    (?P<mid>\s*[=:]\s*)(?P<value>0x[0-9a-f]+\ "(?:[^"\\]|\\.)*"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;&"'}]+)"""
 )
 _OPTION = re.compile(
     rb"""(?ix)(?P<name>(?<![\w-])--?[a-z0-9_-]*(?:token|secret|passw(?:or)?d|passphrase|-key|credential)[a-z0-9_-]*)
@@ -61,8 +83,11 @@ _LOG_TEXT = re.compile(
     rb"""(?ix)(?P<name>\b["']?(?:prompt|content|messages?|response|completion|generated_text)["']?\s*[=:]\s*)
     (?P<value>"(?:[^"\\]|\\.)*"|'[^']*'|\[.*\]|\{.*\}|[^\s,}"'\[{][^,}]*)"""
 )
+_KEY_END = re.compile(rb"-----(BEGIN|END) [A-Z ]*PRIVATE KEY-----")
+_KEY_MATERIAL = re.compile(rb"[ +|>-]*[A-Za-z0-9+/]+={0,2}\s*")
+_LONGEST_KEY = 400  # lines
 _PLAIN_VALUE = re.compile(rb"true|false|null|none|\"\"|-?\d{1,7}[.;]?", re.I)  # `BOS token = 1` is no secret
-_HOME = re.compile(rb"(?<![\w.])(/home|/Users|/var/home)/([^/\s:;,'\"=]+)")
+_HOME = re.compile(rb"(/home|/Users|[A-Za-z]:(?:\\\\?|/)Users)(\\\\?|/)([^/\\\s:;,'\"=]+)")
 _IPV4 = re.compile(rb"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\w)")
 _IPV6 = re.compile(rb"(?<![\w:.])(?=[0-9A-Fa-f:]*\d)[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{4,35}(?:%\w+)?(?![\w:])")
 _MAC = re.compile(rb"(?<![\w:])(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}(?![\w:])")
@@ -86,6 +111,7 @@ class Redactor:
         self._known: dict[bytes, tuple[str, bytes]] = {}
         self._pattern: re.Pattern[bytes] | None = None
         self._addresses: dict[bytes, bytes] = {}
+        self._amid_key = 0  # so many lines may still belong to it
 
     # What is known before the copy
 
@@ -114,6 +140,13 @@ class Redactor:
     # sessions.copy.Edit
 
     def line(self, text: bytes) -> bytes:
+        """A line; of a private key that is printed line by line what lies between its ends as well."""
+        if self._amid_key and _KEY_MATERIAL.fullmatch(text):
+            self._amid_key -= 1
+            self.found["private key"] += 1
+            return b"<private key>" + text[len(text.rstrip()) :]
+        if _KEY_END.search(text):
+            self._amid_key = _LONGEST_KEY if _KEY_END.findall(text)[-1] == b"BEGIN" else 0
         return self.text(text)
 
     def fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,7 +240,8 @@ class Redactor:
             if not self.keep_text and _TEXT_NAME.match(name) and value:
                 self.found["text"] += 1
                 return f"<{len(value)} characters>"
-            return self.text(value.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
+            # Of a list of lines a private key may take several.
+            return self.line(value.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
         if isinstance(value, dict):
             return {self._name(key): self._value(key, inner) for key, inner in value.items()}
         if isinstance(value, list):
@@ -271,10 +305,10 @@ class Redactor:
         return match["name"] + b"<%d bytes of text>" % len(match["value"])
 
     def _home(self, match: re.Match[bytes]) -> bytes:
-        if match[2].startswith(b"<"):
+        if match[3].startswith(b"<"):
             return match[0]
         self.found["home"] += 1
-        return match[1] + b"/<user>"
+        return match[1] + match[2] + b"<user>"
 
     def _address(self, match: re.Match[bytes]) -> bytes:
         try:

@@ -11,6 +11,7 @@ from sessions import Session
 from sessions.blobs import Item
 from sessions.copy import Window, copy_session
 from sessions.format import ItemKind
+from sessions.marks import Mark, Marks
 from sessions.redact import Redactor, is_secret_name
 from sessions.testing import SessionBuilder, out_item, string_item
 from workbench import native
@@ -63,6 +64,40 @@ LINES = [
     "retry with hunter2plain, then plainvalue99",
     *SHAPES,
 ]
+#: Where nobody looks: line, and what of it must be gone.
+CORNERS = [
+    ("cc -DAPI_KEY='\"k3yInTheBuild\"' -DTOKEN=t0kenInTheBuild -c shim.c", "k3yInTheBuild t0kenInTheBuild"),
+    ("shim.c:3:19: error: expected ';' after \"hf_FromTheSource0123456789\"", "hf_FromTheSource0123456789"),
+    ("#1  main (argc=3, argv=0x7ffe) at /export/home/bobrecords/src/main.c:7", "bobrecords"),
+    ('#2  login (password=0x55e0 "gdbSawThis1") at login.c:9', "gdbSawThis1"),
+    ("shimbench-host: config from /mnt/c/Users/carolw/vgpu.toml", "carolw"),
+    (r"opening C:\Users\davew\models\tiny.gguf", "davew"),
+    ("proxy http://proxyuser:pr0xyPass@proxy.corp.internal:3128", "proxyuser pr0xyPass proxy.corp.internal"),
+    ("GET /v1/models?api_key=inTheQuery77&x=1 HTTP/1.1", "inTheQuery77"),
+    ("PUT https://acct.blob.core.windows.net/m?sv=2022&sig=azur3Signature%3D", "azur3Signature"),
+    ("Authorization: Basic YWxpY2U6cGxhaW50ZXh0", "YWxpY2U6cGxhaW50ZXh0"),
+    ("X-Api-Key: headerKey4711", "headerKey4711"),
+    ("Set-Cookie: sessionid=c00kieValue99; HttpOnly", "c00kieValue99"),
+    ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "wJalrXUtnFEMI"),
+    ("DefaultEndpointsProtocol=https;AccountKey=azur3AccountKey0123==", "azur3AccountKey0123"),
+    ("https://hooks.slack.com/services/T0AAAAAAA/B0BBBBBBB/hookSecret0123456789abcd", "hookSecret"),
+    ("-----BEGIN RSA PRIVATE KEY-----", "RSA"),
+    ("MIIEowIBAAKCAQEA0Z3VS5JJcds3xfn/ygWyF0qJDr3Q6m1PpNdhRtXQn8lXa0Zp", "MIIEowIBAAKCAQEA"),
+    ("q83vEjRWeJCrze8=", "q83vEjRWeJCrze8"),
+    ("-----END RSA PRIVATE KEY-----", "RSA"),
+    (
+        "reached nas.local and build7.lan over ::ffff:10.1.2.3 and 2a02:8108:1:2::5/64",
+        "nas.local build7.lan 10.1.2.3 2a02:8108:1:2::5",
+    ),
+    ("dial tcp 172.20.0.4:11434: connect: connection refused", "172.20.0.4"),
+    (
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0123456789abcdefghijklmnopqrstuvwxyzABCDE eve@laptop",
+        "AAAAC3Nza",
+    ),
+    ("OLLAMA_AUTH:bearerish0815 OLLAMA_HOST:http://0.0.0.0:11434", "bearerish0815"),
+    ("postgres://svc:dbPassw0rd@10.9.8.7/db", "dbPassw0rd 10.9.8.7"),
+    ("npm_0123456789abcdefghijABCDEFGHIJ and nvapi-0123456789abcdefXYZ", "npm_0123456789 nvapi-0123456789"),
+]
 KEPT = [
     "ggml_cuda_init: found 1 CUDA devices (Total VRAM: 8192 MiB):",
     "print_info: BOS token = 1 '<s>'",
@@ -71,6 +106,7 @@ KEPT = [
     "listening on 127.0.0.1:11434, device 0000:00:05.0, n_tokens = 5, cuda 12.9",
     "CUDA error: out of memory",
     "llama-server --max-tokens 2048 --token-count 7 --no-mmap",
+    "model=/root/.ollama/models/blobs/sha256-b4ad4edba2d02cf5aeda30bedbaad6578ee1e7b86e2acd26231108af530d93de",
     "12:34:56 std::bad_alloc at shim.cpp:12:3",
 ]
 
@@ -101,6 +137,41 @@ def planted(tmp_path: Path) -> Session:
         )
         builder.call("cuDeviceGetName", process=process, items=[out_item(0, b"GPU of buildbox-17\0\0\0\0")])
     return Session(tmp_path / "s")
+
+
+def test_nothing_is_left_in_the_corners_either(tmp_path: Path) -> None:
+    lines = [line for line, _ in CORNERS]
+    with SessionBuilder(tmp_path / "s", native.paths().model.read_bytes()) as builder:
+        maps = [{"path": "/home/frankh/lib/libcudart.so.12", "soname": "", "build_id": "00ff"}]
+        process = builder.process(
+            ["curl", "-H", "X-Api-Key: argvHeader55", "https://u:argvPassw0rd@example.com"],
+            env={"DATABASE_URL": "postgres://svc:envPassw0rd@db.internal/x", "HOME": "/home/frankh"},
+            modules=[("/home/frankh/lib/libcuda.so.1", 0, 1)],
+            maps=maps,
+        )
+        for role, text in zip(["target", "build", "host", "shim"] * len(lines), lines, strict=False):
+            builder.line(text, process=process, role=role)
+        alone = [line for line in lines if len(line) > 16]  # the end of a key, which nothing tells by itself
+        for text in (*alone, *KEPT):
+            builder.call("cuModuleLoad", process=process, args=(1, 2), items=[string_item(1, text)])
+        builder.event("stacks", run=1, process=0, lines=lines, threads=[{"name": "frankh", "holder": ""}])
+        builder.event("mark", call=1, note="try with ?token=inTheNote88")
+        builder.event(
+            "build", build=1, ok=False, diagnostics=[{"message": text, "path": "a.c"} for text in alone]
+        )
+        for text in KEPT:
+            builder.line(text, process=process)
+    planted = Session(tmp_path / "s")
+    Marks(planted).put(Mark("line", 0, "late: password=inTheLateNote"))
+    redactor = Redactor()
+    redactor.learn(planted, {})
+    copy_session(planted, tmp_path / "copy", redactor)
+    after = everything(tmp_path / "copy")
+    hidden = [word for _, words in CORNERS for word in words.split()]
+    hidden += ["argvHeader55", "argvPassw0rd", "envPassw0rd", "db.internal", "frankh", "inTheNote88"]
+    hidden += ["inTheLateNote"]
+    assert [word for word in hidden if word.encode() in after] == []
+    assert [text for text in KEPT if text.encode() not in after] == []
 
 
 def everything(path: Path) -> bytes:

@@ -42,7 +42,7 @@ def facts_of(
     facts = gather(copy, store, here=here)
 
     def clean(text: str) -> str:
-        return redactor.text(text.encode()).decode("utf-8", "replace")
+        return redactor.line(text.encode()).decode("utf-8", "replace")
 
     facts.runs = [
         replace(run, diff="".join(map(clean, run.diff.splitlines(keepends=True)))) for run in facts.runs
