@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import shown
+from conftest import shown, until
 from ollama_scenario import write_ollama_run
 from textual.pilot import Pilot
 
 from sessions import open_session
 from workbench.app import ShimbenchApp
+from workbench.panes import timeline
+from workbench.panes.lines import TextLine, parts_text
 from workbench.panes.timeline import TimelinePane
 
 
@@ -67,6 +69,33 @@ async def test_the_gpu_mode_of_the_header_leads_to_what_shows_it(app: ShimbenchA
         assert "offloaded 33/33 layers" in app.log_pane.line_text(app.log_pane.cursor)
         await pilot.press("M")
         assert "inference compute" in app.log_pane.line_text(app.log_pane.cursor)
+
+
+async def test_calls_of_a_long_session_are_counted_while_keys_go_on_and_a_moment_has_its_own(
+    app: ShimbenchApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeline, "STEP", 2)
+    monkeypatch.setattr(timeline, "_SLICE", 0.0)
+    seen: list[str] = []
+    set_lines = TimelinePane.set_lines
+
+    def noted(pane: TimelinePane, lines: list[TextLine]) -> None:
+        seen.append(parts_text(lines[0].parts))
+        set_lines(pane, lines)
+
+    monkeypatch.setattr(TimelinePane, "set_lines", noted)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at_the_timeline(pilot)
+        pane, total = app.query_one(TimelinePane), len(app.session.calls)
+        await until(pilot, lambda: pane._tracker.scanned == total, "all are counted")
+        await until(pilot, lambda: "counting" not in pane.line_text(0), "and it is not said any more")
+        assert seen[0].startswith("counting calls: ")
+        whole = sum(bar.calls for bar in pane._tracker.timeline().bars)
+        app.travel.to_call(3)
+        await shown(pilot)
+        moment = app.travel.moment
+        assert moment is not None and pane.moment is moment
+        assert 0 < sum(bar.calls for bar in pane._tracker.at(moment).bars) < whole
 
 
 async def test_without_a_run_it_says_so(tmp_path: Path) -> None:

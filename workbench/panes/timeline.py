@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
 
 from workbench.panes.actions import bindings
+from workbench.panes.format import count_text
 from workbench.panes.lines import TextLine, TextLines
 from workbench.panes.why import Target
 from workbench.views.timeline_text import Row, rows
-from workbench.views.timeline_tracker import TimelineTracker
+from workbench.views.timeline_tracker import STEP, TimelineTracker
 
 if TYPE_CHECKING:
     from sessions import Session
+    from sessions.moment import Moment
+
+_SLICE = 0.03  # seconds of the processor for counting calls, before keys have their turn
+_PAUSE = 0.02  # seconds until it goes on
 
 
 class TimelinePane(TextLines):
@@ -26,32 +32,54 @@ class TimelinePane(TextLines):
     def __init__(self, session: Session, *, id: str = "timeline") -> None:
         super().__init__(id=id)
         self.session = session
+        self.moment: Moment | None = None  # shown instead of now
         self._tracker = TimelineTracker()
-        self._tracked = session
-        self.note = ""  # said over the bars
+        self._coming = False
+
+    def show_moment(self, moment: Moment | None) -> None:
+        """Show the run as it was at a moment; None: now. Drawn when it is next looked at."""
+        self.moment = moment
 
     def show_rows(self) -> None:
-        """Draw what the session knows now, as wide as the pane is."""
-        if self.session.newest_run < 0:
+        """Draw what the session knows now, as wide as the pane is; calls of a large one are counted while the
+        keys go on."""
+        if (self.moment or self.session).newest_run < 0:
             self.set_lines([])
             return
-        if self.session is not self._tracked:
-            self._tracker, self._tracked = TimelineTracker(), self.session
-        self._tracker.update(self.session)
-        self._draw()
+        wanted = len(self.session.calls) if self.moment is None else self.moment.cut.rows
+        deadline = time.thread_time() + _SLICE
+        while True:
+            self._tracker.update(self.session, min(self._tracker.scanned + STEP, wanted))
+            if self._tracker.scanned >= wanted or time.thread_time() >= deadline:
+                break
+        self._draw(wanted)
+        if self._tracker.scanned < wanted and not self._coming:
+            self._coming = True
+            self.set_timer(_PAUSE, self._go_on)
 
-    def _draw(self) -> None:
+    def _go_on(self) -> None:
+        self._coming = False
+        if self.display:
+            self.show_rows()
+
+    def _draw(self, wanted: int) -> None:
         width = self.scrollable_content_region.width
-        if width <= 0 or self.session.newest_run < 0:
+        if width <= 0:
             return
-        drawn = rows(self._tracker.timeline(), width)
-        note = [TextLine([(self.note, "warn")])] if self.note else []
-        self.set_lines([*note, *(TextLine(row.parts, row) for row in drawn)])
+        counted, drawn = self._tracker.scanned, []
+        if counted < wanted:
+            drawn.append(
+                TextLine([(f"counting calls: {count_text(counted)} of {count_text(wanted)}", "warn")])
+            )
+        if self.moment is None or counted >= wanted:
+            timeline = self._tracker.timeline() if self.moment is None else self._tracker.at(self.moment)
+            drawn += [TextLine(row.parts, row) for row in rows(timeline, width)]
+        self.set_lines(drawn)
 
     def on_resize(self) -> None:
         """The axis fits the pane."""
         if self.lines:
-            self._draw()
+            self.show_rows()
         super().on_resize()
 
     def target(self, kind: str) -> Target | None:

@@ -282,10 +282,7 @@ class Travel:
         state = self.facts.state if self.facts is not None else None
         for pane in (content.device, content.processes, content.build, content.inspector):
             pane.session = session
-        # Its bars are made of all calls up to the moment, each time.
-        drawn = moment is None or len(moment.calls) <= _SEARCHED_AT_ONCE
-        content.timeline.session = session if drawn else app.session
-        content.timeline.note = "" if drawn else "as it is now: too many calls to draw a moment"
+        content.timeline.show_moment(moment)
         content.device.device = state.device if state is not None else app.facts.device
         content.coverage.coverage = state.coverage if state is not None else app.facts.coverage
         coming = "the state at this moment is coming" if moment is not None and state is None else ""

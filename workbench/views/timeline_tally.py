@@ -84,11 +84,15 @@ _SERVERS = re.compile(
 )
 
 
+Counts = dict[int, tuple[int, int, int, int | None]]
+"""Of processes, by index: calls, failed ones, ns in them, the row of the first."""
+
+
 class Tallies:
     """All that is counted and read of one session."""
 
-    def __init__(self) -> None:
-        self.processes: dict[int, Tally] = {}
+    def __init__(self, counts: Counts | None = None) -> None:
+        self.processes = {index: Tally(*counted) for index, counted in (counts or {}).items()}
         self.told: dict[int, Told] = {}
         """by run"""
 
@@ -96,8 +100,17 @@ class Tallies:
         """What is counted of a process."""
         return self.processes.setdefault(index, Tally())
 
-    def take_calls(self, session: Session, start: int, stop: int) -> None:
-        """Count the calls of the rows start..stop."""
+    def counts(self) -> Counts:
+        """What was counted of calls so far."""
+        return {
+            index: (tally.calls, tally.failed, tally.in_calls_ns, tally.first_call)
+            for index, tally in self.processes.items()
+        }
+
+    def take_calls(self, session: Session, start: int, stop: int, times: int = 1) -> None:
+        """Count the calls of the rows start..stop; -1 `times`: take them back, as they were counted."""
+        if start >= stop:
+            return
         names = ("function", "process", "flags", "result", "duration", "nesting")
         columns = session.calls.columns(start, stop, names)
         function, process, flags = columns["function"], columns["process"], columns["flags"]
@@ -109,12 +122,12 @@ class Tallies:
         calls = np.bincount(process[call], minlength=size)
         failures = np.bincount(process[failed], minlength=size)
         weights = columns["duration"][outer].astype(np.float64)
-        times = np.bincount(process[outer], weights=weights, minlength=size)
-        for index in np.flatnonzero(calls + times).tolist():
+        spent = np.bincount(process[outer], weights=weights, minlength=size)
+        for index in np.flatnonzero(calls + spent).tolist():
             tally = self.of_process(index)
-            tally.calls += int(calls[index])
-            tally.failed += int(failures[index])
-            tally.in_calls_ns += int(times[index])
+            tally.calls += times * int(calls[index])
+            tally.failed += times * int(failures[index])
+            tally.in_calls_ns += times * int(spent[index])
             if tally.first_call is None and calls[index]:
                 tally.first_call = start + int(np.argmax(call & (process == index)))
 
