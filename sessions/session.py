@@ -183,8 +183,10 @@ class Session:
             if len(data) < format.IN_FLIGHT_HEAD.itemsize:
                 raise SessionError(f"{self._in_flight.path}: cut")
             head: np.void = np.frombuffer(data, dtype=format.IN_FLIGHT_HEAD, count=1)[0]
-            # An odd generation: being written now, or its writer was killed while it wrote.
-            if int(head["generation"]) % 2 or zlib.crc32(data[:-4]) == int(head["crc"]):
+            # An odd generation: being written now, or its writer was killed while it wrote. The first writers
+            # had no check of the head: where it stands, they wrote how many rows there is room for.
+            checked = int(head["crc"]) in (zlib.crc32(data[:-4]), format.IN_FLIGHT_ROWS)
+            if int(head["generation"]) % 2 or checked:
                 return head
         raise SessionError(f"{self._in_flight.path}: damaged")
 
