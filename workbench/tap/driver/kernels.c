@@ -118,7 +118,12 @@ static bool layout_of(uint64_t function, struct layout *layout) {
         (param_info)__atomic_load_n(&tap_real[TAP_ID_cuFuncGetParamInfo], __ATOMIC_RELAXED);
     param_info of_kernel =
         (param_info)__atomic_load_n(&tap_real[TAP_ID_cuKernelGetParamInfo], __ATOMIC_RELAXED);
+    uint32_t busy = shimbench_local.busy;
+    shimbench_local.busy = TAP_BUSY_ASKING;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     bool told = ask(of_function, function, layout) || ask(of_kernel, function, layout);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    shimbench_local.busy = busy;
     errno = saved;
     if (told)
         keep(function, layout);

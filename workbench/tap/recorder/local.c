@@ -146,6 +146,8 @@ bool shimbench_prepare(void) {
     if (__atomic_load_n(&shimbench_process.region->collector_gone, __ATOMIC_RELAXED))
         return false;
     if (local->generation == *shimbench_process.alive) {
+        if (local->busy == TAP_BUSY_ASKING)
+            return false;
         /* A signal handler's call while a record is being written. */
         local->dropped++;
         __atomic_fetch_add(&local->block->lost, 1, __ATOMIC_RELAXED);

@@ -29,6 +29,8 @@
 
 /* What a thread needs to record. `generation` is that of the registration which `block` and `chunk`
  * belong to; when it is not the process's, nothing else in here means anything. */
+enum { TAP_BUSY_ASKING = 2 };
+
 struct tap_local {
     struct tap_thread *block;
     struct tap_chunk *chunk;
@@ -38,7 +40,8 @@ struct tap_local {
     uint32_t depth;         /* calls under way */
     uint32_t parent;        /* sequence of the innermost call under way */
     uint32_t dropped;       /* records lost since the last one written */
-    uint32_t busy;          /* a record is being written: a signal handler's calls pass through */
+    uint32_t busy;          /* a record is being written: a signal handler's calls pass through, and are lost;
+                               TAP_BUSY_ASKING: the tap asks the shim, whose calls are nobody's */
     int32_t dlopen_mode;    /* of the dlopen this thread is inside of; 0 none */
     uint32_t load_failures; /* shims this thread failed to load behind a tap */
     uint32_t module_size;   /* of the module the last caller lay in, at `module_start` */
