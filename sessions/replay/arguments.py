@@ -153,9 +153,9 @@ class Translator:
     ) -> Argument:
         word = words[place]
         if param.name == "kernelParams":
-            return self._kernel(place, word, words, given, Kind.KERNEL)
+            return self._kernel(function, place, word, given, Kind.KERNEL)
         if param.name == "extra":
-            return self._kernel(place - 1, word, words, given, Kind.PACKED)
+            return self._kernel(function, place - 1, word, given, Kind.PACKED)
         if place in given.inputs and param.name in ("image", "code", "fatCubin"):
             return self._image(word, given.inputs[place], place in given.values)
         if param.name in ("image", "code", "fatCubin"):
@@ -320,7 +320,7 @@ class Translator:
             raise Lacking(f"a module's image is missing: {buffer.state.reason}")
         return Argument(Kind.IMAGE, word, buffer.length, self._place(buffer), type=int(wrapped))
 
-    def _kernel(self, place: int, word: int, words: list[int], given: Given, kind: Kind) -> Argument:
+    def _kernel(self, function: Function, place: int, word: int, given: Given, kind: Kind) -> Argument:
         item = given.kernels.get(place)
         packed = item is not None and int.from_bytes(item[4:8], "little") == 2
         if word == 0 or packed != (kind == Kind.PACKED):
@@ -328,7 +328,9 @@ class Translator:
         if item is None:
             raise Lacking("a launch's parameters were not recorded")
         self.guessed += int.from_bytes(item[4:8], "little") == 0
-        return Argument(kind, word, len(item), self.store.put(item))
+        names = [param.name for param in function.params]
+        launched = names.index("f") + 1 if "f" in names else 0
+        return Argument(kind, word, len(item), self.store.put(item), type=launched)
 
     # What a call makes
 

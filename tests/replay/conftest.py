@@ -39,11 +39,19 @@ class Desk:
             check=False,
         )
 
-    def record(self, *words: object, buffers: str | None = "64M", name: str = "recorded") -> Path:
+    def record(
+        self,
+        *words: object,
+        buffers: str | None = "64M",
+        name: str = "recorded",
+        options: tuple[str, ...] = (),
+        **environment: str,
+    ) -> Path:
         """The session of the program called with `words`."""
         path = self.folder / f"{name}.shimsession"
-        asked = [f"--buffers={buffers}"] if buffers else []
-        self.shimbench("run", "--session", path, *asked, "--timeout", 60, "--", self.program, *words)
+        asked = [*options, *([f"--buffers={buffers}"] if buffers else [])]
+        command = ["run", "--session", path, *asked, "--timeout", 60, "--", self.program, *words]
+        self.shimbench(*command, **environment)
         return path
 
     def replay(self, session: Path, *options: object, **environment: str) -> tuple[int, dict[str, Any]]:

@@ -29,6 +29,16 @@ def test_compare_finds_nothing_between_equal_devices(desk: Desk, recorded: Calla
         assert (status, said["same"], said["divergence"]) == (0, True, None)
 
 
+def test_compare_passes_over_what_only_asks(
+    desk: Desk, recorded: Callable[..., Path], other_shim: OtherShim
+) -> None:
+    """What two shims say of themselves may differ: that is replay's business, not that of memory."""
+    session = recorded("calls", 20)
+    assert desk.replay(session, "--library", other_shim(10))[1]["counts"] == {"other result": 10}
+    status, said = desk.replay(session, "--library", other_shim(10), "--compare", "soft")
+    assert (status, said["divergence"]) == (0, None)
+
+
 def test_compare_names_a_graph_by_its_launch(desk: Desk, recorded: Callable[..., Path]) -> None:
     session = recorded("graph")
     status, said = desk.replay(session, "--compare", "count-only")

@@ -122,3 +122,25 @@ def test_a_library_that_does_not_load_is_no_difference_but_an_error(
     text.write_text("no library")
     done = desk.shimbench("replay", recorded("saxpy", 3), "--library", text)
     assert done.returncode == 2 and "the replay could not begin" in done.stderr
+
+
+def test_parameters_of_guessed_sizes_are_those_that_the_shim_tells_of(
+    desk: Desk, other_shim: OtherShim, shim_host: dict[str, str]
+) -> None:
+    """That shim does not say how a kernel's parameters lie, ours does; what lies beside is no address."""
+    driver = {**shim_host, "LD_LIBRARY_PATH": str(other_shim(9).parent)}
+    session = desk.record("beside", options=("--driver",), **driver)
+    done = desk.shimbench("replay", session, "--expect", "recorded")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 launches with parameters of guessed sizes" in done.stdout and "1 buffers" in done.stdout
+    status, said = desk.replay(session, "--library", other_shim(9))
+    assert (status, said["same"], said["outputs"]) == (0, True, 1)
+
+
+def test_what_the_tap_asks_of_a_shim_is_no_lost_call(
+    desk: Desk, other_shim: OtherShim, shim_host: dict[str, str]
+) -> None:
+    """That shim looks names up inside of the question for a kernel's parameters."""
+    driver = {**shim_host, "LD_LIBRARY_PATH": str(other_shim(0).parent)}
+    session = opened(desk.record("saxpy", options=("--driver",), **driver))
+    assert session.lost == 0 and len(calls_of(session, "cuLaunchKernel")) == 2

@@ -4,22 +4,29 @@ differs."""
 from __future__ import annotations
 
 import dataclasses
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sessions import Session
 from sessions.decode import CallDecoder
 from sessions.diff.values import READY_OR_NOT
 from sessions.format import ItemKind
 from sessions.items import out_word, string_of, words_of
+from sessions.replay import Plan
 from workbench.replay.perform import Performance, Wish, perform
 from workbench.replay.stage import Stage
 
 _NAMING = {"cuModuleGetFunction": (0, 2), "cuLibraryGetKernel": (0, 2)}  # handle out, name
+_ASKS = re.compile(
+    r"nvml|cu(GetProcAddress|GetExportTable|GetError|Driver|Device(Get|TotalMem|Can|ComputeCap))"
+)
+"""Functions that only ask: two shims may answer otherwise, and memory is the same."""
 _SHOWN = 4  # values that differ
 _NOT_READY = READY_OR_NOT[1]
 
@@ -128,6 +135,7 @@ def _first_result(done: tuple[Performance, Performance]) -> tuple[int, str] | No
     a, b = (each.results for each in done)
     results = [np.where(each.results == _NOT_READY, 0, each.results) for each in (a, b)]
     differs = (a.states != b.states) | (results[0] != results[1])
+    differs &= ~_asking(done[0].plan)
     if not differs.any():
         return None
     rows = done[0].plan.rows
@@ -140,6 +148,15 @@ def _first_result(done: tuple[Performance, Performance]) -> tuple[int, str] | No
     ]
     names = {"0": "not come to", "1": "not returned from", "3": "left out", "4": "no such function"}
     return int(rows[at]) + 1, f"A: {names.get(said[0], said[0])}, B: {names.get(said[1], said[1])}"
+
+
+def _asking(plan: Plan) -> npt.NDArray[np.bool_]:
+    """Which of a plan's calls only ask."""
+    schema = plan.session.schema
+    asking = [number for number, function in schema.functions.items() if _ASKS.match(function.name)]
+    columns = plan.session.calls.columns(0, int(plan.rows.max()) + 1, ["function"])
+    answer: npt.NDArray[np.bool_] = np.isin(columns["function"][plan.rows], asking)
+    return answer
 
 
 def _first_values(a: Path, b: Path) -> str:

@@ -8,6 +8,8 @@
  *   6 exit      the third launch ends the process
  *   7 early     it ends the process when it is loaded
  *   8 late      a stream is not ready the first three times that it is asked
+ *   9 silent    it does not tell how kernels' parameters lie
+ *  10 sullen    it answers no question for an attribute of the device
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -66,6 +68,8 @@ EXPORT int cuDeviceGet(int *device, int ordinal) {
     return REAL_OF(cuDeviceGet, int *, int)(device, ordinal);
 }
 EXPORT int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    if (FAULT == 10)
+        return 1; /* CUDA_ERROR_INVALID_VALUE */
     return REAL_OF(cuDeviceGetAttribute, int *, int, int)(value, attribute, device);
 }
 EXPORT int cuDriverGetVersion(int *version) {
@@ -94,6 +98,8 @@ EXPORT int cuModuleGetFunction(void **function, void *module, const char *name) 
                function);
 }
 EXPORT int cuFuncGetParamInfo(void *function, size_t index, size_t *offset, size_t *size) {
+    if (FAULT == 9)
+        return 801; /* CUDA_ERROR_NOT_SUPPORTED */
     return REAL_OF(cuFuncGetParamInfo, void *, size_t, size_t *, size_t *)(unbox(function), index, offset,
                                                                            size);
 }
@@ -104,6 +110,14 @@ EXPORT int cuMemAlloc_v2(deviceptr *address, size_t size) {
         return 2;                                                  /* CUDA_ERROR_OUT_OF_MEMORY */
     REAL_OF(cuMemAlloc_v2, deviceptr *, size_t)(&unused, 3 << 20); /* so that no address is ours */
     return REAL_OF(cuMemAlloc_v2, deviceptr *, size_t)(address, size);
+}
+EXPORT int cuMemAddressReserve(deviceptr *address, size_t size, size_t alignment, deviceptr where,
+                               unsigned long long flags) {
+    deviceptr unused;
+    int (*reserve)(deviceptr *, size_t, size_t, deviceptr, unsigned long long) =
+        symbol("cuMemAddressReserve");
+    reserve(&unused, 4 << 20, 0, 0, 0);
+    return reserve(address, size, alignment, where, flags);
 }
 EXPORT int cuMemFree_v2(deviceptr address) {
     return REAL_OF(cuMemFree_v2, deviceptr)(address);

@@ -11,6 +11,7 @@
  *   crash       hands the driver a pointer that it can't write to
  *   hang        a launch that never ends
  *   slow        copies, waits for a file "go" in the working directory, copies again
+ *   beside      a launch whose last parameter lies beside half an address of memory that is only reserved
  *   poll        asks again and again whether a launch is over
  *   forked      forks with a context: the child asks the driver as well
  *   family      three processes of its own, one after the other, and itself without the driver:
@@ -40,6 +41,7 @@ F(cuModuleUnload, void *);
 F(cuModuleGetFunction, void **, void *, const char *);
 F(cuMemAlloc_v2, deviceptr *, size_t);
 F(cuMemFree_v2, deviceptr);
+F(cuMemAddressReserve, deviceptr *, size_t, size_t, deviceptr, unsigned long long);
 F(cuMemHostAlloc, void **, size_t, unsigned);
 F(cuMemFreeHost, void *);
 F(cuMemcpyHtoD_v2, deviceptr, const void *, size_t);
@@ -107,7 +109,8 @@ static void load_driver(void) {
     LOAD(cuInit), LOAD(cuDeviceGet), LOAD(cuDeviceGetAttribute), LOAD(cuDriverGetVersion);
     LOAD(cuDevicePrimaryCtxRetain), LOAD(cuDevicePrimaryCtxRelease_v2), LOAD(cuCtxSetCurrent);
     LOAD(cuCtxSynchronize), LOAD(cuModuleLoadData), LOAD(cuModuleUnload), LOAD(cuModuleGetFunction);
-    LOAD(cuMemAlloc_v2), LOAD(cuMemFree_v2), LOAD(cuMemHostAlloc), LOAD(cuMemFreeHost);
+    LOAD(cuMemAlloc_v2), LOAD(cuMemFree_v2), LOAD(cuMemAddressReserve), LOAD(cuMemHostAlloc),
+        LOAD(cuMemFreeHost);
     LOAD(cuMemcpyHtoD_v2), LOAD(cuMemcpyDtoH_v2), LOAD(cuMemcpyHtoDAsync_v2), LOAD(cuMemcpyDtoHAsync_v2);
     LOAD(cuStreamCreate), LOAD(cuStreamSynchronize), LOAD(cuStreamQuery), LOAD(cuStreamDestroy_v2);
     LOAD(cuStreamBeginCapture_v2), LOAD(cuStreamEndCapture), LOAD(cuGraphInstantiateWithFlags);
@@ -280,6 +283,25 @@ static void run_slow(void) {
     CHECK(cuMemcpyHtoD_v2(memory, bytes, sizeof bytes));
 }
 
+static void run_beside(void) {
+    enum { SIZE = 1000 * sizeof(float) };
+    const size_t reserved = 16ull << 30;
+    deviceptr x, y, range;
+    float factor = 0.5f;
+    CHECK(cuMemAddressReserve(&range, reserved, 0, 0, 0));
+    CHECK(cuMemAlloc_v2(&x, SIZE));
+    CHECK(cuMemAlloc_v2(&y, SIZE));
+    CHECK(cuMemcpyHtoD_v2(x, numbers(1000, 0.25f), SIZE));
+    CHECK(cuMemcpyHtoD_v2(y, numbers(1000, 0.25f), SIZE));
+    struct {
+        _Alignas(8) uint32_t size;
+        uint32_t other;
+    } last = {500, (uint32_t)(range >> 32) + 1};
+    void *params[] = {&y, &x, &factor, &last.size};
+    CHECK(cuLaunchKernel(saxpy, 8, 1, 1, 128, 1, 1, 0, NULL, params, NULL));
+    CHECK(cuMemcpyDtoH_v2(malloc(SIZE), y, SIZE));
+}
+
 static void run_poll(void) {
     enum { SIZE = 1000 * sizeof(float) };
     deviceptr x, y;
@@ -352,6 +374,8 @@ int main(int argc, char **argv) {
         run_hang();
     else if (strcmp(what, "slow") == 0)
         run_slow();
+    else if (strcmp(what, "beside") == 0)
+        run_beside();
     else if (strcmp(what, "poll") == 0)
         run_poll();
     else if (strcmp(what, "forked") == 0)

@@ -83,6 +83,21 @@ std::optional<uint64_t> Memory::address(uint64_t recorded) {
     return found->second.now + (recorded - found->first);
 }
 
+std::optional<uint64_t> Memory::backed_address(uint64_t recorded) {
+    bool device;
+    {
+        std::lock_guard guard(mutex_);
+        device = holding(extents_, recorded, [](uint64_t size) { return size; }) != extents_.end();
+        auto range = holding(ranges_, recorded, [](const Range &range) { return range.size; });
+        // Pinned memory is nobody's extent; what was reserved has one inside of it.
+        if (!device && range != ranges_.end()) {
+            auto inner = extents_.lower_bound(range->first);
+            device = inner == extents_.end() || inner->first >= range->first + range->second.size;
+        }
+    }
+    return device ? address(recorded) : std::nullopt;
+}
+
 void *Memory::host(uint64_t recorded, uint64_t length) {
     if (auto pinned = address(recorded))
         return reinterpret_cast<void *>(*pinned);

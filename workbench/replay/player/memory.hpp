@@ -29,6 +29,8 @@ class Memory {
     bool knows_handle(uint8_t type, uint64_t recorded);
     // What stands for an address, if it lies in memory that calls of the recording made. Throws Missing.
     std::optional<uint64_t> address(uint64_t recorded);
+    // The same, where memory lies behind it: a range that is merely reserved counts for nothing.
+    std::optional<uint64_t> backed_address(uint64_t recorded);
     // Host memory of the recording: pinned memory, or some of our own that keeps its place.
     void *host(uint64_t recorded, uint64_t length);
 

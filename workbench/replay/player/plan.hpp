@@ -39,7 +39,8 @@ enum class Kind : uint8_t {
     Filled,    // host memory at `value` that the call fills, `length` bytes
     Source,    // host memory at `value` that the call reads: `length` bytes at `data`
     Image,     // a module's image of `length` bytes at `data`; `type` 1: behind a fatbin's wrapper
-    Kernel,    // kernelParams, from a tap_kernel of `length` bytes at `data`
+    Kernel,    // kernelParams, from a tap_kernel of `length` bytes at `data`; `type`: which argument is the
+               // function, from 1, or 0
     Packed,    // `extra`, from the same
     Callback,  // a function that does nothing
     Register,  // host memory at `value` of `length` bytes, made for the call

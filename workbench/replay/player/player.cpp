@@ -156,7 +156,7 @@ void Player::perform(const Step &step, Result &result) {
         size_t fixups = 0;
         for (size_t i = 0; i < step.arguments.size(); i++) {
             const Argument &one = step.arguments[i];
-            words[i] = argument(one, step.fixups.subspan(fixups, one.fixups), frame);
+            words[i] = argument(one, step.fixups.subspan(fixups, one.fixups), words, frame);
             fixups += one.fixups;
         }
     } catch (const Missing &) {
@@ -191,7 +191,8 @@ void Player::perform(const Step &step, Result &result) {
         hash_memory(step, frame.named);
 }
 
-uint64_t Player::argument(const Argument &one, std::span<const Fixup> fixups, Frame &frame) {
+uint64_t Player::argument(const Argument &one, std::span<const Fixup> fixups, const Words &words,
+                          Frame &frame) {
     switch (one.kind) {
     case Kind::Word:
         return one.value;
@@ -212,7 +213,7 @@ uint64_t Player::argument(const Argument &one, std::span<const Fixup> fixups, Fr
         return image(one, frame);
     case Kind::Kernel:
     case Kind::Packed:
-        return kernel(one, frame);
+        return kernel(one, words, frame);
     case Kind::Callback:
         return reinterpret_cast<uint64_t>(&do_nothing);
     case Kind::Register: {
@@ -294,35 +295,51 @@ uint64_t Player::image(const Argument &one, Frame &frame) {
     return word_of(to);
 }
 
-// The block of parameters, where words that are addresses of the recording's memory become ours.
-uint64_t Player::kernel(const Argument &one, Frame &frame) {
+// What the library says of a kernel's parameters; none where it does not. It is asked once: a handle that
+// comes again after an unload may be another's, but then the recording's sizes are as good as before.
+const std::vector<Player::Parameter> &Player::parameters_of(uint64_t function) {
+    constexpr uint64_t kMost = 256;
+    std::lock_guard guard(asking_);
+    auto [entry, is_new] = parameters_.try_emplace(function);
+    for (const char *name : {"cuFuncGetParamInfo", "cuKernelGetParamInfo"}) {
+        void *ask = is_new && entry->second.empty() ? dlsym(driver_, name) : nullptr;
+        for (uint64_t i = 0; ask && i < kMost; i++) {
+            uint64_t offset = 0, size = 0;
+            if (call(ask, {function, i, word_of(&offset), word_of(&size)}) != 0)
+                break;
+            entry->second.push_back({static_cast<uint32_t>(offset), static_cast<uint32_t>(size)});
+        }
+    }
+    return entry->second;
+}
+
+// The block of parameters, where words that are addresses of the recording's memory become ours. Where sizes
+// were guessed there is more in it than parameters, so it takes more to be an address.
+uint64_t Player::kernel(const Argument &one, const Words &words, Frame &frame) {
     auto item = plan_.data(one.data, one.length);
-    struct Pair {
-        uint32_t offset, size;
-    };
-    uint32_t count;
+    uint32_t count, layout;
     if (item.size() < 8)
         throw std::runtime_error("the plan is damaged: a kernel's parameters");
     std::memcpy(&count, item.data(), sizeof count);
-    if ((item.size() - 8) / sizeof(Pair) < count)
+    std::memcpy(&layout, item.data() + sizeof count, sizeof layout);
+    if ((item.size() - 8) / sizeof(Parameter) < count)
         throw std::runtime_error("the plan is damaged: a kernel's parameters");
-    auto block = item.subspan(8 + count * sizeof(Pair));
+    bool guessed = layout == 0;
+    std::span<const Parameter> told;
+    if (guessed && one.type > 0 && one.type <= kMostArguments)
+        told = parameters_of(words[one.type - 1]);
+    auto block = item.subspan(8 + count * sizeof(Parameter));
     std::byte *bytes = frame.take(block.size());
     std::memcpy(bytes, block.data(), block.size());
     auto *pointers = reinterpret_cast<uint64_t *>(frame.take((count + 6) * sizeof(uint64_t)));
     for (uint32_t i = 0; i < count; i++) {
-        Pair pair;
+        Parameter pair;
         std::memcpy(&pair, item.data() + 8 + i * sizeof pair, sizeof pair);
         if (pair.offset > block.size() || pair.size > block.size() - pair.offset)
             throw std::runtime_error("the plan is damaged: a kernel's parameters");
-        for (uint64_t at = (pair.offset + 7) / 8 * 8; at + 8 <= pair.offset + pair.size; at += 8) {
-            uint64_t word;
-            std::memcpy(&word, bytes + at, sizeof word);
-            if (auto now = memory_.address(word)) {
-                frame.named.push_back(word);
-                std::memcpy(bytes + at, &*now, sizeof *now);
-            }
-        }
+        uint64_t size = i < told.size() ? std::min(pair.size, told[i].size) : pair.size;
+        if (told.empty() || i < told.size())
+            translate({bytes, block.size()}, pair.offset, size, guessed, frame);
         pointers[i] = word_of(bytes + pair.offset);
     }
     if (one.kind == Kind::Packed) { // {BUFFER_POINTER, block, BUFFER_SIZE, &size, END}
@@ -331,6 +348,19 @@ uint64_t Player::kernel(const Argument &one, Frame &frame) {
         std::copy(std::begin(list), std::end(list), pointers);
     }
     return word_of(pointers);
+}
+
+// Each aligned word of [offset, offset + size) that is an address of the recording's memory.
+void Player::translate(std::span<std::byte> block, uint64_t offset, uint64_t size, bool guessed,
+                       Frame &frame) {
+    for (uint64_t at = (offset + 7) / 8 * 8; at + 8 <= offset + size; at += 8) {
+        uint64_t word;
+        std::memcpy(&word, block.data() + at, sizeof word);
+        if (auto now = guessed ? memory_.backed_address(word) : memory_.address(word)) {
+            frame.named.push_back(word);
+            std::memcpy(block.data() + at, &*now, sizeof *now);
+        }
+    }
 }
 
 void Player::take_outcomes(const Step &step, const Words &words, bool succeeded) {
