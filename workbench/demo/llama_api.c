@@ -133,13 +133,14 @@ static void set_field(struct parameters *parameters, size_t offset, int32_t valu
 }
 
 /* The number of layers for the GPU is told by what follows it: split_mode, by default 1 (layers), and
- * main_gpu, 0. One pointer stands before it or two; its default has been 0, 999 and -1. 0: it is not there.
+ * main_gpu, 0 or -1. One pointer stands before it or two; its default has been 0, 999 and -1. 0: it is not
+ * there.
  */
 static size_t gpu_layers_field(const struct parameters *parameters) {
     for (size_t offset = 8; offset <= 24; offset += 8) {
-        int32_t layers = get_field(parameters, offset);
+        int32_t layers = get_field(parameters, offset), main_gpu = get_field(parameters, offset + 8);
         if ((layers == 0 || layers == 999 || layers == -1) && get_field(parameters, offset + 4) == 1 &&
-            get_field(parameters, offset + 8) == 0)
+            (main_gpu == 0 || main_gpu == -1))
             return offset;
     }
     return 0;
