@@ -90,6 +90,12 @@ class Processes:
         self._lost: dict[tuple[int, str], int] = {}
         self.lost_lines = 0
         """log lines that the writer could not keep"""
+        self._run = -1
+
+    @property
+    def newest_run(self) -> int:
+        """The number of the newest run, be it without a process yet; -1 before the first."""
+        return max(self._run, max((p.run for p in self.list if p.role == "target"), default=-1))
 
     @property
     def lost(self) -> int:
@@ -106,6 +112,8 @@ class Processes:
         if event.kind == "lost":
             self._add_lost(fields)
             return
+        if event.kind == "run" and "run" in fields:
+            self._run = max(self._run, int(fields["run"]))
         if event.kind not in ("process", "exit", "exec", "modules", "maps"):
             return
         process = self._process(int(fields["index"]), event)

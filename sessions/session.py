@@ -125,8 +125,9 @@ class Session:
 
     @property
     def newest_run(self) -> int:
-        """The number of the newest run of a target; -1 before the first. Builds have numbers of their own."""
-        return max((process.run for process in self.processes if process.role == "target"), default=-1)
+        """The number of the newest run of a target, which may have no process yet, or come to none; -1 before
+        the first. Builds have numbers of their own."""
+        return self._processes.newest_run
 
     def in_flight(self) -> list[InFlight]:
         """Calls under way, of the processes read so far. Those at its end when nobody writes any more."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from sessions import Session, SessionError, format, open_session
+from sessions.moment import Moment, cut_at
 from sessions.testing import SessionBuilder, out_item, string_item
 
 MODEL: dict[str, Any] = {
@@ -142,6 +143,18 @@ def test_processes_come_from_events(tmp_path: Path) -> None:
         assert second.maps[0].soname == "libcuda.so.1"
         assert (second.lost, session.lost) == (7, 7)
         assert [event.fields for event in session.events if event.kind == "mark"] == [{"note": "é\n"}]
+
+
+def test_a_run_is_the_newest_before_it_has_a_process_and_when_it_comes_to_none(tmp_path: Path) -> None:
+    with SessionBuilder(tmp_path / "session", MODEL) as builder:
+        assert builder.open().newest_run == -1
+        builder.event("run", run=1)
+        builder.process(run=1)
+        assert builder.open().newest_run == 1
+        builder.event("run", run=2, time=1000)
+        session = builder.open()
+        assert session.newest_run == 2
+        assert Moment(session, cut_at(session, 999)).newest_run == 1
 
 
 def test_the_schema_of_a_session_is_its_own(tmp_path: Path) -> None:
