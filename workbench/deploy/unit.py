@@ -46,6 +46,11 @@ class Scope:
         except subprocess.TimeoutExpired:
             raise UnitError(f"`{' '.join(command)}` did not answer in {ANSWER_SECONDS:.0f} s") from None
         if check and done.returncode:
+            if not BOOTED.is_dir():
+                raise UnitError(
+                    "systemd does not run this machine, so there is no service to change: start the program "
+                    "under shimbench, or give it the libraries by `shimbench deploy --to DIR`"
+                )
             raise UnitError(f"`{' '.join(command)}`: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
@@ -72,6 +77,8 @@ class Scope:
         return root / "shimbench" / unit
 
 
+BOOTED = Path("/run/systemd/system")
+"""there while systemd is the machine's init (sd_booted(3))"""
 _SYSTEM_UNITS = Path("/etc/systemd/system")
 
 
