@@ -97,8 +97,9 @@ def resolve(name: str | Path | None = None, directory: Path | None = None) -> Pa
         sessions, back = place.all(), int(match[1])
         if back < len(sessions):
             return sessions[back]
-        had = f"there are {len(sessions)}" if sessions else "there is none yet"
-        raise UsageError(f"no session {text}: {had} in {place.sessions}; `shimbench run` records one")
+        if not sessions:
+            raise UsageError(f"there is no session yet in {place.sessions}: `shimbench run` records one")
+        raise UsageError(f"no session {text}: there are {len(sessions)} in {place.sessions}")
     if text == "@good":
         good = next((path for path in place.all() if label_of(path).good is not None), None)
         if good is None:

@@ -37,6 +37,15 @@ def test_a_session_that_is_not_there_is_a_usage_error(project: Path, name: str) 
         resolve(name)
 
 
+def test_where_there_is_no_session_yet_the_way_to_one_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shimbench.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"there is no session yet in .*: `shimbench run` records one"):
+        resolve()
+
+
 def test_a_directory_below_the_project_knows_its_sessions(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
