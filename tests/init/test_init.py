@@ -94,6 +94,14 @@ def test_what_is_written_is_what_was_found_and_loads(project: Path, system: Path
     assert "soname libvgpu.so, stands for libcuda.so.1, 2 cu*" in told
 
 
+def test_what_a_build_writes_is_not_watched(project: Path) -> None:
+    (project / "build" / "stubs.c").write_text("int cuGenerated(void) { return 801; }\n")
+    (project / "here").mkdir()
+    (project / "here" / "CMakeCache.txt").touch()
+    (project / "here" / "config.h").touch()
+    assert look(project, project / "noroot").globs == ["shim/**/*.[ch]"]
+
+
 def test_an_empty_directory_gives_a_file_of_comments_that_loads(tmp_path: Path) -> None:
     found = look(tmp_path, tmp_path / "noroot")
     (tmp_path / "shimbench.toml").write_text(render(found))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,8 @@ ENDINGS = {
     ".S": "S",
 }
 """ending -> how its glob ends"""
+BUILT_INTO = re.compile(r"_?build.*|cmake-build-.*|out|obj|dist|target|Debug|Release")
+"""names of folders that builds write to"""
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,24 @@ def _cargo(place: Path, inside: str) -> BuildSystem | None:
 
 
 def find_watch_globs(directory: Path) -> list[str]:
-    """Globs for the sources, one a top folder and language, the fullest first."""
+    """Globs for the sources, one a top folder and language, the fullest first. What a build writes is left
+    out, for it would build again and again, unless there is nothing else."""
+    return _globs(directory, _is_built_into) or _globs(directory, lambda _: False)
+
+
+def _is_built_into(place: Path) -> bool:
+    marks = ("CMakeCache.txt", "build.ninja", "CMakeFiles")
+    return bool(BUILT_INTO.fullmatch(place.name)) or any((place / mark).exists() for mark in marks)
+
+
+def _globs(directory: Path, left_out: Callable[[Path], bool]) -> list[str]:
     counts: Counter[str] = Counter()
     for place, directories, files in os.walk(directory):
-        directories[:] = [name for name in directories if name not in SKIPPED and name != "CMakeFiles"]
+        directories[:] = [
+            name
+            for name in directories
+            if name not in SKIPPED and name != "CMakeFiles" and not left_out(Path(place, name))
+        ]
         relative = Path(place).relative_to(directory)
         for name in files:
             ending = ENDINGS.get(Path(name).suffix)
