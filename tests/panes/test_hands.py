@@ -45,6 +45,33 @@ async def test_o_opens_the_editor_at_the_diagnostic_s_line(
     assert (tmp_path / "asked").read_text().splitlines() == ["--flag", "+2", str(source)]
 
 
+async def test_the_loop_goes_on_while_the_editor_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, editor = tmp_path / "shim.c", tmp_path / "patient"
+    source.write_text("int one\n")
+    # It stays open until something happens that only a loop that goes on makes happen.
+    waiting = f'for i in $(seq 600); do [ -e "{tmp_path}/built" ] && exit 0; sleep 0.05; done; exit 1'
+    editor.write_text(f'#!/bin/sh\ntouch "{tmp_path}/open"; {waiting}\n')
+    editor.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(editor))
+    monkeypatch.delenv("VISUAL", raising=False)
+    with scenario.write_working_run(tmp_path / "session") as builder:
+        diagnostic = {"path": "shim.c", "line": 1, "column": 8, "severity": "error", "message": "expected ;"}
+        builder.event("build", build=15, ok=False, seconds=0.2, command="make", diagnostics=[diagnostic])
+        app = ShimbenchApp(None, builder.open(), root=tmp_path)
+        monkeypatch.setattr(app, "suspend", contextlib.nullcontext)
+        said: list[str] = []
+        monkeypatch.setattr(app, "notify", lambda text, **_: said.append(text))
+        async with app.run_test(size=SIZE) as pilot:
+            await shown(pilot)
+            await pilot.press("5", "o")
+            await until(pilot, (tmp_path / "open").exists)
+            (tmp_path / "built").touch()
+            await until(pilot, lambda: not app.workers)
+    assert said == []
+
+
 @pytest.mark.parametrize(
     ("editor", "words"),
     [

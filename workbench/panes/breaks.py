@@ -153,11 +153,7 @@ class Breaks:
         process = self._process()
         if process is None:
             return
-        with self.app.suspend():
-            problem = run_gdb(process.pid, self.app.root)
-        self.app.refresh()
-        if problem:
-            self.app.notify(problem, severity="error")
+        self.app.outside.lend(lambda: run_gdb(process.pid, self.app.root))
 
     # What is said
 

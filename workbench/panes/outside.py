@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,8 +127,16 @@ class Outside:
         from workbench.panes.source import editor_command, run_editor
 
         path = path if path.is_absolute() else self.app.root / path
-        with self.app.suspend():
-            problem = run_editor(editor_command(path, line, column), self.app.root)
-        self.app.refresh()
-        if problem:
-            self.app.notify(problem, severity="error")
+        self.lend(lambda: run_editor(editor_command(path, line, column), self.app.root))
+
+    def lend(self, use: Callable[[], str | None]) -> None:
+        """Give the screen over to a program until it ends, and show what it says then."""
+        from workbench.panes.terminal import lend_terminal
+
+        async def lent() -> None:
+            problem = await lend_terminal(self.app, use)
+            self.app.refresh()
+            if problem:
+                self.app.notify(problem, severity="error")
+
+        self.app.run_worker(lent(), group="terminal")

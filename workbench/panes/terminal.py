@@ -6,10 +6,16 @@ write that fails, and whoever fills the queue after that, who wants to end as we
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from typing import Any, TextIO, cast
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from textual.drivers.linux_driver import LinuxDriver
+
+if TYPE_CHECKING:
+    from textual.app import App
 
 
 class Vanishing:
@@ -33,12 +39,30 @@ class Vanishing:
         return getattr(self._file, name)
 
 
+async def lend_terminal(app: App[Any], use: Callable[[], str | None]) -> str | None:
+    """Let `use` have the terminal, in a thread, and say what it says. The application goes on behind it
+    without drawing anything: what is saved in an editor is built and launched while it is open."""
+    # Ctrl+C goes to all in the foreground; it is meant for the program there. Not ignored, but handled, for
+    # what is ignored stays so in a program that is started.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with app.batch_update(), app.suspend():
+            return await asyncio.to_thread(use)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class TerminalDriver(LinuxDriver):
     """Textual's driver, on a terminal that may vanish."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._file = cast(Any, Vanishing(cast(TextIO, self._file)))
+
+    def write(self, data: str) -> None:
+        """Nothing is written while another program has the terminal: no thread takes it then."""
+        if self._writer_thread is None or self._writer_thread.is_alive():
+            super().write(data)
 
     def _sigcont_application(self, *_: object) -> None:
         """Take the terminal again, if it was given up. A terminal that vanishes sends SIGCONT too, behind its
