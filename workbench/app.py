@@ -223,7 +223,7 @@ class ShimbenchApp(App[bool]):
         """Bring a pane to the front and give it the keys."""
         self.pane = pane
         self.arrangement.arrange()
-        self.arrangement.view(pane).focus()
+        self.set_focus(self.arrangement.view(pane))  # at once: the next key may be there already
         self.looks.stale = True
 
     def step_pane(self, step: int) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import scenario
 from conftest import Open, shown, until
+from textual.events import Key
 
 from sessions import open_session
+from tests.pilots import arrive
 from workbench.app import ShimbenchApp
 from workbench.loop.status import LoopEvent
 from workbench.panes.actions import PANES, registry
@@ -178,6 +180,22 @@ async def test_every_number_shows_its_pane(working: ShimbenchApp, size: tuple[in
             await shown(pilot)
             view = app.query_one(f"#{pane}", LineView)
             assert app.focused is view and view.region.area > 0
+
+
+async def test_keys_that_come_at_once_are_for_the_pane_that_the_first_of_them_chose(
+    working: ShimbenchApp,
+) -> None:
+    async with working.run_test(size=SIZE) as pilot:
+        app = await shown(pilot)
+        assert app._driver is not None
+        for key in "7Wf":
+            event = Key(key, key)
+            event.set_sender(app)
+            app._driver.send_message(event)
+        await arrive()
+        assert app.log_pane.wrap
+        await pilot.press(*"slot", "enter")
+        assert app.focused is app.log_pane and app.log_pane.filter_text == "slot"
 
 
 async def test_z_gives_a_pane_the_screen_and_takes_it_back(working: ShimbenchApp) -> None:

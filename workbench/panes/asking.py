@@ -32,13 +32,13 @@ class Asking:
     def __init__(self, app: ShimbenchApp) -> None:
         self._app = app
         self._prompt: Prompt | None = None  # that is open: what lies over the panes has one of its own
-        self._view: LineView | None = None  # what had the focus, and gets it again
+        self._view: LineView | None = None  # that had the focus, where it is none of the panes
 
     def ask(self, kind: str) -> None:
         """Open the prompt."""
         app = self._app
         self._prompt = prompt = app.screen.query_one(Prompt)
-        self._view = app.view
+        self._view = app.view if prompt.screen.is_modal else None
         text, hint = "", _HINTS.get(kind, "")
         if kind == "filter":
             text = app.calls.filter_text if app.pane == "calls" else app.log_pane.filter_text
@@ -51,6 +51,11 @@ class Asking:
         prompt.screen.query(KeyLine).set(display=False)
         filters = kind in ("filter", "colour", "count", "break")
         prompt.ask(kind, text, hint, self._candidates if filters else None)
+
+    @property
+    def _asked_for(self) -> LineView:
+        """What an answer is meant for."""
+        return self._view or self._app.view
 
     def _candidates(self, text: str, cursor: int) -> list[Completion]:
         from workbench.filter import CALLS, LINES, complete
@@ -74,12 +79,12 @@ class Asking:
             self._prompt.display = False
             self._prompt.screen.query(KeyLine).set(display=True)
         app.query_one("#offers").display = False
-        (self._view or app.view).focus()
+        self._asked_for.focus()
 
     def _answer(self, kind: str, text: str) -> bool:
         """False: the prompt stays open."""
         app = self._app
-        if kind == "search" and self._view is not None and not self._view.search(text):
+        if kind == "search" and not self._asked_for.search(text):
             app.notify(f"nothing matches {text}", severity="warning")
         elif kind == "goto":
             app.jumps.to_call(text)
