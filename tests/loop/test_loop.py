@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -107,6 +109,27 @@ async def test_relaunching_is_another_run_of_the_same_build(loop: StandInLoop) -
     await loop.until(lambda: told(loop) == ["first", "first"])
     first, second = loop.stand_in.of("run")
     assert first["shim_id"] == second["shim_id"] and second["run"] == 2
+
+
+async def test_a_relaunch_without_room_is_told_with_what_helps_and_the_next_goes_on(
+    loop: StandInLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await loop.until(lambda: told(loop) == ["first"])
+
+    def full(*arguments: object) -> dict[str, str]:
+        raise OSError(
+            errno.ENOSPC, os.strerror(errno.ENOSPC), "recorder.so", None, "/session/runs/2/recorder.so"
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.runs, "_environment", full)
+        await loop.relaunch("asked for")
+    (problem,) = [event.text for event in loop.told if event.kind == "problem"]
+    assert problem.startswith(
+        "no room on the disk (/session/runs/2/recorder.so: No space left on device): free"
+    )
+    await loop.relaunch("asked for again")
+    await loop.until(lambda: told(loop) == ["first", "first"])
 
 
 async def test_a_target_that_ends_by_itself_is_told_with_its_status(tmp_path: Path) -> None:

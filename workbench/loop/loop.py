@@ -26,6 +26,7 @@ from workbench.loop.host import HostForwarder
 from workbench.loop.logs import LogFollower
 from workbench.loop.processes import CollectorSpawner, Exit
 from workbench.loop.recording import Recording
+from workbench.loop.room import told
 from workbench.loop.runs import Runs
 from workbench.loop.stacks import watch_for_hangs
 from workbench.loop.status import HostStatus, LoopEvent, LoopStatus, TargetStatus
@@ -321,13 +322,14 @@ class Loop:
         try:
             await work
         except (ShimbenchError, CollectorError, OSError) as error:
-            self.emit("problem", str(error))
-            self.record_event("problem", text=str(error))
+            said = told(error) if isinstance(error, OSError) else str(error)
+            self.emit("problem", said)
+            self.record_event("problem", text=said)
             state = self.status.shim.state
             if state in ("building", "none"):
                 self.set_status(shim=replace(self.status.shim, state="failed", progress=None))
             if not self.running:
-                self.set_status(target=TargetStatus("none", exit=str(error), title=self.target.title))
+                self.set_status(target=TargetStatus("none", exit=said, title=self.target.title))
                 self.runs.over.set()
 
     def spawn_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -31,6 +32,15 @@ def with_room(place: Place) -> tuple[Place, str]:
         reasons.append(f"{other.root}: {said}")
     said = "; ".join(reasons)
     raise ShimbenchError(f"there is no place for a session: {said}. Free some, or name one with --session")
+
+
+def told(error: OSError) -> str:
+    """What the file system would not do, as a sentence with what helps."""
+    where = error.filename2 or error.filename
+    why = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) and where:
+        return f"no room on the disk ({where}: {why}): free some and relaunch; what was recorded stays"
+    return f"{where}: {why}" if where else why
 
 
 def obstacle(place: Place) -> str:
