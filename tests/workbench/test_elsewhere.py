@@ -15,21 +15,33 @@ import pytest
 from sessions.gallery import recordings
 
 ELSEWHERE = '''
-import asyncio, os, sys
+import asyncio, mmap, os, resource, select, selectors, signal, socket, sys, time
 import psutil, watchdog.observers  # have parts of their own for each system: not ours to take away
 
-ONLY_LINUX = """memfd_create pidfd_open sched_getaffinity sched_setaffinity eventfd posix_fallocate splice
-copy_file_range setns unshare getxattr setxattr preadv pwritev sendfile getrandom mkfifoat""".split()
-for name in ONLY_LINUX:
-    if hasattr(os, name):
-        delattr(os, name)
+selectors.DefaultSelector = selectors.SelectSelector  # what asyncio takes there is made of other calls
+ONLY_LINUX = {
+    os: """memfd_create pidfd_open sched_getaffinity sched_setaffinity sched_getscheduler eventfd getrandom
+        posix_fallocate posix_fadvise splice copy_file_range setns unshare getxattr setxattr listxattr preadv
+        pwritev sendfile mkfifoat fdatasync pipe2 getresuid setresuid O_PATH O_TMPFILE O_DIRECT O_NOATIME
+        P_PIDFD""",
+    select: "epoll",
+    socket: "SO_PEERCRED SOCK_CLOEXEC SOCK_NONBLOCK SO_DOMAIN AF_NETLINK AF_VSOCK",
+    signal: "SIGRTMIN SIGRTMAX SIGPWR SIGPOLL SIGSTKFLT sigtimedwait sigwaitinfo",
+    resource: "prlimit RLIMIT_NICE",
+    time: "CLOCK_BOOTTIME CLOCK_TAI",
+    mmap: "MAP_POPULATE MAP_NORESERVE MAP_STACK",
+}
+for module, names in ONLY_LINUX.items():
+    for name in names.split():
+        if hasattr(module, name):
+            delattr(module, name)
 sys.platform = "darwin"
 os.environ.update(PATH="", SHIMBENCH_BUILD="/nowhere")
 
 def refuse(event, arguments):
     first = arguments[0] if arguments else None
     if event in ("open", "os.listdir", "os.scandir") and isinstance(first, (str, bytes)):
-        if os.fsdecode(first).startswith(("/proc/", "/sys/", "/dev/shm", "/dev/nvidia")):
+        if os.fsdecode(first).startswith(("/proc/", "/sys/", "/dev/shm", "/dev/nvidia", "/etc/os-release")):
             raise FileNotFoundError(2, "there is no such thing on this system", first)
     if event == "ctypes.dlopen" and "shimbench" in str(first):
         raise OSError(f"{first}: nothing native is built here")
@@ -83,7 +95,7 @@ def run_elsewhere(script: str, *words: str) -> str:
     return done.stdout
 
 
-def test_every_command_that_reads_answers_of_a_zip(zipped: Path) -> None:
+def test_every_command_that_reads_answers_of_a_zip(zipped: Path, tmp_path: Path) -> None:
     reading = (
         "calls",
         "log",
@@ -93,9 +105,14 @@ def test_every_command_that_reads_answers_of_a_zip(zipped: Path) -> None:
         "diagnose",
         "report --markdown",
         "report --preview",
+        "kernels",
+        "marks",
+        "device --at @400",
+        *(f"export -o {tmp_path}/calls.{ending}" for ending in ("csv", "json", "sqlite", "txt")),
     )
     other = next(recording.path for recording in recordings() if recording.name == "hang")
-    said = run_elsewhere(COMMANDS, *(f"{command} {zipped}" for command in reading), f"diff {other} {zipped}")
+    asked = (f"diff {other} {zipped}", f"search {zipped} cuDeviceGet")
+    said = run_elsewhere(COMMANDS, *(f"{command} {zipped}" for command in reading), *asked)
     assert "cuDeviceGet" in said.partition(":: diagnose")[2].partition("::")[0]
     assert "## The first wall" in said and "newly diagnosed:" in said
     assert "taken out: " in said.partition(":: report --preview")[2]
