@@ -116,6 +116,19 @@ async def test_a_filter_hides_and_escape_shows_again(working: ShimbenchApp) -> N
         assert app.calls.calls.passing == len(app.session.calls)
 
 
+async def test_a_filter_that_nothing_passes_says_so(working: ShimbenchApp) -> None:
+    async with working.run_test(size=SIZE) as pilot:
+        app = await shown(pilot)
+        for key, pane in (("1", app.calls), ("7", app.log_pane)):
+            await pilot.press(key, "f", *"pid:1", "enter")
+            await shown(pilot)
+            assert pane.count() == 0
+            assert "passes the filter; Esc shows all" in pane.render_line(0).text
+            assert not pane.render_line(1).text.strip()
+            await pilot.press("escape")
+            assert pane.count() and "passes the filter" not in pane.render_line(0).text
+
+
 async def test_a_filter_that_means_nothing_stays_open_and_says_where(working: ShimbenchApp) -> None:
     async with working.run_test(size=SIZE) as pilot:
         app = await shown(pilot)

@@ -294,6 +294,13 @@ class CallsPane(LineView):
 
     # Drawing
 
+    def nothing(self) -> str:
+        """Why there is no call."""
+        if self.filter_text and len(self.session.calls):
+            behind = self.calls.scanned < len(self.session.calls)
+            return "" if behind else "no call passes the filter; Esc shows all"
+        return "no call has been recorded yet"
+
     def line_key(self, index: int) -> Hashable | None:
         """A recorded call never changes; one in flight grows older."""
         if index >= self._recorded:

@@ -284,6 +284,10 @@ class LineView(Inked, ScrollView, can_focus=True):
 
     # Drawing
 
+    def nothing(self) -> str:
+        """What is said where there is no line."""
+        return ""
+
     def line_key(self, index: int) -> Hashable | None:
         """Names what draw() would draw; lines with equal keys look alike. None: it may always differ."""
         return None
@@ -326,7 +330,7 @@ class LineView(Inked, ScrollView, can_focus=True):
         """The key of what stands in a visible row, with the cursor on it or not."""
         index = self.line_at(y)
         if index is None:
-            return ()
+            return (self.nothing(),) if y == 0 else ()
         key = self.line_key(index)
         return None if key is None else (key, index == self.cursor)
 
@@ -361,7 +365,8 @@ class LineView(Inked, ScrollView, can_focus=True):
         index = self.line_at(y)
         width = self.scrollable_content_region.width
         if index is None:
-            return Strip.blank(width, self.rich_style)
+            words = self.nothing() if y == 0 and not self.count() else ""
+            return self.strip_of([(words, "dim")], False, 0, width)
         x = self.scroll_offset.x
         parts = self.draw(index, width if x == 0 else 100_000)
         return self.strip_of(parts, index == self.cursor, x, width)

@@ -186,6 +186,12 @@ class LogPane(LineView):
 
     # Drawing
 
+    def nothing(self) -> str:
+        """Why there is no line."""
+        if self.filter_text and len(self.session.log):
+            return "no line passes the filter; Esc shows all"
+        return "nothing has been written yet"
+
     def line_key(self, index: int) -> Hashable | None:
         """A line never changes, but the report it is in grows; wrapped ones are drawn by rows instead."""
         if self.wrap:
@@ -231,7 +237,7 @@ class LogPane(LineView):
 
     def render_line(self, y: int) -> Strip:
         """A visible row: a line, or with wrapping a part of one."""
-        if not self.wrap:
+        if not self.wrap or not self.count():
             return super().render_line(y)
         rows = self._wrapped_rows()
         width = self.scrollable_content_region.width

@@ -254,6 +254,7 @@ class Travel:
             self._followed = app.calls.following, app.log_pane.following
             self._end_ns = last_moment(app.session)
             app.query_one(TravelLine).display = True
+            app.call_after_refresh(self._draw)  # once more, when the line knows how wide it is
         if self._worker is None:
             self._worker = TravelWorker(app.session.path)
         self.facts = MomentFacts(Moment(app.session, cut))
