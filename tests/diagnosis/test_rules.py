@@ -297,6 +297,19 @@ def test_a_shim_that_keeps_launches_to_itself_is_told_from_a_device_that_counts(
     assert "the forwarder sees none" in found.cause and "count" not in found.cause
 
 
+@pytest.mark.parametrize("told", [["-ngl", "0"], ["--n-gpu-layers=0"], ["-dev", "none"]])
+def test_cpu_mode_that_a_command_line_asks_for_is_proved_by_it(
+    builder: SessionBuilder, told: list[str]
+) -> None:
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    builder.process(["llama-server", "--model", "m", *told, "--port", "1"])
+    builder.line("load_tensors: offloaded 0/5 layers to GPU")
+    found = only(builder)
+    assert (found.rule, found.certainty) == ("cpu-mode", "proved")
+    assert f"{' '.join(told)} stands in its command line" in found.cause
+
+
 def test_cpu_mode_without_a_cause_is_only_possible_and_claims_none(builder: SessionBuilder) -> None:
     bootstrap(builder)
     rest_of_bootstrap(builder)

@@ -25,6 +25,13 @@ FAILED = "ggml_cuda_init: failed to initialize CUDA: API call is not supported i
         (['msg="inference compute" id=GPU-1 library=CUDA compute=8.0'], "gpu"),
         (["ggml_cuda_init: found 1 CUDA devices", "load_tensors: offloaded 0/33 layers to GPU"], "cpu"),
         ([FAILED, "load_tensors: offloaded 33/33 layers to GPU"], "gpu"),
+        (
+            [
+                'msg="inference compute" id=0 library=CUDA compute=8.0',
+                "warning: no usable GPU found, --gpu-layers option will be ignored",
+            ],
+            "cpu",
+        ),
         (["using device CUDA0 (NVIDIA) (0000:00:05.0) - 8000 MiB free"], "gpu"),
     ],
 )

@@ -326,6 +326,8 @@ int main(int count, char **words) {
         load_backend(&api, find_library(options.libs, "libggml-cuda"), "cuda");
     if (!load_backend(&api, find_cpu_backend(options.libs), "cpu"))
         return 1;
+    /* As llama.cpp's own programs do: what each backend was compiled for is in it. */
+    fprintf(stderr, "system_info: n_threads = %d | %s\n", options.threads, api.llama_print_system_info());
     print_devices(&api);
     if (options.list_devices)
         return 0;

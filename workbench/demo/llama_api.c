@@ -23,6 +23,7 @@ static const struct {
     IMPORT(ggml_backend_dev_name),
     IMPORT(ggml_backend_dev_description),
     IMPORT(ggml_backend_dev_memory),
+    IMPORT(llama_print_system_info),
     IMPORT(llama_backend_init),
     IMPORT(llama_backend_free),
     IMPORT(llama_model_default_params),

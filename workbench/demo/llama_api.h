@@ -34,6 +34,7 @@ struct llama_api {
     const char *(*ggml_backend_dev_name)(void *device);
     const char *(*ggml_backend_dev_description)(void *device);
     void (*ggml_backend_dev_memory)(void *device, size_t *free, size_t *total);
+    const char *(*llama_print_system_info)(void);
     void (*llama_backend_init)(void);
     void (*llama_backend_free)(void);
     struct parameters (*llama_model_default_params)(void);

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from workbench.diagnosis.calls import Call
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.gather import gather
-from workbench.diagnosis.model import Certainty, Diagnosis, Evidence
+from workbench.diagnosis.model import Certainty, Diagnosis, Evidence, Rule
 from workbench.diagnosis.rules import RULES, cpu_mode
 from workbench.diagnosis.versions import unknown_ollama, unknown_runtimes
 from workbench.target.roles import FIRST_PASS, Role, role_of
@@ -79,8 +79,8 @@ def explain_facts(facts: Facts) -> Explanation:
 
 def _merged(found: list[Diagnosis]) -> list[Diagnosis]:
     """The same in several processes is one diagnosis, with the evidence of the first."""
-    kept: dict[tuple[str, str, str], Diagnosis] = {}
-    places: dict[tuple[str, str, str], set[int]] = {}
+    kept: dict[tuple[Rule, str, str], Diagnosis] = {}
+    places: dict[tuple[Rule, str, str], set[int]] = {}
     for diagnosis in found:
         key = diagnosis.rule, diagnosis.what, diagnosis.cause
         kept.setdefault(key, diagnosis)

@@ -9,6 +9,63 @@ from typing import Any, Literal
 
 Certainty = Literal["proved", "likely", "possible"]
 
+Rule = Literal[
+    "environment-dropped",
+    "other-driver-mapped",
+    "shim-not-loadable",
+    "library-not-found",
+    "link-time-symbol-missing",
+    "port-taken",
+    "call-hangs",
+    "constructor-hangs",
+    "hangs-outside-calls",
+    "call-crashes",
+    "constructor-crashes",
+    "constructor-exits",
+    "host-died",
+    "host-not-started",
+    "host-unreachable",
+    "host-stale",
+    "proc-address-fails",
+    "wrong-variant",
+    "driver-too-old",
+    "entry-not-resolvable",
+    "name-missing",
+    "version-without-its-symbols",
+    "init-fails",
+    "export-table-refused",
+    "export-table-null",
+    "export-table-empty",
+    "export-table-short",
+    "hook-buffers-too-small",
+    "self-test-wrong",
+    "device-query-fails",
+    "no-devices",
+    "no-memory",
+    "capability-not-in-archs",
+    "pci-id-doubled",
+    "pci-id-missing",
+    "nvml-absent",
+    "nvml-init-fails",
+    "nvml-driver-too-old",
+    "nvml-inconsistent",
+    "success-without-effect",
+    "context-call-fails",
+    "kernel-fault",
+    "kernel-refused",
+    "kernel-failed",
+    "no-code-for-architecture",
+    "out-of-memory",
+    "forbidden-during-capture",
+    "cudart-shim-bypassed",
+    "needed-not-supported",
+    "call-fails",
+    "slow-load",
+    "launches-not-executed",
+    "cpu-mode",
+]
+"""What may be stated. Each stands in docs/diagnosis.md, and is met in tests/real under real runtimes."""
+
 
 class Stage(IntEnum):
     """The road from a started process to a computing GPU, in the order in which a runtime takes it."""
@@ -59,7 +116,7 @@ class Diagnosis:
     `independent`: it stands in the way by itself, whatever else failed before.
     """
 
-    rule: str
+    rule: Rule
     what: str  #: what failed, as the target saw it
     cause: str
     fix: str
@@ -69,7 +126,7 @@ class Diagnosis:
     process: int = -1  #: index into Session.processes; -1: none in particular
     stops: bool = True
     independent: bool = False
-    consequence_of: str | None = None  #: the rule of the diagnosis it follows from
+    consequence_of: Rule | None = None  #: the rule of the diagnosis it follows from
     processes: int = 1  #: how many processes met it
     by_runtime: bool = False  #: it rests on what is known of certain versions of the CUDA runtime
     by_ollama: bool = False  #: it rests on what is known of Ollama: its limits, what it takes and drops

@@ -60,6 +60,8 @@ class GpuMode:
 #: a number that is 0 on a CPU).
 _SAYINGS: tuple[tuple[int, re.Pattern[bytes], Mode | None], ...] = (
     (4, re.compile(rb"offloaded (\d+)/\d+ layers to GPU"), None),
+    # A server that Ollama starts without a backend for the GPU, as for num_gpu 0, says no more than this.
+    (4, re.compile(rb"no usable GPU found, --gpu-layers option will be ignored"), "cpu"),
     (3, re.compile(rb"inference compute.* library=(?:CUDA|cuda)\b"), "gpu"),
     (3, re.compile(rb"inference compute.* library=cpu\b"), "cpu"),
     (3, re.compile(rb"no compatible GPUs were discovered"), "cpu"),

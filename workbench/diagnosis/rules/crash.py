@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sessions.items import Pseudo
 from workbench.diagnosis.calls import Call
 from workbench.diagnosis.facts import Facts
-from workbench.diagnosis.model import Diagnosis, Evidence
+from workbench.diagnosis.model import Diagnosis, Evidence, Rule
 from workbench.diagnosis.rules.stuck import stage_of
 
 _CRASHES = {
@@ -39,8 +39,10 @@ def _diagnosis(
 ) -> Diagnosis:
     loading = call.function == Pseudo.LOAD
     place = "a constructor of the shim, or of a library it needs," if loading else f"the shim's {call.name}"
+    rule: Rule
     if number is None:
-        rule, what = "constructor-exits", f"the process exits with {exit_code} while the shim is loaded"
+        rule = "constructor-exits"
+        what = f"the process exits with {exit_code} while the shim is loaded"
         cause = f"{place} ended the process"
     else:
         name = signal.Signals(number).name

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from workbench.diagnosis.calls import Call
 from workbench.diagnosis.facts import Facts
-from workbench.diagnosis.model import Diagnosis, Evidence, Stage
+from workbench.diagnosis.model import Diagnosis, Evidence, Rule, Stage
 
 #: The first release of the driver that has a version of CUDA (NVIDIA's release notes).
 FIRST_RELEASE = {
@@ -26,7 +26,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
 
 
 def _made(
-    rule: str, what: str, cause: str, fix: str, evidence: list[Evidence], process: int, proved: bool = True
+    rule: Rule, what: str, cause: str, fix: str, evidence: list[Evidence], process: int, proved: bool = True
 ) -> Diagnosis:
     return Diagnosis(
         rule=rule,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sessions.items import Pseudo
 from workbench.diagnosis.calls import INTEGRITY_TABLE, Call
 from workbench.diagnosis.facts import Facts
-from workbench.diagnosis.model import Diagnosis, Stage
+from workbench.diagnosis.model import Diagnosis, Rule, Stage
 
 HOOKS = "a094798c-2e74-2e74-93f2-0800200c0a66"
 TOOLS = "42d85a81-23f6-cb47-8298-f6e78a3aecdc"
@@ -167,14 +167,14 @@ def _hooks(facts: Facts) -> Iterator[Diagnosis]:
         failed = {c.process for c in facts.failed if c.row > call.row}
         if call.process in failed:
             continue
+        rule: Rule
         if called:
-            rule, cause = (
-                "hook-buffers-too-small",
-                f"slots {sorted(called)} were called and gave too few bytes",
-            )
+            rule = "hook-buffers-too-small"
+            cause = f"slots {sorted(called)} were called and gave too few bytes"
             fix = "slot 2: at least 472 bytes for 12.4, 488 for 12.8, 528 for 13.0, 568 for 13.5; slot 6: 14"
         else:
-            rule, cause = "export-table-short", "none of its slots was called: its size word is below 56"
+            rule = "export-table-short"
+            cause = "none of its slots was called: its size word is below 56"
             fix = "let the first word of a094798c say at least 56, the bytes of the table with itself"
         yield Diagnosis(
             rule=rule,
