@@ -20,7 +20,7 @@ from sessions.copy import copy_session
 from sessions.gallery import Recording, recordings
 from sessions.redact import Redactor
 from sessions.slim import slim_model
-from tests.real.conftest import CUDART, ROOT, build_proxy_shim, copy_foreign_shim
+from tests.real.conftest import CUDART, ROOT, break_proxy_shim, build_proxy_shim, copy_foreign_shim
 from workbench import native
 from workbench.demo.consumer import LLAMA_CUDA_12, Package, fetch
 from workbench.diagnosis import diagnose
@@ -87,8 +87,10 @@ def shim(recording: Recording, folder: Path) -> Path:
     foreign = copy_foreign_shim(folder / "shim", native.paths(), build)
     if recording.shim == "foreign":
         return foreign
-    (folder / "proxy").mkdir()
-    return build_proxy_shim(folder / "proxy", foreign, recording.build["FAULT"])
+    for name in ("proxy", "broken"):
+        (folder / name).mkdir()
+    whole = build_proxy_shim(folder / "proxy", foreign)
+    return break_proxy_shim(whole, folder / "broken", recording.build["FAULT"])
 
 
 def program(name: str, folder: Path) -> Path:

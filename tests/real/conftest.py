@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from sessions import Session, SessionError, open_session
+from tests.real import rules_met
 from workbench import native
 from workbench.demo.consumer import LLAMA_CUDA_12, DownloadError, NpmPackage, Package, Wheel, fetch
 from workbench.demo.model import make_tiny_model
@@ -75,6 +76,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.real)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that says which rule it meets under which runtime is held to it (rules_met.py)."""
+    result = yield
+    for rule, version in rules_met.said_by(item):
+        recorder: Recorder = item.funcargs["recorder"]
+        assert rules_met.meets(recorder.sessions, rule, version), f"{rule} was not met under cudart {version}"
+    return result
 
 
 def get_package(package: Package) -> Path:
@@ -148,18 +159,47 @@ def foreign_shim(
 ) -> Callable[..., Path]:
     """Make a directory with the foreign shim in it, its shimbench.toml, and its build made.
 
-    Words are make's variables: FAULT="INIT_100", EXCEPT="cuInit", NAMES=120. Equal ones are made once.
+    Words are make's variables: FAULT="INIT_100", EXCEPT="cuInit", NAMES=120. Equal ones are made once, and
+    those that differ in their FAULT alone are one build, stamped.
     """
     made: dict[tuple[tuple[str, str], ...], Path] = {}
 
     def make(**variables: object) -> Path:
+        fault = str(variables.pop("FAULT", "NONE"))
         key = tuple(sorted((name, str(value)) for name, value in variables.items()))
         if key not in made:
             folder = tmp_path_factory.mktemp("foreign")
             made[key] = copy_foreign_shim(folder / "shim", native_paths, dict(key))
-        return made[key]
+        if fault == "NONE":
+            return made[key]
+        broken = (*key, ("FAULT", fault))
+        if broken not in made:
+            made[broken] = break_foreign_shim(
+                made[key], tmp_path_factory.mktemp(fault.lower()) / "shim", fault
+            )
+        return made[broken]
 
     return make
+
+
+def break_foreign_shim(whole: Path, directory: Path, fault: str) -> Path:
+    """A copy of one that was built, broken in one of the ways of fault.h, with nothing to build."""
+    shutil.copytree(whole, directory, symlinks=True)
+    stamp(directory / "build" / "libvgpu-common.so", fault)
+    configuration = directory / "shimbench.toml"
+    lines = [line for line in configuration.read_text().splitlines() if not line.startswith("build =")]
+    configuration.write_text("\n".join(lines) + "\n")
+    return directory
+
+
+def stamp(library: Path, fault: str) -> None:
+    """Have that library be broken by `fault`: over the NONE that was compiled into it."""
+    there = b" is broken by: NONE\0"
+    content = library.read_bytes()
+    place = content.index(there) + len(b" is broken by: ")
+    assert content.count(there) == 1
+    name = fault.encode() + b"\0"
+    library.write_bytes(content[:place] + name + content[place + len(name) :])
 
 
 def copy_foreign_shim(
@@ -186,20 +226,35 @@ def copy_foreign_shim(
 def proxy_shim(
     tmp_path_factory: pytest.TempPathFactory, foreign_shim: Callable[..., Path]
 ) -> Callable[[str], Path]:
-    """Build the C++ shim in front of the foreign one; -> the folder of its shimbench.toml."""
+    """Make the C++ shim in front of the foreign one, broken in that way; -> the folder of its shimbench.toml,
+    a new one each time."""
+    built: list[Path] = []
 
-    return lambda fault: build_proxy_shim(tmp_path_factory.mktemp("proxy"), foreign_shim(), fault)
+    def make(fault: str) -> Path:
+        if not built:
+            built.append(build_proxy_shim(tmp_path_factory.mktemp("proxy"), foreign_shim()))
+        folder = tmp_path_factory.mktemp(f"proxy-{fault.lower()}")
+        return break_proxy_shim(built[0], folder, fault)
+
+    return make
 
 
-def build_proxy_shim(folder: Path, foreign: Path, fault: str) -> Path:
-    """Build it broken in one way into `folder`, in front of what was built in `foreign`; -> `folder`."""
+def build_proxy_shim(folder: Path, foreign: Path) -> Path:
+    """Build it whole into `folder`, in front of what was built in `foreign`; -> `folder`."""
     behind = foreign / "build" / "libvgpu-cuda.so"
-    words = ["c++", "-std=c++20", "-g", "-Wall", "-Wextra", "-fPIC", "-shared", f"-DFAULT_{fault}"]
+    words = ["c++", "-std=c++20", "-g", "-Wall", "-Wextra", "-fPIC", "-shared"]
     words += [f'-DBEHIND="{behind}"', f"-Wl,--version-script={PROXY_SHIM / 'exports.map'}"]
     words += ["-Wl,-soname,libcuda.so.1"]
     words += ["-o", str(folder / "libproxy.so"), str(PROXY_SHIM / "proxy.cpp"), "-ldl", "-pthread"]
     subprocess.run(words, check=True)
     (folder / "shimbench.toml").write_text('[shim.libraries]\n"libcuda.so.1" = "libproxy.so"\n')
+    return folder
+
+
+def break_proxy_shim(whole: Path, folder: Path, fault: str) -> Path:
+    """A copy in `folder` of one that was built, broken in one of the ways of proxy.cpp; -> `folder`."""
+    shutil.copytree(whole, folder, dirs_exist_ok=True)
+    stamp(folder / "libproxy.so", fault)
     return folder
 
 
@@ -233,13 +288,13 @@ class Recorder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._number = 0
+        self.sessions: list[Path] = []
         self._started: list[subprocess.Popen[bytes] | subprocess.Popen[str]] = []
 
     def words(self, directory: Path | None, options: list[str], command: list[str]) -> tuple[list[str], Path]:
         """The command line of one run, and where its session will be."""
-        self._number += 1
-        session = self._folder / f"session-{self._number}"
+        session = self._folder / f"session-{len(self.sessions) + 1}"
+        self.sessions.append(session)
         words = [sys.executable, "-m", "workbench.cli", "run"]
         words += [str(directory or self._own_directory()), "--session", str(session)]
         return [*words, *options, "--", *command], session
@@ -298,7 +353,7 @@ class Recorder:
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=(self._folder / f"stderr-{self._number}").open("wb"),
+            stderr=(self._folder / f"stderr-{len(self.sessions)}").open("wb"),
         )
         self._started.append(process)
         return process, session

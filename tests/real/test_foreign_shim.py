@@ -36,6 +36,7 @@ BROKEN = {
     "no 64-bit memory size": {"EXCEPT": "cuDeviceTotalMem_v2"},
     "no cuMemAlloc_v2": {"EXCEPT": "cuMemAlloc_v2"},
     "only 120 names": {"NAMES": 120},
+    "a function that nobody has": {"NEEDS": "vgpu_nobody_has_this"},
     **{
         fault.lower().replace("_", " "): {"FAULT": fault}
         for fault in (
@@ -60,7 +61,6 @@ BROKEN = {
             "MEMORY_INFO_FAILS",
             "CONSTRUCTOR_CRASH",
             "CONSTRUCTOR_EXIT",
-            "UNDEFINED_SYMBOL",
         )
     },
 }

@@ -23,7 +23,7 @@ __attribute__((constructor)) static void wait_for_the_host(void)
 """
 
 
-@pytest.fixture(params=["with gdb", "without gdb"])
+@pytest.fixture
 def looking(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """The environment of a shimbench that finds gdb on PATH, or finds none."""
     if request.param == "with gdb":
@@ -32,20 +32,18 @@ def looking(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     return {"PATH": str(tmp_path / "bin")}
 
 
+# Each under a runtime of each generation, with the debugger and without.
+MET = pytest.mark.meets("hangs-outside-calls")
+BOTH = pytest.mark.parametrize(
+    ("looking", "version"), [("with gdb", "12.9"), ("without gdb", "13.0")], indirect=["looking"]
+)
+
+
 def library(path: Path, source: str) -> Path:
     subprocess.run(
         ["cc", "-shared", "-fPIC", "-O1", "-x", "c", "-", "-o", str(path)], input=source.encode(), check=True
     )
     return path
-
-
-def built(make: MakeShim, **variables: object) -> Path:
-    """That shim, with nothing left to build: there may be no compiler on PATH."""
-    directory = make(**variables)
-    configuration = directory / "shimbench.toml"
-    lines = [line for line in configuration.read_text().splitlines() if not line.startswith("build =")]
-    configuration.write_text("\n".join(lines) + "\n")
-    return directory
 
 
 def idler(programs: Path, runtimes: Callable[[str], Path], version: str, *mode: object) -> list[str]:
@@ -59,8 +57,11 @@ def only(report: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@MET
+@BOTH
 def test_a_dlopen_that_waits_for_the_loaders_lock_is_told_with_the_thread_that_holds_it(
     looking: dict[str, str],
+    version: str,
     foreign_shim: MakeShim,
     cudart: Callable[[str], Path],
     target_programs: Path,
@@ -70,10 +71,8 @@ def test_a_dlopen_that_waits_for_the_loaders_lock_is_told_with_the_thread_that_h
     # A thread of the shim's own loads a library whose constructor never ends; the program loads another.
     environment = {**looking, "VGPU_HELPER": str(library(tmp_path / "libhelper.so", HELPER))}
     other = library(tmp_path / "libother.so", "int other;\n")
-    command = idler(target_programs, cudart, "13.0", "open", other)
-    done = recorder.run(
-        command, built(foreign_shim, FAULT="LOADER_LOCK"), environment=environment, until=looked_at
-    )
+    command = idler(target_programs, cudart, version, "open", other)
+    done = recorder.run(command, foreign_shim(FAULT="LOADER_LOCK"), environment=environment, until=looked_at)
     found = only(done.report)
     assert (found["rule"], found["certainty"]) == ("hangs-outside-calls", "proved"), found
     assert "loader's lock" in found["cause"]
@@ -81,14 +80,17 @@ def test_a_dlopen_that_waits_for_the_loaders_lock_is_told_with_the_thread_that_h
     assert "after its last call" in found["cause"]
 
 
+@MET
+@BOTH
 def test_two_threads_of_a_shim_that_wait_for_each_other_are_a_deadlock(
     looking: dict[str, str],
+    version: str,
     proxy_shim: MakeShim,
     cudart: Callable[[str], Path],
     target_programs: Path,
     recorder: Recorder,
 ) -> None:
-    command = idler(target_programs, cudart, "12.9", "sleep")
+    command = idler(target_programs, cudart, version, "sleep")
     done = recorder.run(command, proxy_shim("DEADLOCK"), environment=looking, until=looked_at)
     found = only(done.report)
     assert (found["rule"], found["certainty"]) == ("hangs-outside-calls", "proved"), found
@@ -96,14 +98,17 @@ def test_two_threads_of_a_shim_that_wait_for_each_other_are_a_deadlock(
     assert any("take_both" in piece["text"] for piece in found["evidence"])
 
 
+@pytest.mark.meets("call-hangs")
+@BOTH
 def test_a_call_that_waits_for_a_lock_is_told_with_the_thread_that_keeps_it(
     looking: dict[str, str],
+    version: str,
     proxy_shim: MakeShim,
     cudart: Callable[[str], Path],
     target_programs: Path,
     recorder: Recorder,
 ) -> None:
-    command = idler(target_programs, cudart, "13.0", "sleep")
+    command = idler(target_programs, cudart, version, "sleep")
     done = recorder.run(command, proxy_shim("KEPT_LOCK"), environment=looking, until=looked_at)
     found = only(done.report)
     assert (found["rule"], found["certainty"]) == ("call-hangs", "proved"), found
@@ -112,7 +117,17 @@ def test_a_call_that_waits_for_a_lock_is_told_with_the_thread_that_keeps_it(
     assert "keep_the_device_lock" in found["cause"]
 
 
-@pytest.mark.parametrize(("mode", "version"), [("flag", "12.9"), ("spin", "13.0")])
+@MET
+@pytest.mark.parametrize(
+    ("mode", "looking", "version"),
+    [
+        ("flag", "with gdb", "12.9"),
+        ("flag", "without gdb", "13.0"),
+        ("spin", "with gdb", "13.0"),
+        ("spin", "without gdb", "12.9"),
+    ],
+    indirect=["looking"],
+)
 def test_a_program_that_looks_for_the_end_of_a_copy_that_never_comes_is_told_to_poll(
     mode: str,
     version: str,

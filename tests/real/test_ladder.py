@@ -61,13 +61,14 @@ def test_the_probe_asks_the_runtime_that_lies_in_the_targets_path(
     assert all("true" not in process["command"][:1] for process in report["processes"])
 
 
+@pytest.mark.parametrize("version", ["12.9", "13.0"])
 def test_the_probe_tries_a_kernel_and_a_shim_that_runs_none_is_proved_to(
-    tmp_path: Path, cudart: Callable[[str], Path], foreign_shim: Callable[..., Path]
+    version: str, tmp_path: Path, cudart: Callable[[str], Path], foreign_shim: Callable[..., Path]
 ) -> None:
     build = foreign_shim() / "build"
     shim = {"libcuda.so.1": build / "libvgpu-cuda.so", "libvgpu-common.so": build / "libvgpu-common.so"}
     directory = configure(tmp_path, ["true"], "ladder = true", shim)
-    status, report, _ = run(directory, "--top", "probe", cudart=cudart("12.9"))
+    status, report, _ = run(directory, "--top", "probe", cudart=cudart(version))
     assert status == 0  # it counts devices: what its kernels do is no matter of that rung
     [found] = report["diagnosis"]
     assert (found["rule"], found["certainty"]) == ("success-without-effect", "proved")

@@ -16,6 +16,7 @@ import pytest
 from conftest import PATIENCE_SECONDS, Consumer, Recorder, wait_until
 
 from sessions import Session, open_session
+from workbench.diagnosis import diagnose
 from workbench.native import NativePaths
 from workbench.target.roles import Role
 from workbench.views.mapped import wrong_libraries
@@ -42,18 +43,21 @@ def record(
         if version not in made:
             folder = tmp_path_factory.mktemp("ollama")
             ollama = install(folder / "installed", llama_13.libraries, llama_13.cudart, version)
-            made[version] = _record(folder, ollama, tiny_model)
+            recorder = Recorder(folder)
+            made[version] = _record(recorder, ollama, tiny_model)
+            recorder.close()
         return open_session(made[version])
 
     return of_version
 
 
+@pytest.mark.meets("capability-not-in-archs")
 def test_a_backend_built_for_another_architecture_loses_the_gpu_as_ollama_loses_it(
-    llama_12: Consumer, tiny_model: Path, tmp_path: Path
+    llama_12: Consumer, tiny_model: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
     """This build for CUDA 12 knows 7.5 alone, our device says 8.0: PTX would do, but Ollama drops it."""
     ollama = install(tmp_path / "installed", llama_12.libraries, llama_12.cudart, "0.33.0", "cuda_v12")
-    session = open_session(_record(tmp_path, ollama, tiny_model))
+    session = open_session(_record(recorder, ollama, tiny_model))
     timeline = timeline_of(session)
     first, load = timeline.passes
     assert (first.kind, first.folder, load.kind, load.folder) == ("bootstrap", "cuda_v12", "load", "")
@@ -66,14 +70,65 @@ def test_a_backend_built_for_another_architecture_loses_the_gpu_as_ollama_loses_
     assert gpu_mode(session).mode == "cpu"
 
 
+@pytest.mark.meets("nvml-driver-too-old")
+def test_a_driver_that_nvml_says_is_too_old_for_cuda_12_loses_the_gpu(
+    llama_12: Consumer,
+    tiny_model: Path,
+    foreign_shim: Callable[..., Path],
+    native_paths: NativePaths,
+    tmp_path: Path,
+    recorder: Recorder,
+) -> None:
+    """Our own driver beside another one's NVML."""
+    old = foreign_shim(FAULT="NVML_OLD") / "build"
+    directory = tmp_path / "project"
+    directory.mkdir()
+    libraries = {
+        **{
+            name: native_paths.lib / name for name in ("libcuda.so.1", "libcublas.so.12", "libcublasLt.so.12")
+        },
+        "libnvidia-ml.so.1": old / "libvgpu-nvml.so",
+        "libvgpu-common.so": old / "libvgpu-common.so",
+    }
+    lines = ["[shim.libraries]", *(f'"{soname}" = "{path}"' for soname, path in libraries.items())]
+    run = json.dumps(f"{native_paths.host} --device soft --compute-capability 7.5")
+    (directory / "shimbench.toml").write_text("\n".join([*lines, "[host]", f"run = {run}"]) + "\n")
+    ollama = install(tmp_path / "installed", llama_12.libraries, llama_12.cudart, "0.33.0", "cuda_v12")
+    session = open_session(_record(recorder, ollama, tiny_model, directory))
+    found = {each.rule: each for each in diagnose(session)}
+    assert found["nvml-driver-too-old"].certainty == "proved"
+    assert "470.82.01" in found["nvml-driver-too-old"].cause
+    assert found["cpu-mode"].consequence_of == "nvml-driver-too-old"
+
+
+@pytest.mark.meets("cpu-mode")
+@pytest.mark.parametrize(
+    ("llama", "folder", "capability"),
+    [("llama_12", "cuda_v12", "7.5"), ("llama_13", "cuda_v13", "8.0")],
+    indirect=["llama"],
+)
+def test_a_request_for_no_layers_on_the_gpu_is_found_in_the_runners_command_line(
+    llama: Consumer, folder: str, capability: str, tiny_model: Path, tmp_path: Path, recorder: Recorder
+) -> None:
+    ollama = install(tmp_path / "installed", llama.libraries, llama.cudart, "0.33.0", folder)
+    environment = {"SHIMBENCH_DEVICE_COMPUTE": capability}
+    session = open_session(
+        _record(recorder, ollama, tiny_model, options={"num_gpu": 0}, environment=environment)
+    )
+    assert gpu_mode(session).mode == "cpu"
+    [found] = diagnose(session)
+    assert (found.rule, found.certainty) == ("cpu-mode", "proved")
+    assert "-ngl 0 stands in its command line" in found.cause
+
+
 def test_a_driver_in_ollamas_own_folder_does_not_come_before_the_tap(
-    llama_13: Consumer, tiny_model: Path, tmp_path: Path, native_paths: NativePaths
+    llama_13: Consumer, tiny_model: Path, tmp_path: Path, native_paths: NativePaths, recorder: Recorder
 ) -> None:
     """Its folders stand before the user's in LD_LIBRARY_PATH; what is preloaded comes before all."""
     ollama = install(tmp_path / "installed", llama_13.libraries, llama_13.cudart, "0.33.0")
     placed = tmp_path / "installed" / "lib" / "ollama" / "cuda_v13" / "libcuda.so.1"
     placed.write_bytes((native_paths.lib / "libcuda.so.1").read_bytes())
-    session = open_session(_record(tmp_path, ollama, tiny_model))
+    session = open_session(_record(recorder, ollama, tiny_model))
     told = next(event for event in session.events if event.kind == "target").fields
     assert any(str(placed) in warning for warning in told["warnings"])
     assert told["version"] == "0.33.0" and told["backends"][0]["runtime"] == [13, 0]
@@ -85,23 +140,27 @@ def test_a_driver_in_ollamas_own_folder_does_not_come_before_the_tap(
     assert gpu_mode(session).mode == "gpu" and session.lost == 0
 
 
-def _record(folder: Path, ollama: Path, model: Path) -> Path:
+def _record(
+    recorder: Recorder,
+    ollama: Path,
+    model: Path,
+    directory: Path | None = None,
+    options: dict[str, int] | None = None,
+    environment: dict[str, str] | None = None,
+) -> Path:
+    """An `ollama serve` that answers one request, with these options of Ollama's; -> its session."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    recorder = Recorder(folder)
-    environment = {"OLLAMA_HOST": f"127.0.0.1:{port}", "OLLAMA_DEBUG": "1"}
-    try:
-        process, session = recorder.start([str(ollama), "serve"], environment=environment)
-        wait_until(lambda: process.poll() is not None or _ask(port) is not None, "the server listens")
-        body = json.dumps({"model": str(model), "prompt": "hi"}).encode()
-        url = f"http://127.0.0.1:{port}/api/generate"
-        with urllib.request.urlopen(url, body, timeout=PATIENCE_SECONDS) as answer:
-            assert json.load(answer) == {"tokens": 4, "stop": True}
-        process.send_signal(signal.SIGINT)
-        process.wait(PATIENCE_SECONDS)
-    finally:
-        recorder.close()
+    told = {"OLLAMA_HOST": f"127.0.0.1:{port}", "OLLAMA_DEBUG": "1", **(environment or {})}
+    process, session = recorder.start([str(ollama), "serve"], directory, told)
+    wait_until(lambda: process.poll() is not None or _ask(port) is not None, "the server listens")
+    body = json.dumps({"model": str(model), "prompt": "hi", "options": options or {}}).encode()
+    url = f"http://127.0.0.1:{port}/api/generate"
+    with urllib.request.urlopen(url, body, timeout=PATIENCE_SECONDS) as answer:
+        assert json.load(answer) == {"tokens": 4, "stop": True}
+    process.send_signal(signal.SIGINT)
+    process.wait(PATIENCE_SECONDS)
     return session
 
 

@@ -89,7 +89,9 @@ def test_no_rule_speaks_about_a_kernel_that_does_its_work(
 
 
 @WITH_LIBRARIES
-@pytest.mark.parametrize("what", KERNELS)
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=pytest.mark.meets(row[2])) for what, row in KERNELS.items()]
+)
 def test_a_kernel_that_can_not_go_on_is_told_with_its_place(
     what: str, version: str, cudart: Runtimes, target_programs: Path, recorder: Recorder, tmp_path: Path
 ) -> None:
@@ -103,7 +105,9 @@ def test_a_kernel_that_can_not_go_on_is_told_with_its_place(
 
 
 @WITH_LIBRARIES
-@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=pytest.mark.meets(row[0])) for fault, row in BROKEN.items()]
+)
 def test_a_shim_that_fails_at_work_is_told_by_the_call_that_failed(
     fault: str,
     version: str,
@@ -121,6 +125,7 @@ def test_a_shim_that_fails_at_work_is_told_by_the_call_that_failed(
     assert word in found["cause"]
 
 
+@pytest.mark.meets("forbidden-during-capture")
 @BOTH
 @pytest.mark.parametrize("shim", ["ours", "foreign"])
 def test_a_wait_for_a_stream_that_is_captured_is_named_with_who_waits(
@@ -141,6 +146,7 @@ def test_a_wait_for_a_stream_that_is_captured_is_named_with_who_waits(
     assert f"{Path(library).name} called cuStreamSynchronize" in found["cause"]
 
 
+@pytest.mark.meets("forbidden-during-capture")
 @BOTH
 def test_a_shim_that_loses_a_capture_by_itself_is_told_by_what_was_called_in_it(
     version: str, foreign_shim: MakeShim, cudart: Runtimes, target_programs: Path, recorder: Recorder
@@ -151,6 +157,19 @@ def test_a_shim_that_loses_a_capture_by_itself_is_told_by_what_was_called_in_it(
     found = first(done.report)
     assert (found["rule"], found["certainty"]) == ("forbidden-during-capture", "likely")
     assert "the shim lost it by itself; called in it: cuMemsetD8Async" in found["cause"]
+
+
+@pytest.mark.meets("forbidden-during-capture")
+@BOTH
+def test_a_shim_that_waits_in_a_capture_by_the_drivers_own_name_is_told_to_do_so(
+    version: str, foreign_shim: MakeShim, cudart: Runtimes, target_programs: Path, recorder: Recorder
+) -> None:
+    words = [str(target_programs / "capture"), runtime(cudart, version), "clear"]
+    done = recorder.run(words, foreign_shim(FAULT="ASKS_TO_CLEAR"))
+    assert "cudaStreamEndCapture: operation failed due to a previous error during capture" in done.log
+    found = first(done.report)
+    assert (found["rule"], found["certainty"]) == ("forbidden-during-capture", "proved")
+    assert "the shim itself called cuStreamSynchronize" in found["cause"]
 
 
 @BOTH

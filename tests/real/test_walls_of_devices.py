@@ -40,9 +40,9 @@ def both_libraries(runtimes: Runtimes, version: str) -> list[str]:
 @pytest.mark.parametrize(
     ("fault", "version"),
     [
-        *((fault, version) for fault in ("NVML_INIT", "NVML_OLD") for version in ("12.4", "13.0")),
-        ("NVML_OTHER", "12.4"),
-        ("NVML_NO_DEVICE", "13.0"),
+        pytest.param(fault, version, marks=pytest.mark.meets(NVML_BROKEN[fault][0]))
+        for fault in NVML_BROKEN
+        for version in ("12.4", "13.0")
     ],
 )
 def test_nvml_that_does_not_go_with_the_driver_is_told(
@@ -65,6 +65,7 @@ def test_no_rule_speaks_about_nvml_that_goes_with_the_driver(
     assert done.report["diagnosis"] == []
 
 
+@pytest.mark.meets("nvml-absent")
 @BOTH
 def test_nvml_that_nobody_built_is_absent(
     version: str, proxy_shim: MakeShim, cudart: Runtimes, recorder: Recorder
@@ -74,6 +75,7 @@ def test_nvml_that_nobody_built_is_absent(
     assert (found["rule"], found["certainty"]) == ("nvml-absent", "proved")
 
 
+@pytest.mark.meets("pci-id-missing")
 @pytest.mark.parametrize(("fault", "certainty"), [("PCI_EMPTY", "likely"), ("PCI_FAILS", "proved")])
 def test_a_device_without_a_pci_address_is_told_when_a_real_backend_asks(
     fault: str,
@@ -89,6 +91,19 @@ def test_a_device_without_a_pci_address_is_told_when_a_real_backend_asks(
     assert (found["rule"], found["certainty"]) == ("pci-id-missing", certainty)
 
 
+@pytest.mark.meets("capability-not-in-archs")
+def test_a_device_that_is_older_than_all_that_a_real_backend_was_compiled_for(
+    foreign_shim: MakeShim, llama: Consumer, native_paths: NativePaths, recorder: Recorder
+) -> None:
+    command = llama.command(native_paths, "--list-devices")
+    done = recorder.run(command, foreign_shim(FAULT="CAPABILITY_LOW"), environment=llama.environment)
+    assert any("CUDA : ARCHS = 750" in line for line in done.log)
+    found = first(done.report)
+    assert (found["rule"], found["certainty"]) == ("capability-not-in-archs", "proved")
+    assert "compute capability 3.5; the library is compiled for 7.5" in found["cause"]
+
+
+@pytest.mark.meets("hook-buffers-too-small")
 @pytest.mark.parametrize("version", ["12.8", "13.5"])
 def test_buffers_of_hooks_that_are_too_small_are_no_empty_slots(
     version: str, foreign_shim: MakeShim, cudart: Runtimes, target_programs: Path, recorder: Recorder
@@ -99,6 +114,8 @@ def test_buffers_of_hooks_that_are_too_small_are_no_empty_slots(
     assert (found["rule"], "slots [2]" in found["cause"]) == ("hook-buffers-too-small", True)
 
 
+@pytest.mark.meets("name-missing")
+@pytest.mark.meets("version-without-its-symbols")
 @WITH_LIBRARIES
 def test_a_function_that_is_missed_at_work_is_told_with_the_version_that_promised_it(
     version: str,
@@ -116,6 +133,7 @@ def test_a_function_that_is_missed_at_work_is_told_with_the_version_that_promise
     assert all("cuLibraryLoadData" in found["cause"] for found in (missing, claimed))
 
 
+@pytest.mark.meets("name-missing")
 @BOTH
 def test_a_way_to_resolve_that_does_not_know_itself(
     version: str,

@@ -53,6 +53,7 @@ def probe(programs: Path, runtimes: Runtimes, version: str) -> list[str]:
     return [str(programs / "probe"), runtime(runtimes, version)]
 
 
+@pytest.mark.meets("host-not-started")
 @pytest.mark.parametrize("program", ["can not be executed", "is not there"])
 def test_a_forwarder_that_is_never_started_is_a_wall_by_itself(
     program: str, cudart: Runtimes, target_programs: Path, recorder: Recorder, tmp_path: Path
@@ -66,6 +67,7 @@ def test_a_forwarder_that_is_never_started_is_a_wall_by_itself(
     assert "forwarder" in found["cause"]
 
 
+@pytest.mark.meets("host-died")
 @BOTH
 def test_a_forwarder_that_ends_at_once_died_and_the_shim_without_it_is_a_consequence(
     version: str, cudart: Runtimes, target_programs: Path, recorder: Recorder, tmp_path: Path
@@ -78,6 +80,7 @@ def test_a_forwarder_that_ends_at_once_died_and_the_shim_without_it_is_a_consequ
     assert [each["rule"] for each in done.report["diagnosis"][1:]] == ["host-unreachable"]
 
 
+@pytest.mark.meets("host-unreachable")
 @BOTH
 def test_a_forwarder_that_does_not_listen_is_not_reached(
     version: str,
@@ -93,6 +96,7 @@ def test_a_forwarder_that_does_not_listen_is_not_reached(
     assert (found["rule"], found["certainty"]) == ("host-unreachable", "proved")
 
 
+@pytest.mark.meets("host-stale")
 @BOTH
 def test_a_forwarder_of_another_build_is_stale(
     version: str,
@@ -111,6 +115,7 @@ def test_a_forwarder_of_another_build_is_stale(
     assert f"host speaks protocol {ours[::-1][:6]}, this shim {ours[:6]}" in found["cause"]
 
 
+@pytest.mark.meets("host-died")
 @WITH_LIBRARIES
 def test_a_forwarder_that_is_killed_under_a_running_kernel_program_died(
     version: str,
@@ -145,6 +150,7 @@ def test_a_forwarder_that_is_killed_under_a_running_kernel_program_died(
     assert all(other.consequence_of == "host-died" for other in others)
 
 
+@pytest.mark.meets("cudart-shim-bypassed")
 @pytest.mark.parametrize("version", ["12.9", "13.0"])
 def test_cublas_with_a_runtime_of_its_own_passes_by_a_shim_of_the_runtime(
     version: str, proxy_shim: Callable[[str], Path], cudart: Runtimes, recorder: Recorder, tmp_path: Path

@@ -138,6 +138,9 @@ int main(int count, char **words) {
         return 0;
     }
     const char *port = option_value(count, words, "--port"), *model = option_value(count, words, "--model");
+    const char *layers = option_value(count, words, "-ngl");
+    if (layers != NULL && !gpu)
+        fprintf(stderr, "warning: no usable GPU found, --gpu-layers option will be ignored\n");
     struct options options = {.libs = folder,
                               .model = model,
                               .tokens = 4,
@@ -146,10 +149,8 @@ int main(int count, char **words) {
                               .flash_attention = FLASH_ATTENTION_AUTO};
     if (model != NULL)
         return serve(&api, &options, port != NULL ? atoi(port) : 0);
-    const char *(*system_info)(void) = (const char *(*)(void))dlsym(RTLD_DEFAULT, "llama_print_system_info");
     tell_devices(&api, stderr, "cmn  common_param:   - ");
-    fprintf(stderr, "cmn  common_param: system_info: n_threads = 1 | %s\n",
-            system_info != NULL ? system_info() : "");
+    fprintf(stderr, "cmn  common_param: system_info: n_threads = 1 | %s\n", api.llama_print_system_info());
     for (;;)
         pause();
 }

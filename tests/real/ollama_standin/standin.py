@@ -30,6 +30,7 @@ from typing import Any
 SELF = Path(sys.argv[0]).absolute()
 LIB = SELF.parent.parent / "lib" / "ollama"
 VERSION = (LIB / "version").read_text().strip()
+OLDEST_FOR_CUDA_12 = 550
 FIRST_PASS, VALIDATION, NATIVE_PROBE, REFRESH = 30.0, 30.0, 15.0, 3.0
 _DEVICE = re.compile(r"^\s+(\w+): (.+?) \((\d+) MiB, (\d+) MiB free\)")
 _CAPABILITY = re.compile(r"Device (\d+): .*compute capability (\d+)\.(\d+)")
@@ -204,6 +205,26 @@ def read_devices(told: list[str], listed: str, native: Devices, folders: list[Pa
                 "folders": folders,
                 **more,
             }
+        )
+    return found
+
+
+def leave_out_old_drivers(devices: Devices) -> Devices:
+    """Those whose driver, by NVML, is new enough for the runtime 12.8 or later of a folder cuda_v12."""
+    found: Devices = []
+    for device in devices:
+        driver = device.get("nvidia_driver_major", 0)
+        if "cuda_v12" not in names(device["folders"]) or not 0 < driver < OLDEST_FOR_CUDA_12:
+            found.append(device)
+            continue
+        slog(
+            "WARN",
+            "cuda_compat.go:65",
+            "NVIDIA driver too old",
+            device=device["description"],
+            compute=device["compute"],
+            driver=driver,
+            required_driver=f"{OLDEST_FOR_CUDA_12} or newer",
         )
     return found
 
@@ -406,6 +427,7 @@ class Server:
             for folder in folders:
                 if wanted in (None, "", folder.name):
                     self.devices += look_once([LIB, folder], {}, FIRST_PASS) or []
+            self.devices = leave_out_old_drivers(self.devices)
             deadline, kept = time.monotonic() + VALIDATION, []
             for device in self.devices:
                 extra = {"CUDA_VISIBLE_DEVICES": device["id"], "GGML_CUDA_INIT": "1"}
@@ -466,14 +488,15 @@ class Server:
             total_vram=f"{total:.1f} GiB" if total else "0 B",
         )
 
-    def generate(self, model: str) -> Any:
+    def generate(self, model: str, layers: int | None) -> Any:
+        """`layers`: how many to put on the GPU; all of them unless told."""
         with self.lock:
             if self.runner is None:
-                self.load(model)
+                self.load(model, layers)
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/completion", b"{}", timeout=300) as answer:
             return json.load(answer)
 
-    def load(self, model: str) -> None:
+    def load(self, model: str, layers: int | None) -> None:
         extra: dict[str, str] = {}
         folders = [LIB]
         if self.devices:
@@ -485,10 +508,12 @@ class Server:
         self.port, begun = free_port(), time.monotonic()
         words = [str(LIB / "llama-server"), "--model", model, "--port", str(self.port), "--host", "127.0.0.1"]
         words += ["--no-webui", "--offline", "-c", "2048", "-np", "1", "--log-verbosity", "4"]
+        words += ["-ngl", str(layers)] if layers is not None else []
         if era() == 1:
             folders = [LIB, *[folder for folder in sorted(LIB.iterdir()) if folder.is_dir()]]
         slog("INFO", "llama_server.go:433", "starting llama-server", cmd=" ".join(words))
-        self.runner = subprocess.Popen(words, env=child_environment(folders, extra, bool(self.devices)))
+        backend = bool(self.devices) and layers != 0
+        self.runner = subprocess.Popen(words, env=child_environment(folders, extra, backend))
         while self.runner.poll() is None:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -535,7 +560,10 @@ def serve() -> int:
             begun = time.monotonic()
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             try:
-                status, value = 200, server.generate(request["model"])
+                status, value = (
+                    200,
+                    server.generate(request["model"], request.get("options", {}).get("num_gpu")),
+                )
             except (RuntimeError, OSError) as error:
                 status, value = 500, {"error": str(error)}
             took = f"{time.monotonic() - begun:.9f}s"
