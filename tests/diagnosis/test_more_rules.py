@@ -366,6 +366,15 @@ def test_a_runtime_that_an_old_driver_holds_back_is_not_called_an_old_runtime(
     assert explain(builder.open()).notes == []
 
 
+def test_a_crash_at_the_end_of_a_process_that_worked_is_no_empty_slot(builder: SessionBuilder) -> None:
+    started(builder)
+    rest_of_bootstrap(builder)
+    call(builder, "cuMemAlloc_v2")
+    call(builder, "cuDevicePrimaryCtxRelease")
+    builder.exit(0, signal=11)
+    assert diagnose(builder.open()) == []
+
+
 def test_the_cpu_mode_behind_a_wall_does_not_say_that_nothing_is_known(builder: SessionBuilder) -> None:
     started(builder)
     call(builder, "cuMemGetInfo_v2", result=801)

@@ -289,6 +289,21 @@ def test_no_rule_speaks_about_a_shim_that_works(
     assert done.report["diagnosis"] == []
 
 
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_a_crash_after_all_work_was_done_is_no_wall_before_it(
+    version: str,
+    foreign_shim: ForeignShim,
+    cudart: Callable[[str], Path],
+    target_programs: Path,
+    recorder: Recorder,
+) -> None:
+    command = probe(target_programs, cudart, version)
+    done = recorder.run(command, foreign_shim(FAULT="DESTRUCTOR_CRASH"))
+    assert "cudaMemGetInfo: 0, no error, 6144 MiB" in done.log
+    assert done.report["signal"] == signal.SIGSEGV
+    assert done.report["diagnosis"] == []
+
+
 def test_no_rule_speaks_about_nvidia_ml_py(recorder: Recorder) -> None:
     script = "import pynvml as n; n.nvmlInit(); print(n.nvmlDeviceGetCount(), n.nvmlSystemGetDriverVersion())"
     done = recorder.run([sys.executable, "-c", f"{script}; n.nvmlShutdown()"])

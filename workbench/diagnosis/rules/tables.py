@@ -146,7 +146,7 @@ def _expected(
         candidates = [{CHECKS: (CHECKS, 3), INTEGRITY_TABLE: (INTEGRITY_TABLE, 1)}.get(table, ("", 0))]
     elif name == "cuDeviceGet":
         candidates = [(RUNTIME, 2)]
-    elif name.startswith("cuDevice"):
+    elif name.startswith("cuDevice") and INTEGRITY_TABLE not in given:  # else it is done with the devices
         candidates = [(HOOKS, 2), (RUNTIME, 12)]
     elif name.startswith("cuCtx"):
         candidates = [(STORAGE, 2), (CHECKS, 2)]
