@@ -67,7 +67,10 @@ class CallDecoder:
 
     def call(self, session: Session, number: int) -> DecodedCall:
         """A call in its parts."""
-        row = session.calls.row(number)
+        return self.row(session, session.calls.row(number))
+
+    def row(self, session: Session, row: Row) -> DecodedCall:
+        """The same of a row that was read already."""
         items = session.calls.payload_of(row.payload)
         if row.function in _PSEUDO:
             return self._pseudo(row, items)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sessions.export.span import Call, Span
 
 _SEQUENCE = 1
@@ -23,10 +25,9 @@ def write_perfetto(span: Span, path: Path) -> None:
         packets.track(_SESSION_TRACK, name="shimbench")
         for process in span.processes:
             packets.process(_LOG_TRACKS + process.index, process.pid, process.exe, process.argv)
-        for number, calls in enumerate(span.calls_by_thread()):
-            pid = span.processes[calls[0].row.process].pid
-            packets.thread(number + 2, pid, calls[0].row.thread)
-            _slices(packets, number + 2, calls)
+        for number, each in enumerate(span.calls_by_thread()):
+            packets.thread(number + 2, span.processes[each.process].pid, each.thread)
+            _slices(packets, number + 2, each.calls)
         for line in span.lines():
             text = line.text.decode("utf-8", "replace").rstrip("\n")
             track = _LOG_TRACKS + line.process if line.process >= 0 else _SESSION_TRACK
@@ -37,7 +38,7 @@ def write_perfetto(span: Span, path: Path) -> None:
         packets.flush()
 
 
-def _slices(packets: _Packets, track: int, calls: list[Call]) -> None:
+def _slices(packets: _Packets, track: int, calls: Iterable[Call]) -> None:
     """A thread's calls, entered in this order; one ends before the next of its depth begins."""
     under_way: list[Call] = []
     for call in calls:
@@ -58,7 +59,7 @@ class _Packets:
 
     def flush(self) -> None:
         self._out.write(self._trace.SerializeToString())
-        self._trace.Clear()
+        self._trace = perfetto_trace_pb2.Trace()  # Clear() would keep what it took
 
     def track(self, uuid: int, *, name: str) -> None:
         descriptor = self._packet().track_descriptor

@@ -44,6 +44,15 @@ class Call:
         return {argument.name: argument.text for argument in self.decoded.arguments if argument.out}
 
 
+@dataclass(frozen=True, slots=True)
+class ThreadCalls:
+    """A thread of a process, by its index, and its calls."""
+
+    process: int
+    thread: int
+    calls: Iterator[Call]
+
+
 class Span:
     """Calls that pass a filter between two moments, and the lines and events of that time."""
 
@@ -62,6 +71,7 @@ class Span:
         self._since = since_ns
         self._until = until_ns if until_ns is not None else 1 << 62
         self._decoder = CallDecoder(session.schema)
+        self._callers: dict[tuple[int, int], str] = {}
         self._rows: list[np.ndarray[tuple[int], np.dtype[np.int64]]] | None = None
 
     def __len__(self) -> int:
@@ -78,13 +88,14 @@ class Span:
         for rows in self._chosen():
             yield from (self._call(row) for row in rows.tolist())
 
-    def calls_by_thread(self) -> Iterator[list[Call]]:
-        """Each thread's calls in the order in which they began: a caller before what it called."""
+    def calls_by_thread(self) -> Iterator[ThreadCalls]:
+        """Each thread's calls in the order in which they began: a caller before what it called. One thread
+        after the other: its calls are decoded as they are taken."""
         numbers = [rows for rows in self._chosen() if len(rows)]
         if not numbers:
             return
         rows = np.concatenate(numbers)
-        names = ("process", "thread", "sequence")
+        names = ("process", "thread", "sequence")  # few columns of all calls, and each call by itself
         parts = [self.session.calls.columns(int(part[0]), int(part[-1]) + 1, names) for part in numbers]
         columns = {
             name: np.concatenate(
@@ -95,8 +106,10 @@ class Span:
         order = np.lexsort((columns["sequence"], columns["thread"], columns["process"]))
         identity = columns["process"].astype(np.int64) << 32 | columns["thread"].astype(np.int64)
         bounds = np.flatnonzero(np.diff(identity[order])) + 1
-        for thread in np.split(rows[order], bounds):
-            yield [self._call(row) for row in thread.tolist()]
+        for thread in np.split(order, bounds):
+            first = int(thread[0])
+            calls = (self._call(row) for row in rows[thread].tolist())
+            yield ThreadCalls(int(columns["process"][first]), int(columns["thread"][first]), calls)
 
     def lines(self) -> Iterator[Line]:
         """Log lines of the time."""
@@ -112,9 +125,14 @@ class Span:
     def _call(self, number: int) -> Call:
         self._taken()
         row = self.session.calls.row(number)
-        return Call(
-            row, self._decoder.call(self.session, number), self.session.caller_name(row.process, row.caller)
-        )
+        return Call(row, self._decoder.row(self.session, row), self._caller_name(row.process, row.caller))
+
+    def _caller_name(self, process: int, address: int) -> str:
+        """They are few, and each is looked for once."""
+        name = self._callers.get((process, address))
+        if name is None:
+            name = self._callers[process, address] = self.session.caller_name(process, address)
+        return name
 
     def _chosen(self) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
         if self._rows is None:

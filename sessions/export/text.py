@@ -10,10 +10,10 @@ from sessions.export.span import Call, Span
 def write_text(span: Span, path: Path) -> None:
     """Each thread's calls by themselves, under a line that names it."""
     with path.open("w", encoding="utf-8") as out:
-        for calls in span.calls_by_thread():
-            process = span.processes[calls[0].row.process]
-            out.write(f"# {process.exe} pid {process.pid} thread {calls[0].row.thread}\n")
-            out.writelines(f"{'    ' * call.row.nesting}{line_of(call)}\n" for call in calls)
+        for each in span.calls_by_thread():
+            process = span.processes[each.process]
+            out.write(f"# {process.exe} pid {process.pid} thread {each.thread}\n")
+            out.writelines(f"{'    ' * call.row.nesting}{line_of(call)}\n" for call in each.calls)
 
 
 def line_of(call: Call) -> str:
