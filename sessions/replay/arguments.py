@@ -32,6 +32,7 @@ _JIT_LOGS = (3, 5)  # CU_JIT_INFO_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER
 _JIT_LOG_SIZE = 1 << 16
 _LOWEST_POINTER = 4096
 _MOST_SCRATCH = 1 << 30
+_DAMAGED = "the session's buffers.dat is cut off or damaged there"
 
 NOT_AGAIN = re.compile(
     r"cuIpc|cuMemExport|cuMemImport|cuMemPoolExport|cuMemPoolImport|cuImportExternal|cuGraphics|cuGL|cuEGL|cuVDPAU"
@@ -292,8 +293,8 @@ class Translator:
                 return self._contents[buffer.number]
             try:
                 content = self._buffers.content(buffer.number)
-            except SessionError as error:
-                self._miss(str(error).rpartition(": ")[2], buffer.length)
+            except SessionError:
+                self._miss(_DAMAGED, buffer.length)
         else:
             self._miss(buffer.state.reason, buffer.length)
         if content is None:
@@ -303,7 +304,10 @@ class Translator:
 
     def _content(self, buffer: Buffer) -> bytes:
         if buffer.state == BufferState.KEPT:
-            return self._buffers.content(buffer.number)
+            try:
+                return self._buffers.content(buffer.number)
+            except SessionError:
+                raise Lacking(f"what it was given is missing: {_DAMAGED}") from None
         raise Lacking(f"what it was given is missing: {buffer.state.reason}")
 
     def _miss(self, reason: str, length: int) -> None:
@@ -318,6 +322,8 @@ class Translator:
     def _image(self, word: int, buffer: Buffer, wrapped: bool) -> Argument:
         if buffer.state != BufferState.KEPT:
             raise Lacking(f"a module's image is missing: {buffer.state.reason}")
+        if buffer.number not in self._contents:
+            self._content(buffer)  # zeros are no image: without it the call is left out
         return Argument(Kind.IMAGE, word, buffer.length, self._place(buffer), type=int(wrapped))
 
     def _kernel(self, function: Function, place: int, word: int, given: Given, kind: Kind) -> Argument:

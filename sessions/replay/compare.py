@@ -228,10 +228,13 @@ class _Comparison:
         if a.state != BufferState.KEPT or b.state != BufferState.KEPT:
             self.verdict.outputs_missing += 1
             return []
+        try:
+            recorded = self.plan.session.buffers.content(a.number)
+        except SessionError:  # cut off, or damaged
+            self.verdict.outputs_missing += 1
+            return []
         self.verdict.outputs += 1
-        return _unequal(
-            name, self.plan.session.buffers.content(a.number), self.replayed.buffers.content(b.number)
-        )  # fmt: skip
+        return _unequal(name, recorded, self.replayed.buffers.content(b.number))
 
     def _late_outputs(self) -> None:
         """Copies that filled memory by the time somebody waited for them."""

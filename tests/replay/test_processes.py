@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -152,3 +153,19 @@ def test_a_library_is_a_shim_as_well_as_a_directory(
 ) -> None:
     status, said = desk.replay(recorded("saxpy", 4), "--shim", other_shim(2))
     assert (status, said["counts"], said["ended"]["signal"]) == (1, {"crashed": 1}, signal.SIGSEGV)
+
+
+def test_a_session_whose_buffers_were_cut_off_is_performed_as_far_as_it_goes(
+    desk: Desk, recorded: Callable[..., Path]
+) -> None:
+    """Half of its buffers are there: the others are zeros, said to be, and no error of their own."""
+    session = Path(shutil.copytree(recorded("pinned"), desk.folder / "cut"))
+    size = (session / "buffers.dat").stat().st_size
+    with (session / "buffers.dat").open("r+b") as file:
+        file.truncate(size // 2)
+    status, said = desk.replay(session)
+    why = "the session's buffers.dat is cut off or damaged there"
+    assert status in (0, 1) and said["missing"].get(why, 0) + said["outputs_missing"] > 0
+    assert said["performed"] + said["skipped"] == said["calls"]
+    done = desk.shimbench("replay", session, "--strict")
+    assert done.returncode == (2 if said["lacking"] else status)

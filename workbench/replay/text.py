@@ -88,7 +88,7 @@ _REMARKS: tuple[tuple[Callable[[Performance], int], str], ...] = (
     (lambda done: done.verdict.skipped, "calls left out: they need what a failed one was to make"),
     (lambda done: done.verdict.not_reached, "calls not come to"),
     (lambda done: done.verdict.cut_off, "calls were cut off when somebody ended their process"),
-    (lambda done: done.verdict.outputs_missing, "outputs not compared: one side was not recorded"),
+    (lambda done: done.verdict.outputs_missing, "outputs not compared: one side does not have them"),
 )  # fmt: skip
 
 
