@@ -136,17 +136,19 @@ def _diff_line(line: str) -> str:
 
 
 def _coverage(facts: ReportFacts) -> Iterator[str]:
-    grave, harmless = missing(facts)
+    grave, unknown, harmless = missing(facts)
     answered = len([row for row in facts.coverage if row.answered])
-    yield f"<h2>Coverage</h2><p>{answered} names answered, {len(grave) + len(harmless)} asked for and not "
-    yield f"answered, {len(harmless)} of these harmless.</p>"
+    not_answered = len(grave + unknown + harmless)
+    yield f"<h2>Coverage</h2><p>{answered} names answered, {not_answered} asked for and not answered, "
+    yield f"{len(harmless)} of these harmless.</p>"
     yield from _rows(
         (f"<code>{escape(name)}</code>", f"{escape(effect)}; asked for by {escape(by)}")
         for name, effect, by in grave
     )
-    if harmless:
-        names = " ".join(f"<code>{escape(name)}</code>" for name in harmless)
-        yield f"<details><summary>{len(harmless)} harmless ones</summary><p>{names}</p></details>"
+    for what, names in (("of which nothing is known", unknown), ("harmless ones", harmless)):
+        if names:
+            listed = " ".join(f"<code>{escape(name)}</code>" for name in names)
+            yield f"<details><summary>{len(names)} {what}</summary><p>{listed}</p></details>"
     yield f"<details><summary>{len(facts.functions)} functions called in the last run</summary>"
     yield from _rows((f"<code>{escape(use.name)}</code>", escape(use.said)) for use in facts.functions)
     yield "</details>"

@@ -72,12 +72,12 @@ def _works(facts: ReportFacts, brief: bool) -> Iterator[str]:
     always = [use for use in facts.functions if use.always_works]
     sometimes = [use for use in facts.functions if use.works and not use.always_works]
     never = [use for use in facts.functions if not use.works]
-    grave, harmless = missing(facts)
+    grave, unknown, harmless = missing(facts)
     yield "## What works"
     yield ""
     yield (
         f"Functions that succeeded each time: {len(always)}, not each time: {len(sometimes)}, "
-        f"never: {len(never)}. Names asked for and not answered: {len(grave) + len(harmless)}, of these "
+        f"never: {len(never)}. Names asked for and not answered: {len(grave + unknown + harmless)}, of these "
         f"harmless: {len(harmless)}."
     )
     yield ""
@@ -94,6 +94,9 @@ def _works(facts: ReportFacts, brief: bool) -> Iterator[str]:
         yield "Asked for and not answered:"
         yield ""
         yield from (f"- `{name}`: {effect}; asked for by {by}" for name, effect, by in grave)
+        yield ""
+    if unknown and not brief:
+        yield "Not answered, and what follows is not known: " + ", ".join(f"`{name}`" for name in unknown)
         yield ""
 
 

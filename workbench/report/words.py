@@ -24,7 +24,6 @@ _SENTENCES = {
 EFFECTS = {
     "fatal-at-init": "fatal when the runtime starts",
     "fatal-later": "fatal where it is used",
-    "unknown": "what follows is not known",
 }
 
 
@@ -60,16 +59,17 @@ def road(facts: ReportFacts) -> str:
     return " > ".join(f"{stage.name} {states.get(stage.state, stage.state)}" for stage in facts.stages)
 
 
-def missing(facts: ReportFacts) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """Names asked for and not answered: those that matter with what their absence does and who asked, and
-    the harmless ones."""
+def missing(facts: ReportFacts) -> tuple[list[tuple[str, str, str]], list[str], list[str]]:
+    """Names asked for and not answered: those that matter with what their absence does and who asked, those
+    of which it is not known what it does, and the harmless ones."""
     rows = [row for row in facts.coverage if row.asked and not row.answered]
     grave = [
         (row.name, EFFECTS.get(row.effect, row.effect), ", ".join(sorted({each.by for each in row.asked})))
         for row in rows
-        if row.effect != "harmless"
+        if row.effect in EFFECTS
     ]
-    return grave, [row.name for row in rows if row.effect == "harmless"]
+    unknown = [row.name for row in rows if row.effect not in (*EFFECTS, "harmless")]
+    return grave, unknown, [row.name for row in rows if row.effect == "harmless"]
 
 
 def edited(diff: str) -> str:
