@@ -20,10 +20,6 @@ void check(bool holds, const char *what) {
     }
 }
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-    return std::as_bytes(std::span(text));
-}
-
 void the_checksum_is_zlib_s() {
     check(crc32(bytes_of("123456789")) == 0xcbf43926u, "CRC-32 of its check string");
     check(crc32(bytes_of("6789"), crc32(bytes_of("12345"))) == 0xcbf43926u, "CRC-32 in two parts");
@@ -78,6 +74,31 @@ void calls_are_sealed_while_others_are_written(const std::filesystem::path &dire
           "equal payloads are stored once");
 }
 
+void a_line_s_pieces_are_stored_at_once_and_named_by_its_end(const std::filesystem::path &directory) {
+    Writer writer(directory, "test", "{}");
+    const Line line{1, 7, 0, LogStream::Stdout, LogRole::Target, false};
+    BegunLine begun;
+    std::string text;
+    for (int i = 0; i < 40; i++) {
+        std::string piece = "piece " + std::to_string(i) + std::string(1000, 'x');
+        check(writer.keep_piece(begun, piece), "a piece is taken");
+        writer.line(line, "another line\n");
+        text += piece;
+    }
+    const WaitingLine waiting{line, &begun, "and the rest"};
+    writer.partial_lines(std::span(&waiting, 1));
+    constexpr size_t table = sizeof(uint64_t) + 40 * sizeof(LinePiece);
+    check(std::filesystem::file_size(directory / "log.partial") == sizeof(LogEntry) + table + 12,
+          "a waiting line names its pieces");
+    writer.line(line, "end\n", begun);
+    check(writer.publish() && writer.lost_lines() == 0, "nothing is lost");
+    check(begun.crc == crc32(bytes_of(text)) && begun.length == text.size(), "it is checked as a whole");
+    writer.finish();
+    check(std::filesystem::file_size(directory / "log.bytes") == text.size() + 40 * 13 + table + 4,
+          "its text is stored once");
+    check(!std::filesystem::exists(directory / "log.partial"), "no line waits any more");
+}
+
 void a_session_is_written_once(const std::filesystem::path &directory) {
     bool refused = false;
     try {
@@ -97,6 +118,7 @@ int main() {
     a_row_s_check_depends_on_every_bit_and_its_number();
     text_of_any_bytes_is_json();
     calls_are_sealed_while_others_are_written(folder + "/s");
+    a_line_s_pieces_are_stored_at_once_and_named_by_its_end(folder + "/l");
     a_session_is_written_once(folder + "/s");
     std::filesystem::remove_all(folder);
     std::puts("ok");
