@@ -15,7 +15,7 @@ from sessions import Session, open_session
 from workbench.app import ShimbenchApp
 from workbench.panes.beside import BesideScreen, show_beside
 from workbench.panes.header import Bar
-from workbench.panes.lines import parts_text
+from workbench.panes.parts import parts_text
 
 SIZE = (120, 40)
 

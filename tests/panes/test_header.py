@@ -10,7 +10,7 @@ import scenario
 
 from sessions import open_session
 from workbench.panes.header import HeaderLine, header_facts
-from workbench.panes.lines import parts_text
+from workbench.panes.parts import parts_text
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -18,8 +18,9 @@ from workbench.loop.status import LoopEvent
 from workbench.panes.actions import PANES, registry
 from workbench.panes.build import BuildPane
 from workbench.panes.inspector import InspectorPane
-from workbench.panes.lines import LineView, parts_text
+from workbench.panes.lines import LineView
 from workbench.panes.overlays import Overlay
+from workbench.panes.parts import parts_text
 from workbench.panes.processes import ProcessesPane
 
 SIZE = (120, 40)

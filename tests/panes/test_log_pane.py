@@ -9,9 +9,9 @@ from conftest import shown
 
 from sessions import open_session
 from workbench.app import ShimbenchApp
-from workbench.panes.lines import parts_text
 from workbench.panes.log import cell_of_text, coloured
 from workbench.panes.overlays import Overlay
+from workbench.panes.parts import parts_text
 from workbench.panes.prompt import Prompt
 from workbench.target.log_grammar import parse
 

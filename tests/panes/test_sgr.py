@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
 
-from workbench.panes.lines import parts_text, wrapped
+from workbench.panes.parts import parts_text, wrapped
 from workbench.panes.sgr import plain_text, printable, styled_parts
 
 OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -13,7 +13,8 @@ from textual.pilot import Pilot
 from sessions import open_session
 from workbench.app import ShimbenchApp
 from workbench.panes import timeline
-from workbench.panes.lines import TextLine, parts_text
+from workbench.panes.parts import parts_text
+from workbench.panes.text_lines import TextLine
 from workbench.panes.timeline import TimelinePane
 
 

@@ -17,7 +17,7 @@ from sessions.moment import moment_of_call
 from sessions.states import INTERVAL
 from workbench.app import ShimbenchApp
 from workbench.panes.header import Bar
-from workbench.panes.lines import parts_text
+from workbench.panes.parts import parts_text
 from workbench.panes.travel_line import TravelLine
 from workbench.views.device import DeviceState
 from workbench.views.snapshots import Snapshots

@@ -20,7 +20,8 @@ from workbench.config import load_config
 from workbench.loop.loop import Loop, running
 from workbench.native import NativePaths
 from workbench.panes.build import BuildPane
-from workbench.panes.lines import LineView, parts_text
+from workbench.panes.lines import LineView
+from workbench.panes.parts import parts_text
 from workbench.target.command import find_target
 
 Project = Callable[..., Path]

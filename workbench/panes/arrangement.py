@@ -10,7 +10,8 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from workbench.panes.actions import PANES, key_text, registry
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.header import Bar, HeaderLine, header_facts, stage_parts
-from workbench.panes.lines import Inks, LineView, Waiting
+from workbench.panes.lines import LineView, Waiting
+from workbench.panes.parts import Inks
 from workbench.panes.prompt import KeyLine, Prompt
 from workbench.panes.travel_line import TravelLine
 

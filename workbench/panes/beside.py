@@ -20,8 +20,10 @@ from workbench.errors import ShimbenchError
 from workbench.panes.format import count_text, elide
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.header import Bar
-from workbench.panes.lines import Ink, LineView, Part, TextLine, TextLines, column
+from workbench.panes.lines import LineView
+from workbench.panes.parts import Ink, Part, column
 from workbench.panes.prompt import Prompt
+from workbench.panes.text_lines import TextLine, TextLines
 
 if TYPE_CHECKING:
     from sessions import Session

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from workbench.filter.breakpoint import Breakpoint, compile_breakpoint
 from workbench.filter.errors import FilterError
 from workbench.panes.format import elide
-from workbench.panes.lines import Part
+from workbench.panes.parts import Part
 from workbench.panes.stacks import no_debugger
 from workbench.tap.collector import CollectorError
 from workbench.views.stops import Stop, Stops

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.panes.format import count_text
-from workbench.panes.lines import Ink, Part, TextLine, TextLines
+from workbench.panes.parts import Ink, Part
 from workbench.panes.sgr import styled_parts
 from workbench.panes.source_text import source_around
+from workbench.panes.text_lines import TextLine, TextLines
 
 if TYPE_CHECKING:
     from sessions import Session

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.panes.format import elide
-from workbench.panes.lines import Ink, Part
 from workbench.panes.outcomes import short_result
+from workbench.panes.parts import Ink, Part
 
 if TYPE_CHECKING:
     from sessions.decode import DecodedCall

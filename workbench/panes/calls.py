@@ -18,8 +18,9 @@ from workbench.panes.actions import bindings
 from workbench.panes.call_cells import WITH_CALLER, WITH_PROCESS, WITH_TIME, call_parts, cell_of
 from workbench.panes.call_lines import CallFilter, CallLine, CallLines
 from workbench.panes.format import count_text, duration_text, elide, time_text
-from workbench.panes.lines import LineView, Part, column
+from workbench.panes.lines import LineView
 from workbench.panes.outcomes import Outcomes, short_result
+from workbench.panes.parts import Part, column
 from workbench.views.stops import Stops
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
 from workbench.panes.frame import Rule, Tab
-from workbench.panes.lines import LineView, TextLine, TextLines
+from workbench.panes.lines import LineView
 from workbench.panes.prompt import Prompt
+from workbench.panes.text_lines import TextLine, TextLines
 
 
 class _Choices(TextLines):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from workbench.panes.format import count_text
-from workbench.panes.lines import Ink, Part, TextLine, TextLines, column
 from workbench.panes.outcomes import short_result
+from workbench.panes.parts import Ink, Part, column
+from workbench.panes.text_lines import TextLine, TextLines
 
 if TYPE_CHECKING:
     from workbench.views.coverage import Coverage, CoverageRow

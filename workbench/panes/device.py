@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.panes.format import bytes_text, count_text
 from workbench.panes.kernels import PTX, KernelLines, coloured
-from workbench.panes.lines import Ink, Part, TextLine, TextLines, column, parts_text
+from workbench.panes.parts import Ink, Part, column, parts_text
+from workbench.panes.text_lines import TextLine, TextLines
 from workbench.views.demangle import demangled
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from workbench.panes.format import elide
-from workbench.panes.lines import Inked
+from workbench.panes.parts import Inked
 from workbench.panes.sgr import printable
 
 

@@ -12,7 +12,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from workbench.panes.format import count_text, duration_text, elide
-from workbench.panes.lines import Ink, Inked, Part, parts_text
+from workbench.panes.parts import Ink, Inked, Part, parts_text
 
 if TYPE_CHECKING:
     from sessions import Session

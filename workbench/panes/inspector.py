@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sessions.format import ItemKind
 from workbench.panes.format import bytes_text, duration_text, time_text
-from workbench.panes.lines import Part, TextLine, TextLines, column
+from workbench.panes.parts import Part, column
 from workbench.panes.sgr import plain_text
+from workbench.panes.text_lines import TextLine, TextLines
 
 if TYPE_CHECKING:
     from sessions import Session

@@ -6,7 +6,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from workbench.panes.format import bytes_text, count_text, duration_text
-from workbench.panes.lines import Ink, Part, TextLine, column
+from workbench.panes.parts import Ink, Part, column
+from workbench.panes.text_lines import TextLine
 from workbench.views.demangle import demangled
 from workbench.views.kernels import Kernels, KernelUse, Shape
 

@@ -14,7 +14,8 @@ from workbench.filter.apply import terms_of_line
 from workbench.filter.lines import writer
 from workbench.panes.actions import bindings
 from workbench.panes.format import count_text, elide, time_text
-from workbench.panes.lines import Ink, LineView, Part, column, wrapped
+from workbench.panes.lines import LineView
+from workbench.panes.parts import Ink, Part, column, wrapped
 from workbench.panes.sgr import PLAIN, plain_text, styled_parts
 from workbench.target.log_grammar import Kind, Level, LogLine, parse_bytes
 from workbench.views.log_filter import FilteredLog

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sessions.items import Pseudo, string_of
-from workbench.panes.lines import Ink
+from workbench.panes.parts import Ink
 
 if TYPE_CHECKING:
     from sessions import Session

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.panes.actions import registry
-from workbench.panes.lines import TextLine
+from workbench.panes.text_lines import TextLine
 
 if TYPE_CHECKING:
     from sessions import Process

@@ -12,8 +12,9 @@ from textual.screen import ModalScreen
 from workbench.actions import Action
 from workbench.panes.actions import key_text
 from workbench.panes.frame import Rule, Tab
-from workbench.panes.lines import Part, TextLine, TextLines, column, wrapped
+from workbench.panes.parts import Part, column, wrapped
 from workbench.panes.prompt import Prompt
+from workbench.panes.text_lines import TextLine, TextLines
 
 if TYPE_CHECKING:
     from workbench.filter import Language

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from workbench.panes.format import count_text, duration_text
-from workbench.panes.lines import Ink, Part, TextLine, TextLines
+from workbench.panes.parts import Ink, Part
+from workbench.panes.text_lines import TextLine, TextLines
 
 if TYPE_CHECKING:
     from sessions import Process, Session

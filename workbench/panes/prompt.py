@@ -14,7 +14,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
-from workbench.panes.lines import Inked, Part
+from workbench.panes.parts import Inked, Part
 
 if TYPE_CHECKING:
     from workbench.filter.complete import Completion

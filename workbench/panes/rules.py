@@ -15,7 +15,8 @@ from workbench.filter import Filter, FilterError, parse
 from workbench.filter.apply import term, terms_of, terms_of_line, with_term
 from workbench.panes.chooser import Chooser
 from workbench.panes.format import count_text
-from workbench.panes.lines import TextLine, column
+from workbench.panes.parts import column
+from workbench.panes.text_lines import TextLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from workbench.panes.chooser import Chooser
 from workbench.panes.format import count_text, elide_start, time_text
-from workbench.panes.lines import TextLine, column
+from workbench.panes.parts import column
 from workbench.panes.sgr import plain_text
+from workbench.panes.text_lines import TextLine
 from workbench.panes.viewer import SourceViewer
 from workbench.panes.why import Target
 from workbench.views.search import Found, search

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from workbench.panes.lines import Part
+from workbench.panes.parts import Part
 
 
 def source_around(path: Path, line: int, around: int) -> list[tuple[int, list[Part]]]:

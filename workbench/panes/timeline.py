@@ -9,7 +9,7 @@ from textual.binding import BindingType
 
 from workbench.panes.actions import bindings
 from workbench.panes.format import count_text
-from workbench.panes.lines import TextLine, TextLines
+from workbench.panes.text_lines import TextLine, TextLines
 from workbench.panes.why import Target
 from workbench.views.timeline_text import Row, rows
 from workbench.views.timeline_tracker import STEP, TimelineTracker

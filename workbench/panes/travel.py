@@ -16,7 +16,7 @@ from sessions.states import INTERVAL
 from workbench.errors import UsageError
 from workbench.moments import end_of_run, last_moment, moment_named
 from workbench.panes.format import count_text, time_text
-from workbench.panes.lines import Part
+from workbench.panes.parts import Part
 from workbench.panes.travel_line import TravelLine, TravelPicture
 from workbench.panes.travel_worker import Judged, TravelWorker
 from workbench.panes.why import Wall, WhySentence, walls_of

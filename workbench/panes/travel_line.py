@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from workbench.panes.lines import Ink, Inked, Part
+from workbench.panes.parts import Ink, Inked, Part
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
-from workbench.panes.lines import Part, TextLine
 from workbench.panes.overlays import Overlay
+from workbench.panes.parts import Part
 from workbench.panes.source_text import source_lines
+from workbench.panes.text_lines import TextLine
 from workbench.views.sources import Source
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from workbench.panes.lines import Ink, Inked, Part, wrapped
+from workbench.panes.parts import Ink, Inked, Part, wrapped
 
 if TYPE_CHECKING:
     from workbench.diagnosis import Diagnosis, Evidence, Explanation
