@@ -37,6 +37,7 @@ Rule = Literal[
     "export-table-null",
     "export-table-empty",
     "export-table-short",
+    "export-table-slot-fails",
     "hook-buffers-too-small",
     "self-test-wrong",
     "device-query-fails",

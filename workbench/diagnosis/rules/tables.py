@@ -23,6 +23,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
     yield from _refused(facts)
     yield from _null(facts)
     yield from _empty(facts)
+    yield from _failing(facts)
     yield from _hooks(facts)
 
 
@@ -153,6 +154,31 @@ def _expected(
     else:
         return None
     return next((c for c in candidates if c[0] in given and c not in called), None)
+
+
+def _failing(facts: Facts) -> Iterator[Diagnosis]:
+    """The slot that gives a runtime the primary context of each device answers an error."""
+    seen: set[int] = set()
+    for call, table, slot in facts.slots:
+        code = call.result & 0xFFFFFFFF
+        if (table, slot) != (RUNTIME, 2) or not code or call.process in seen:
+            continue
+        if facts.bootstrapped_after(call.process, call.row, facts.library_of(call)):
+            continue
+        seen.add(call.process)
+        told = [said for said in facts.said if said.code and said.process == call.process][:1]
+        name = facts.session.schema.enum_name("CUresult", code) or str(code)
+        yield Diagnosis(
+            rule="export-table-slot-fails",
+            what="the runtime gives up: a call through an export table fails",
+            cause=f"slot {slot} of {_name(facts, table)} returned {name}",
+            fix="have it write the handle of the device's primary context, and return 0",
+            certainty="proved" if told else "likely",
+            stage=Stage.TABLES,
+            evidence=[facts.call_evidence(call.row), *map(facts.line_evidence, told)],
+            process=call.process,
+            by_runtime=True,
+        )
 
 
 def _hooks(facts: Facts) -> Iterator[Diagnosis]:
