@@ -9,7 +9,7 @@ import pytest
 import scenario
 
 from sessions import open_session
-from workbench.panes.header import HeaderLine, header_facts
+from workbench.panes.header import HeaderFacts, HeaderLine, header_facts
 from workbench.panes.parts import parts_text
 
 
@@ -34,3 +34,11 @@ def test_a_full_disk_is_said_beside_what_it_cost(tmp_path: Path) -> None:
     for width, said in ((80, "5 lost (disk)"), (160, "5 lost, DISK FULL")):
         line = parts_text(HeaderLine(header_facts(session, None)).parts(width))
         assert said in line and len(line) <= width
+
+
+def test_how_the_target_ended_leaves_room_for_what_was_lost() -> None:
+    facts = HeaderFacts(1, "ok", "0.0s 37e5", target="probe /x/libcudart.so.13", calls=420,
+                        ending="killed by signal 11")  # fmt: skip
+    for width, said in ((80, ", signal 11 |"), (160, ", killed by signal 11 |")):
+        line = parts_text(HeaderLine(facts).parts(width))
+        assert said in line and "0 lost" in line and len(line) < width

@@ -13,12 +13,13 @@ from workbench.filter.complete import Completion, complete
 from workbench.filter.errors import FilterError
 from workbench.filter.language import Language
 from workbench.filter.lines import LINES
-from workbench.filter.parse import Filter, LineFilter, help_lines, parse, parse_lines
+from workbench.filter.parse import OPERATORS, Filter, LineFilter, help_lines, parse, parse_lines
 from workbench.filter.terms import CALLS, TERMS
 
 __all__ = [
     "CALLS",
     "LINES",
+    "OPERATORS",
     "TERMS",
     "BreakKind",
     "BreakRow",

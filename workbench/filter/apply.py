@@ -73,7 +73,7 @@ def terms_of_line(session: Session, number: int) -> dict[str, str]:
     if 0 <= line.process < len(session.processes):
         found["run"] = f"run:{session.processes[line.process].run}"
     found |= {
-        "time": f"time:>={line.time_ns}ns",
+        "time": f"time:>={line.time_ns / 1e9:.9f}s",
         "call": f"call:{line.after_call}",
         "line": f"line:{number + 1}",
         "length": f"bytes:{line.length}",

@@ -117,7 +117,7 @@ def nanoseconds(text: str) -> float:
     unit = found[2] or "ns"
     if unit not in _UNITS:
         raise ValueError(f"{unit!r} is not a unit of time: ns, us, ms, s or min")
-    return float(found[1]) * _UNITS[unit]
+    return round(float(found[1]) * _UNITS[unit])
 
 
 def process_values(key: str, session: Session) -> list[tuple[str, str]]:

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(r"""\s*(?:([()!|&])|((?:"[^"]*"|[^\s()!|&"])+)|(")|$)""")
 _OPERATORS = {"and": "&", "or": "|", "not": "!"}
+OPERATORS = (
+    ("a b, a and b, a & b", "both hold"),
+    ("a or b, a | b", "one of them holds"),
+    ("!a, not a", "it does not hold"),
+    ("( ... )", "together"),
+)
+"""How terms are put together: (how it is written, what it means)."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +194,4 @@ def help_lines(language: Language[Anything] = CALLS) -> list[tuple[str, str]]:
     """The language as rows of (how it is written, what it means), for help screens."""
     rows = [(term.syntax, f"{term.help}; {term.example}") for term in language.terms]
     rows += [(word.word, word.help) for word in language.words]
-    rows.append(("a b, a and b, a & b", "both hold"))
-    rows.append(("a or b, a | b", "one of them holds"))
-    rows.append(("!a, not a", "it does not hold"))
-    rows.append(("( ... )", "together"))
-    return rows
+    return [*rows, *OPERATORS]

@@ -36,8 +36,11 @@ class Chooser(ModalScreen[object]):
         Binding("escape,q", "dismiss", "Close", show=False),
     ]
 
-    def __init__(self, title: str, lines: Sequence[TextLine], empty: str, note: str = "") -> None:
+    def __init__(
+        self, title: str, lines: Sequence[TextLine], empty: str, note: str = "", enter: str = "go there"
+    ) -> None:
         super().__init__()
+        self.enter = enter
         self.heading, self.note = title, note
         self.choices = _Choices(lines, empty)
 
@@ -51,7 +54,7 @@ class Chooser(ModalScreen[object]):
     def compose(self) -> ComposeResult:
         """A rule with the title over the lines."""
         rule = Rule([Tab("", self.heading, "overlay")], "┌", "┐", id="overlay-rule")
-        rule.show(info=self.note, notes="Enter go there  / search  Esc close")
+        rule.show(info=self.note, notes=f"Enter {self.enter}  / search  Esc close")
         yield rule
         yield self.choices
         yield Prompt()

@@ -206,7 +206,8 @@ class HeaderLine:
             (target, "plain"),
         ]
         if facts.ending:
-            parts.append((f", {facts.ending}", "dim" if facts.ending == "ended" else "error"))
+            ending = facts.ending.removeprefix("killed by ") if brief else facts.ending
+            parts.append((f", {ending}", "dim" if ending == "ended" else "error"))
         else:
             parts.append((f", {facts.processes}p" if brief else f", {count}", "dim"))
         if facts.top:

@@ -28,7 +28,7 @@ def marking_actions() -> tuple[Action, ...]:
         Action("mark.previous", "Previous mark", "U", GLOBAL, "Go to the marked call or line before.",
                lambda app: app.marking.next(-1)),
         Action("search.everything", "Search everything …", "s", GLOBAL,
-               "Search calls with their arguments and results, the log, notes and the watched sources.",
+               "Search calls with their arguments and results, the log, notes and sources.",
                lambda app: app.ask("everything")),
         Action("filter.offer", "Filter by this …", "equals_sign", GLOBAL,
                "List filters that what is selected passes; Enter adds one (mouse: Ctrl-click on a cell).",

@@ -113,10 +113,13 @@ def help_lines(groups: Sequence[tuple[str, Sequence[Action]]]) -> list[TextLine]
 
 def filter_lines(language: Language[Any]) -> list[TextLine]:
     """The words of the filter language, from the rows that define it."""
+    from workbench.filter import OPERATORS
+
     lines = [TextLine([]), TextLine([(f" what a filter of {language.of} may say", "head")])]
     for usage, help_text, example in (
         *((term.syntax, term.help, term.example) for term in language.terms),
         *((word.word, word.help, "") for word in language.words),
+        *((written, meaning, "") for written, meaning in OPERATORS),
     ):
         parts: list[Part] = [column(f"  {usage}", HELP_INDENT, "accent"), (help_text, "plain")]
         lines.append(TextLine([*parts, (f"  {example}", "dim")]))

@@ -130,8 +130,8 @@ class Rules:
             TextLine([column(f" {kind}", 10, "accent"), (rule.text, style)], (kind.strip(), rule.text))
             for kind, rule, style in self._all()
         ]
-        empty, note = "none: `:` Colour …, Count …", "Enter takes one away"
-        self._app.push_screen(Chooser("COLOURS AND COUNTERS", lines, empty, note), self._drop)
+        chooser = Chooser("COLOURS AND COUNTERS", lines, "none: `:` Colour …, Count …", enter="take away")
+        self._app.push_screen(chooser, self._drop)
 
     def _all(self) -> Iterator[tuple[str, Colouring | Counter, Style | str]]:
         yield from (("colour", rule, rule.style) for rule in self.colourings)
@@ -161,7 +161,8 @@ class Rules:
             for offered in (text, f"!{text}"):
                 lines.append(TextLine([column(f" {what}", 14, "dim"), (offered, "name")], offered))
         take = functools.partial(_take, add)
-        app.push_screen(Chooser("FILTER BY", lines, "select a call, a line or a name first"), take)
+        chooser = Chooser("FILTER BY", lines, "select a call, a line or a name first", enter="add")
+        app.push_screen(chooser, take)
 
     def add_to_filter(self, text: str) -> None:
         """Show only calls that pass this as well."""
