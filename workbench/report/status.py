@@ -122,7 +122,7 @@ def _run(facts: ReportFacts, run: RunFacts, brief: bool) -> Iterator[str]:
         yield f"  - against the run before: {changes}"
     lines = run.diff.splitlines()
     if lines and not brief and len(lines) <= _DIFF_LINES:
-        fence = "`" * max(3, *(len(ticks) + 1 for ticks in re.findall("`+", run.diff)), 3)
+        fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", run.diff))])
         yield ""
         yield f"  {fence}diff"
         yield from (f"  {line}" for line in lines)
