@@ -68,8 +68,10 @@ def pair_threads(ours: list[Thread], others: list[Thread]) -> list[ThreadPair]:
     taken = {id(b) for b in partner.values()}
     pairs: list[ThreadPair] = [(a, partner.get(id(a))) for a in ours]
     pairs += [(None, b) for b in others if id(b) not in taken]
+    if not ours or not others or max(len(ours), len(others)) < 2:
+        return pairs
     apart = _unpaired(pairs)
-    if not apart or max(len(ours), len(others)) < 2 or not (_take_turns(ours) and _take_turns(others)):
+    if not apart or not (_take_turns(ours) and _take_turns(others)):
         return pairs
     merged: list[ThreadPair] = [(_as_one(ours), _as_one(others))]
     return merged if _unpaired(merged) < apart else pairs

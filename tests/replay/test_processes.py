@@ -57,6 +57,13 @@ def test_a_crash_in_one_process_leaves_the_others_to_be_performed(
     ]
 
 
+def test_what_ended_a_process_is_shown_whatever_the_limit(
+    desk: Desk, recorded: Callable[..., Path], other_shim: OtherShim
+) -> None:
+    done = desk.shimbench("replay", recorded("saxpy", 4), "--library", other_shim(2), "--limit", 0)
+    assert "~ crashed: signal 11" in done.stdout and "more (--limit)" not in done.stdout
+
+
 def test_a_hang_is_the_end_of_a_replay(
     desk: Desk, recorded: Callable[..., Path], other_shim: OtherShim
 ) -> None:

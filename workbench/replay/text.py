@@ -17,6 +17,8 @@ from workbench.replay.perform import Performance, Replay
 from workbench.replay.stage import Stage
 
 _REASONS_SHOWN = 12
+_GRAVE = ("crashed", "hung", "returned", "other end", "not begun")
+"""Kinds of differences that are shown whatever the limit."""
 
 
 def lines_of(session: Session, replay: Replay, stage: Stage, limit: int) -> list[str]:
@@ -65,7 +67,9 @@ def _left_out(session: Session, performances: list[Performance]) -> Iterator[str
     missing = sum((done.plan.missing for done in performances), Counter[str]())
     absent = sum(done.plan.missing_bytes for done in performances)
     yield from session.damage
-    if not any(done.plan.recorded_buffers for done in performances):
+    if not any(done.plan.recorded_buffers for done in performances) and any(
+        done.plan.lacking for done in performances
+    ):
         yield (
             "recorded without buffers: no module, no launch and no copy's content can be performed as it was,"
             " and no output compared (`shimbench run --buffers` records them)"
@@ -127,14 +131,16 @@ def _differences(session: Session, replay: Replay, limit: int) -> Iterator[str]:
     recorded = CallDecoder(session.schema)
     several = len(replay.performances) > 1
     told = _folded(session, replay)
-    for one in told[: max(limit, 0)]:
+    grave = [one for one in told[max(limit, 0) :] if one.kind in _GRAVE]
+    shown = told[: max(limit, 0)] + grave
+    for one in shown:
         more = f", {one.repeats} times" if one.repeats > 1 else ""
         whose = f" in {len(one.pids)} processes" if len(one.pids) > 1 else f" in pid {one.pids[0]}"
         yield ""
         yield f"~ {one.kind}{more}{whose if several else ''}: {one.detail}"
         if one.row is not None:
             yield f"    {one.row + 1:>8}  {recorded.text(session, one.row)}"
-    left = sum(replay.counts.values()) - sum(one.repeats for one in told[: max(limit, 0)])
+    left = sum(replay.counts.values()) - sum(one.repeats for one in shown)
     if left > 0:
         yield f"\nand {left} more (--limit)"
 
