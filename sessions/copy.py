@@ -202,8 +202,7 @@ def _calls_and_lines(
     line, total = 0, len(source.calls)
     for start in range(0, total, _BATCH):
         stop = min(start + _BATCH, total)
-        rows = _rows(source, start, stop, payloads, writer, edit)
-        inside = window.mask(start, rows)
+        rows, inside = _rows(source, start, stop, payloads, writer, edit, window)
         at = start
         while line < len(source.log):
             said = source.log.line(line)
@@ -223,19 +222,28 @@ def _calls_and_lines(
 
 
 def _rows(
-    source: Session, start: int, stop: int, payloads: dict[int, int], writer: _Writes, edit: Edit
-) -> np.ndarray[Any, np.dtype[np.void]]:
+    source: Session,
+    start: int,
+    stop: int,
+    payloads: dict[int, int],
+    writer: _Writes,
+    edit: Edit,
+    window: Window,
+) -> tuple[np.ndarray[Any, np.dtype[np.void]], npt.NDArray[np.bool_]]:
+    """Rows, and which of them are inside of the window: what only others were given is not written."""
     columns = source.calls.columns(start, stop)
     rows = np.zeros(stop - start, dtype=format.CALL_ROW)
     for name, column in columns.items():
         rows[name] = column
-    unique, places = np.unique(columns["payload"], return_inverse=True)
+    inside = window.mask(start, rows)
+    rows["payload"] = 0
+    unique, places = np.unique(columns["payload"][inside], return_inverse=True)
     for number in unique.tolist():
         if number not in payloads:
             items = [edit.item(item) for item in source.calls.payload_of(number)]
             payloads[number] = writer.blob(pack_items(items))
-    rows["payload"] = np.array([payloads[number] for number in unique.tolist()], np.uint32)[places]
-    return rows
+    rows["payload"][inside] = np.array([payloads[number] for number in unique.tolist()], np.uint32)[places]
+    return rows, inside
 
 
 def _line(source: Session, writer: _Writes, edit: Edit, window: Window, number: int) -> None:

@@ -59,6 +59,28 @@ def test_the_shortest_prefix_that_crashes_is_a_session_of_its_own(
     assert desk.replay(small, "--expect", "recorded")[0] == 0
 
 
+def test_a_prefix_holds_no_content_that_only_later_calls_were_given(
+    desk: Desk, recorded: Callable[..., Path], other_shim: OtherShim
+) -> None:
+    """The second allocation fails; what is copied after that is none of the prefix."""
+    session, small = recorded("wide"), desk.folder / "small"
+    _, said = desk.replay(session, "--library", other_shim(4), "--minimise", "-o", small)
+    second = calls_of(opened(session), "cuMemAlloc_v2")[1]
+    assert said["prefix"]["until"] == second + 1
+    copied = calls_of(opened(session), "cuMemcpyHtoD_v2")[0]
+    assert copied > second and len(opened(session).buffers) > len(opened(small).buffers) == 1
+
+
+def test_a_crash_is_minimised_before_other_results(
+    desk: Desk, recorded: Callable[..., Path], other_shim: OtherShim
+) -> None:
+    """A result differs early on; what matters is that it ends in a crash."""
+    session = recorded("saxpy", 4)
+    _, said = desk.replay(session, "--library", other_shim(11), "--minimise")
+    assert [one["kind"] for one in said["differences"]] == ["other result", "crashed"]
+    assert said["prefix"]["until"] == calls_of(opened(session), "cuLaunchKernel")[2] + 1
+
+
 def test_the_shortest_prefix_of_a_wrong_result_includes_who_waited_for_it(
     desk: Desk, recorded: Callable[..., Path], other_shim: OtherShim
 ) -> None:

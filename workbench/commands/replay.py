@@ -9,7 +9,8 @@ on that device; "driver" is the machine's own libcuda. SESSION:RUN is another ru
 --compare WHAT performs the calls on a second shim as well (soft, count-only, driver, a DIR or a library) and
 hashes device memory after every launch, copy and memset: the first call after which it differs is named, with
 its kernel and arguments. --minimise looks for the shortest prefix of the calls that still fails (a
-difference, a crash or a hang), of one process where that fails by itself; -o writes it as a session.
+crash or a hang if there is one, else a difference), of one process where it fails by itself; -o writes it as
+a session.
 
 Exit status: 0 as recorded, 1 not, 2 it could not be performed; with --expect recorded 3 instead of 1. With
 --compare: 0 no difference in memory, 1 (or 3) one. What the session lacks is left out or given zeros, and

@@ -46,18 +46,34 @@ class Prefix:
         }  # fmt: skip
 
 
-def failing_call(done: Performance) -> int | None:
-    """The number of the first call that fails: it differs, or never returned, be it as recorded."""
+def ends_a_process(replay: Replay) -> bool:
+    """Whether a call crashes, hangs or ends its process, be it as recorded: next to that no other result
+    matters."""
+    return any(_is_ended(done) for done in replay.performances)
+
+
+def _is_ended(done: Performance) -> bool:
+    return done.ending.begun and bool(done.results.under_way or done.verdict.not_reached)
+
+
+def failing_call(done: Performance, ending: bool) -> int | None:
+    """The number of the first call that fails: it differs, or never returned, be it as recorded. With
+    `ending` only what ends its process does."""
+    if ending and not _is_ended(done):
+        return None
     numbers = [int(done.plan.rows[at]) + 1 for at in done.results.under_way]
-    numbers += [one.a + 1 for one in done.verdict.differences if one.a is not None]
+    if not ending:
+        numbers += [one.a + 1 for one in done.verdict.differences if one.a is not None]
     if not numbers and done.verdict.counts and done.ending.begun:
         return int(done.plan.rows.max()) + 1  # the process ended in none of them
     return min(numbers, default=None)
 
 
-def first_failure(replay: Replay) -> tuple[int, Performance] | None:
+def first_failure(replay: Replay, ending: bool) -> tuple[int, Performance] | None:
     """The first call that fails, and the process whose it is."""
-    failures = [(number, done) for done in replay.performances if (number := failing_call(done)) is not None]
+    failures = [
+        (number, done) for done in replay.performances if (number := failing_call(done, ending)) is not None
+    ]
     return min(failures, key=lambda pair: pair[0], default=None)
 
 
@@ -68,8 +84,8 @@ def minimise(
 
     One process alone, if it fails by itself; else with what others had done before.
     """
-    search = _Search(wish, stage, scratch)
-    found = first_failure(whole)
+    search = _Search(wish, stage, scratch, ends_a_process(whole))
+    found = first_failure(whole, search.ending)
     if found is None:
         return Prefix(None, 0, whole.calls, 0)
     first, failing = found
@@ -98,8 +114,8 @@ def minimise(
 
 
 class _Search:
-    def __init__(self, wish: Wish, stage: Stage, scratch: Path) -> None:
-        self._wish, self._stage, self._scratch = wish, stage, scratch
+    def __init__(self, wish: Wish, stage: Stage, scratch: Path, ending: bool) -> None:
+        self._wish, self._stage, self._scratch, self.ending = wish, stage, scratch, ending
         self.processes = wish.processes
         self.attempts = 0
 
@@ -108,6 +124,7 @@ class _Search:
         self.attempts += 1
         wish = dataclasses.replace(self._wish, processes=processes)
         try:
-            return first_failure(perform(wish, self._stage, self._scratch, until=until)) is not None
+            replay = perform(wish, self._stage, self._scratch, until=until)
         except ShimbenchError:
             return False  # a prefix in which there is nothing to perform
+        return first_failure(replay, self.ending) is not None
