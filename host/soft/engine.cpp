@@ -121,14 +121,15 @@ class LoadedModule {
                 if (relocation.offset + 8 > variable.size)
                     throw ptx::Error(0, "address in " + variable.name + " does not fit");
                 const auto found = addresses_.find(relocation.symbol);
-                if (found == addresses_.end()) {
-                    // A function's, as a rule. Kernels that have nothing to do with it run all the same.
+                const auto function = text_.function_address(relocation.symbol);
+                if (found == addresses_.end() && !function) {
+                    // Kernels that have nothing to do with it run all the same.
                     unusable_[variable.name] = variable.name + " holds the address of " + relocation.symbol +
-                                               ", which is no variable: calls through pointers are not "
-                                               "implemented";
+                                               ", which nothing in its module defines";
                     continue;
                 }
-                const std::uint64_t value = found->second + static_cast<std::uint64_t>(relocation.addend);
+                const std::uint64_t value =
+                    (function ? *function : found->second) + static_cast<std::uint64_t>(relocation.addend);
                 std::memcpy(target + relocation.offset, &value, sizeof(value));
             }
         }
@@ -290,7 +291,8 @@ class Engine {
     /// as it has run for a fraction of what compiling takes. Whether it was compiled before is asked at once.
     std::shared_ptr<const ::soft::Compiled> compiled(LoadedModule::Launched &launched, bool whole_rows) {
         auto &known = launched.compiled[whole_rows];
-        if (known || settings_.rules.memcheck || compiling_ == Compiling::never || !::soft::can_compile())
+        if (known || settings_.rules.memcheck || compiling_ == Compiling::never || !::soft::can_compile() ||
+            launched.program->takes_turns)
             return known;
         auto &order = launched.orders[whole_rows];
         if (compiling_ == Compiling::always) {

@@ -138,6 +138,74 @@ def test_memcheck_finds_a_store_past_its_allocation_on_a_page_that_is_mapped(
     assert _NUMBERS.splitlines()[int(str(fault["line"])) - 1].startswith("st.global")
 
 
+# Each thread has 16 bytes copied into shared memory from the parameter's address on.
+_COPIES = kernel(
+    """\
+.shared .align 16 .b8 tile[2048];
+mov.u32 %r3, tile; shl.b32 %r4, %r1, 4; add.u32 %r3, %r3, %r4;
+mad.wide.u32 %rd2, %r1, 16, %rd1;
+cp.async.cg.shared.global [%r3], [%rd2], 16;
+cp.async.wait_all;""",
+    "copies",
+)
+_COPY_BEYOND = """
+copies, place = function(load(TEXT), "copies"), allocate(1024)
+launch(copies, (1, 1, 1), (64, 1, 1), place)
+print(cuda.cuCtxSynchronize())
+launch(copies, (1, 1, 1), (65, 1, 1), place)
+print(place)
+print(cuda.cuCtxSynchronize())
+"""
+
+
+def test_memcheck_finds_an_asynchronous_copy_from_beyond_an_allocation(
+    native_paths: NativePaths, start_shim_host: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    host = start_shim_host("--device", "soft", "--state", str(state), "--memcheck")
+    well, address, error = run_client(_COPY_BEYOND, _COPIES, native_paths, host).splitlines()
+    assert (well, error) == ("0", "700")
+    (fault,) = _faults(state)
+    place = int(address)
+    assert str(fault["text"]).startswith(
+        f"cp.async of 16 bytes at {place + 1024:#x}, "
+        f"which is 0 bytes after an allocation of 1024 bytes at {place:#x}"
+    )
+    assert (fault["kernel"], fault["thread"]) == ("copies", [64, 0, 0])
+
+
+# Two granules of addresses, of which only the first is mapped: CUmemAllocationProp is type 1 on device 0,
+# CUmemAccessDesc device 0 with flags 3.
+_MAPPED = """
+numbers = function(load(TEXT), "numbers")
+prop = struct.pack("<iiii24x", 1, 0, 1, 0)
+granule, place, handle = ctypes.c_size_t(), u64(), u64()
+call("cuMemGetAllocationGranularity", ctypes.byref(granule), prop, 0)
+size = granule.value
+call("cuMemAddressReserve", ctypes.byref(place), ctypes.c_size_t(2 * size), ctypes.c_size_t(0), u64(), u64())
+call("cuMemCreate", ctypes.byref(handle), ctypes.c_size_t(size), prop, u64())
+call("cuMemMap", place, ctypes.c_size_t(size), ctypes.c_size_t(0), handle, u64())
+call("cuMemSetAccess", place, ctypes.c_size_t(size), struct.pack("<iii", 1, 0, 3), ctypes.c_size_t(1))
+launch(numbers, (1, 1, 1), (64, 1, 1), place.value + size - 256)
+print(cuda.cuCtxSynchronize(), words(place.value + size - 256, 64) == list(range(64)))
+launch(numbers, (1, 1, 1), (65, 1, 1), place.value + size - 256)
+print(cuda.cuCtxSynchronize())
+print(place.value + size)
+"""
+
+
+def test_memcheck_knows_memory_that_was_mapped_and_what_is_only_reserved_behind_it(
+    native_paths: NativePaths, start_shim_host: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    host = start_shim_host("--device", "soft", "--state", str(state), "--memcheck")
+    well, error, end = run_client(_MAPPED, _NUMBERS, native_paths, host).splitlines()
+    assert (well, error) == ("0 True", "700")
+    (fault,) = _faults(state)
+    assert str(fault["text"]).startswith(f"store of 4 bytes at {int(end):#x}, ")
+    assert (fault["kernel"], fault["thread"]) == ("numbers", [64, 0, 0])
+
+
 _EVERYWHERE = kernel(
     """\
 .local .align 8 .b8 own[256];
@@ -243,14 +311,11 @@ def test_a_kernel_without_ptx_is_refused_by_name_with_what_its_module_holds(
     )
 
 
-# As nvcc writes it: one of the variables holds what the software GPU can't give, a function's address.
+# As nvcc writes it: one of the variables holds a function's address.
 _POINTERS = """.version 7.0
 .target sm_80
 .address_size 64
-.func (.param .b32 out) twice(.param .b32 in)
-{
-.reg .b32 %r<2>; ld.param.b32 %r1, [in]; add.s32 %r1, %r1, %r1; st.param.b32 [out], %r1; ret;
-}
+TWICE
 .global .align 8 .u64 table[1] = {twice};
 .global .align 4 .u32 plain[1] = {7};
 .visible .entry good(.param .u64 where)
@@ -260,10 +325,16 @@ ld.param.u64 %rd1, [where]; ld.global.u32 %r1, [plain]; st.global.u32 [%rd1], %r
 }
 .visible .entry pointed(.param .u64 where)
 {
-.reg .b64 %rd<3>;
-ld.param.u64 %rd1, [where]; ld.global.u64 %rd2, [table]; st.global.u64 [%rd1], %rd2; ret;
+.reg .b32 %r<2>; .reg .b64 %rd<3>;
+ld.param.u64 %rd1, [where]; ld.global.u64 %rd2, [table];
+{ .param .b32 a; .param .b32 b; st.param.b32 [a], 21;
+call (b), %rd2, (a), form; ld.param.b32 %r1, [b]; }
+st.global.u32 [%rd1], %r1; ret;
+form: .callprototype (.param .b32 _) _ (.param .b32 _);
 }
 """
+_TWICE = ".func (.param .b32 out) twice(.param .b32 in)"
+_BODY = "{ .reg .b32 %r<2>; ld.param.b32 %r1, [in]; add.s32 %r1, %r1, %r1; st.param.b32 [out], %r1; ret; }"
 _LAUNCH_BOTH = """
 module, where = load(TEXT), allocate(8)
 launch(function(module, "good"), (1, 1, 1), (1, 1, 1), where)
@@ -273,10 +344,18 @@ print(synchronize(result=None), words(where, 1))
 """
 
 
-def test_a_function_s_address_in_a_variable_stops_only_the_kernels_that_use_it(
+def test_a_call_by_a_function_s_address_in_a_variable_leads_there(
+    native_paths: NativePaths, shim_host: dict[str, str]
+) -> None:
+    text = _POINTERS.replace("TWICE", _TWICE + _BODY)
+    assert run_client(_LAUNCH_BOTH, text, native_paths, shim_host) == "0 [42]\n"
+
+
+def test_the_address_of_what_nothing_defines_stops_only_the_kernels_that_use_it(
     native_paths: NativePaths, start_shim_host: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
     host = start_shim_host("--device", "soft", "--state", str(state))
-    assert run_client(_LAUNCH_BOTH, _POINTERS, native_paths, host) == "801 [7]\n"
+    text = _POINTERS.replace("TWICE", ".extern " + _TWICE + ";")
+    assert run_client(_LAUNCH_BOTH, text, native_paths, host) == "801 [7]\n"
     assert "table holds the address of twice" in state.read_text()

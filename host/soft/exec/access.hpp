@@ -1,6 +1,7 @@
 // Whether the lanes of a warp may access what their addresses name, and where that lies for the host.
 #pragma once
 
+#include "heap.hpp"
 #include "lanes.hpp"
 
 #include <algorithm>
@@ -23,6 +24,7 @@ inline bool of_the_block(const Block &block, std::uint64_t address, unsigned byt
     return within(reinterpret_cast<std::uint64_t>(block.shared), block.shared_size) ||
            within(reinterpret_cast<std::uint64_t>(block.local), block.local_size * block.threads) ||
            within(reinterpret_cast<std::uint64_t>(block.parameters), block.parameter_bytes) ||
+           device_heap().holds(address, bytes) ||
            (block.grid_workspace != 0 && within(block.grid_workspace, sizeof(GridWorkspace)));
 }
 

@@ -179,7 +179,8 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
     block.parameter_bytes = static_cast<std::uint32_t>(launch.parameters.size());
     block.grid_id = launch.id;
     block.grid_workspace = reinterpret_cast<std::uint64_t>(launch.workspace);
-    block.takes_turns = launch.workspace != nullptr;
+    block.takes_turns = launch.workspace != nullptr || program.takes_turns;
+    block.may_yield = !launch.compiled;
     block.end = &end;
     block.memory_check = launch.memory_check ? &launch.memory_check : nullptr;
     if (launch.print) {

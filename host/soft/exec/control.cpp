@@ -19,8 +19,8 @@ void go(Warp &w, const Op &op, std::uint32_t target) {
         w.budget = w.block->takes_turns ? branches_of_a_turn : branches_between_checks;
         if (const char *reason = w.block->end->reason())
             raise(w, op, FaultKind::timeout, 0, reason);
-        if (w.block->takes_turns)
-            w.state = WarpState::yielded;
+        if (w.block->may_yield)
+            w.state = WarpState::yielded; // it may wait for what another warp does
     }
     w.pc = target;
 }
@@ -132,7 +132,8 @@ void barrier_reduce(Warp &w, const Op &op) {
 }
 
 void trap(Warp &w, const Op &op) {
-    raise(w, op, FaultKind::trap, static_cast<unsigned>(std::countr_zero(w.exec)), "trap");
+    raise(w, op, FaultKind::trap, static_cast<unsigned>(std::countr_zero(w.exec)),
+          op.immediate == trap_of_pointer ? "call by a pointer to no function of the module" : "trap");
 }
 
 namespace {

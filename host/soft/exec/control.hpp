@@ -13,9 +13,12 @@ void finish(Warp &, const Op &);      // ret, exit
 void barrier(Warp &, const Op &);     // bar.sync: a = slot of the number, b = slot of the thread count
 void barrier_arrive(Warp &, const Op &);
 void barrier_reduce(Warp &, const Op &); // bar.red: predicate in, result in dst; immediate = Reduction
-void trap(Warp &, const Op &);
+void trap(Warp &, const Op &);           // immediate: why
+inline constexpr std::int64_t trap_of_pointer = 1;
 void print(Warp &, const Op &);         // vprintf: a = format, b = arguments
 void assert_failed(Warp &, const Op &); // message a, file b, line c, function predicate
+void allocate(Warp &, const Op &);      // malloc: a = bytes
+void release(Warp &, const Op &);       // free: a = address
 /// mov d, {a, b, ...} and mov {a, b, ...}, d for elements of that many bits; null when there is none.
 Handler choose_pack(unsigned bits, std::size_t count);
 Handler choose_unpack(unsigned bits, std::size_t count);

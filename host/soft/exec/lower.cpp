@@ -105,6 +105,8 @@ std::uint64_t Lowerer::symbol_bits(const Instruction &in, const Operand &operand
         return found->second + offset;
     if (auto found = parameters_.find(operand.text); found != parameters_.end())
         return found->second + offset;
+    if (const auto function = module_.function_address(operand.text))
+        return *function;
     try {
         return address_(operand.text) + offset;
     } catch (const Error &error) {
@@ -261,8 +263,11 @@ void Lowerer::set_address(Frame &frame, const Instruction &in, const Operand &op
             draft.op.a = with_width(base, true, in.line), draft.op.flags |= wide_address;
         draft.op.immediate = operand.offset;
     } else {
-        std::uint64_t bits =
-            operand.text.empty() ? static_cast<std::uint64_t>(operand.offset) : symbol_bits(in, operand);
+        const auto place = frame.parameter_places.find(operand.text);
+        std::uint64_t bits = place != frame.parameter_places.end()
+                                 ? place->second + static_cast<std::uint64_t>(operand.offset)
+                             : operand.text.empty() ? static_cast<std::uint64_t>(operand.offset)
+                                                    : symbol_bits(in, operand);
         bool wide = space == Space::none || space == Space::global || space == Space::constant;
         draft.op.a = constant(bits, wide);
         if (wide)

@@ -24,12 +24,13 @@ std::uint32_t aligned(std::uint64_t at, std::uint32_t alignment) {
 /// Instructions that say nothing to one who performs everything at once and in order.
 bool is_hint(const Instruction &in) {
     const std::string &op = in.opcode;
-    if (op == "cp")
-        return in.has("commit_group") || in.has("wait_group") || in.has("wait_all");
+    if (op == "cp") // an arrival that is counted first changes nothing, where copies are performed at once
+        return in.has("commit_group") || in.has("wait_group") || in.has("wait_all") ||
+               (in.has("mbarrier") && !in.has("noinc"));
     if (op == "bar" && in.has("warp"))
         return true;
     return op == "membar" || op == "fence" || op == "nanosleep" || op == "prefetch" || op == "prefetchu" ||
-           op == "griddepcontrol";
+           op == "griddepcontrol" || op == "pmevent" || op == "discard" || op == "applypriority";
 }
 
 } // namespace
@@ -87,12 +88,18 @@ void Lowerer::instruction(Frame &frame, const Instruction &in, int depth) {
         return store(frame, in);
     if (op == "bra")
         return branch(frame, in);
+    if (op == "brx")
+        return branch_indexed(frame, in);
+    if (op == "addc" || op == "subc" || op == "madc" || in.has("cc"))
+        return extended(frame, in);
     if (op == "bar" || op == "barrier")
         return barrier(frame, in);
     if (op == "atom" || op == "red")
         return atomic(frame, in);
     if (op == "cp")
         return async_copy(frame, in);
+    if (op == "mbarrier")
+        return barrier_object(frame, in);
     if (op == "cvta" || op == "isspacep")
         return change_space(frame, in);
     if (op == "shfl" || op == "vote" || op == "activemask" || op == "match" || op == "redux")
@@ -102,17 +109,10 @@ void Lowerer::instruction(Frame &frame, const Instruction &in, int depth) {
     if (op == "call")
         return call(frame, in, depth);
     if (op == "ret" || op == "exit") {
-        if (op == "ret" && frame.return_label >= 0) {
-            Draft draft = begin(in, in.guard >= 0 ? branch_if : jump);
-            draft.target = frame.return_label;
-            draft.ends = in.guard < 0;
-            if (in.guard >= 0) {
-                draft.op.guard = register_value(frame, in.guard);
-                draft.op.flags = in.guard_negated ? guard_negated : 0;
-            }
-            drafts_.push_back(std::move(draft));
-            return;
-        }
+        if (op == "ret" && frame.return_label >= 0)
+            return in.guard < 0 ? jump_to(in, frame.return_label)
+                                : branch_where(in, register_value(frame, in.guard), in.guard_negated,
+                                               frame.return_label);
         Draft draft = begin(in, finish);
         draft.ends = in.guard < 0;
         return emit(frame, in, std::move(draft));
@@ -135,7 +135,10 @@ void Lowerer::body(Frame &frame, int depth) {
     for (const ptx::Variable &variable : function.variables) {
         if (variable.space != Space::param)
             continue;
-        frame.parameter_values[variable.name] = {new_value(variable.size == 8)};
+        if (variable.size == ptx::size_of(variable.type)) // a scalar: held in a value
+            frame.parameter_values[variable.name] = {new_value(variable.size == 8)};
+        else
+            frame.parameter_places[variable.name] = local_room(variable.size, variable.align);
     }
     for (const Instruction &in : function.body) {
         // Which operands are written: the first, except for stores and the like, where counting one too
@@ -171,6 +174,27 @@ void Lowerer::body(Frame &frame, int depth) {
     }
 }
 
+/// Room in each thread's local memory.
+std::uint32_t Lowerer::local_room(std::uint64_t bytes, std::uint32_t alignment) {
+    const std::uint32_t place = aligned(local_bytes_, alignment);
+    local_bytes_ = place + bytes;
+    if (local_bytes_ > (1u << 24))
+        throw Error(program_->line, "more local memory than there is");
+    return place;
+}
+
+void Lowerer::place_variable(const ptx::Variable &variable) {
+    if (variable.space == Space::shared && !(variable.is_extern && variable.size == 0)) {
+        shared_bytes_ = aligned(shared_bytes_, variable.align);
+        shared_[variable.name] = static_cast<std::uint32_t>(shared_bytes_);
+        shared_bytes_ += variable.size;
+    } else if (variable.space == Space::local) {
+        local_[variable.name] = local_room(variable.size, variable.align);
+    }
+    if (shared_bytes_ > (1u << 20))
+        throw Error(program_->line, variable.name + " does not fit");
+}
+
 void Lowerer::lay_out(const Function &function) {
     std::uint64_t at = 0;
     for (const ptx::Variable &variable : function.parameters) {
@@ -181,20 +205,6 @@ void Lowerer::lay_out(const Function &function) {
         at += variable.size;
     }
     program_->parameter_bytes = static_cast<std::uint32_t>(at);
-    std::uint64_t shared = 0, local = 0;
-    auto place_variable = [&](const ptx::Variable &variable) {
-        if (variable.space == Space::shared && !(variable.is_extern && variable.size == 0)) {
-            shared = aligned(shared, variable.align);
-            shared_[variable.name] = static_cast<std::uint32_t>(shared);
-            shared += variable.size;
-        } else if (variable.space == Space::local) {
-            local = aligned(local, variable.align);
-            local_[variable.name] = static_cast<std::uint32_t>(local);
-            local += variable.size;
-        }
-        if (shared > (1u << 20) || local > (1u << 24))
-            throw Error(function.line, variable.name + " does not fit");
-    };
     for (const ptx::Variable &variable : function.variables)
         place_variable(variable);
     // Of the module's shared variables only those this kernel names take room.
@@ -215,12 +225,11 @@ void Lowerer::lay_out(const Function &function) {
         if (variable.space == Space::shared && (calls || named.contains(variable.name)))
             place_variable(variable);
     // All extern arrays without a size begin behind the static ones: dynamic shared memory.
-    std::uint32_t dynamic = aligned(shared, 16);
+    std::uint32_t dynamic = aligned(shared_bytes_, 16);
     for (const ptx::Variable &variable : module_.variables())
         if (variable.space == Space::shared && variable.is_extern && variable.size == 0)
             shared_[variable.name] = dynamic;
     program_->static_shared = dynamic;
-    program_->local_bytes = aligned(local, 16);
 }
 
 std::shared_ptr<const Program> Lowerer::run(const std::string &kernel) {
@@ -241,6 +250,7 @@ std::shared_ptr<const Program> Lowerer::run(const std::string &kernel) {
     end.op.line = function.line;
     end.ends = true;
     drafts_.push_back(std::move(end));
+    program_->local_bytes = aligned(local_bytes_, 16);
     place(drafts_, values_, labels_, *program_, *source_);
     program_->source = source_;
     return program_;

@@ -110,6 +110,8 @@ void Lowerer::move(Frame &frame, const Instruction &in) {
 void Lowerer::load(Frame &frame, const Instruction &in) {
     Space space = space_of(in);
     const Operand &to = in.operands.at(0), &from = in.operands.at(1);
+    if (space == Space::param && frame.parameter_places.contains(from.text))
+        space = Space::local; // of a call, and no scalar
     if (space == Space::param && from.index < 0) {
         if (auto found = frame.parameter_values.find(from.text); found != frame.parameter_values.end()) {
             // What a call gave back, or got: held in a value, not in memory.
@@ -156,6 +158,8 @@ void Lowerer::load(Frame &frame, const Instruction &in) {
 void Lowerer::store(Frame &frame, const Instruction &in) {
     Space space = space_of(in);
     const Operand &to = in.operands.at(0), &from = in.operands.at(1);
+    if (space == Space::param && frame.parameter_places.contains(to.text))
+        space = Space::local; // of a call, and no scalar
     if (space == Space::param) {
         auto found = frame.parameter_values.find(to.text);
         if (found == frame.parameter_values.end() || to.offset != 0 || from.kind == Kind::vector)
@@ -209,7 +213,9 @@ void Lowerer::atomic(Frame &frame, const Instruction &in) {
 }
 
 void Lowerer::async_copy(Frame &frame, const Instruction &in) {
-    if (!in.has("async") || in.has("bulk") || in.has("mbarrier"))
+    if (in.has("bulk") || in.has("mbarrier"))
+        return barrier_object(frame, in);
+    if (!in.has("async"))
         not_implemented(in);
     Draft draft = begin(in, choose_async_copy(in));
     set_address(frame, in, in.operands.at(0), Space::shared, draft);
@@ -285,10 +291,11 @@ void Lowerer::exchange(Frame &frame, const Instruction &in) {
 
 void Lowerer::matrix(Frame &frame, const Instruction &in) {
     Draft draft = begin(in, choose_matrix(in));
+    const Type part = in.type() == Type::f64 ? Type::b64 : Type::b32;
     auto take = [&](const Operand &operand, bool defined) {
         auto one = [&](const Operand &element) {
             std::uint32_t value =
-                defined ? result(frame, in, element, false) : source(frame, in, element, Type::b32);
+                defined ? result(frame, in, element, is_wide(part)) : source(frame, in, element, part);
             defined ? define(draft, value) : use(draft, value);
             draft.list.push_back(value);
         };
@@ -299,16 +306,21 @@ void Lowerer::matrix(Frame &frame, const Instruction &in) {
             one(operand);
     };
     auto shape = [&]() -> std::uint32_t { // rows << 16 | columns of the fragment this wmma names
-        unsigned m = in.has("m8n32k16")    ? 8
-                     : in.has("m32n8k16")  ? 32
-                     : in.has("m16n16k16") ? 16
-                                           : 0,
-                 n = m ? 256 / m : 0;
-        if (m == 0)
-            not_implemented(in);
-        if (in.has("a"))
-            return m << 16 | 16;
-        return in.has("b") ? 16u << 16 | n : m << 16 | n;
+        struct Row {
+            std::string_view name;
+            unsigned m, n, k;
+        };
+        static constexpr Row rows[] = {{"m16n16k16", 16, 16, 16},
+                                       {"m8n32k16", 8, 32, 16},
+                                       {"m32n8k16", 32, 8, 16},
+                                       {"m16n16k8", 16, 16, 8},
+                                       {"m8n8k4", 8, 8, 4}};
+        for (const Row &row : rows)
+            if (in.has(row.name))
+                return in.has("a")   ? row.m << 16 | row.k
+                       : in.has("b") ? row.k << 16 | row.n
+                                     : row.m << 16 | row.n;
+        not_implemented(in);
     };
     if (in.opcode == "mma" || (in.opcode == "wmma" && in.has("mma"))) {
         for (std::size_t i = 0; i < in.operands.size(); ++i)
@@ -335,113 +347,6 @@ void Lowerer::matrix(Frame &frame, const Instruction &in) {
         }
     }
     emit(frame, in, std::move(draft));
-}
-
-void Lowerer::branch(Frame &frame, const Instruction &in) {
-    const Operand &to = in.operands.at(0);
-    auto label = frame.labels.find(to.text);
-    if (to.kind != Kind::symbol || label == frame.labels.end())
-        throw Error(in.line, "branch to an unknown label " + to.text);
-    Draft draft = begin(in, in.guard >= 0 ? branch_if : jump);
-    draft.target = label->second;
-    draft.ends = in.guard < 0;
-    if (in.guard >= 0) {
-        draft.op.guard = register_value(frame, in.guard);
-        draft.op.flags = in.guard_negated ? guard_negated : 0;
-    }
-    drafts_.push_back(std::move(draft));
-}
-
-void Lowerer::barrier(Frame &frame, const Instruction &in) {
-    bool reduces = in.has("red");
-    Draft draft = begin(in, reduces ? barrier_reduce : in.has("arrive") ? barrier_arrive : soft::barrier);
-    std::size_t next = reduces ? 1 : 0;
-    draft.op.a =
-        next < in.operands.size() ? source(frame, in, in.operands[next], Type::u32) : constant(0, false);
-    use(draft, draft.op.a);
-    ++next;
-    if (reduces) {
-        bool negated = false;
-        const Operand &vote = in.operands.back();
-        draft.op.predicate = predicate(frame, in, vote, negated);
-        draft.op.flags = negated ? predicate_negated : 0;
-        draft.op.immediate = in.has("and") ? reduce_and : in.has("or") ? reduce_or : reduce_popc;
-        if (in.operands.size() > 3) {
-            draft.op.b = source(frame, in, in.operands[2], Type::u32);
-            draft.op.flags |= has_predicate;
-            use(draft, draft.op.b);
-        }
-        if (draft.op.immediate == reduce_popc) {
-            draft.op.dst = result(frame, in, in.operands[0], false);
-            define(draft, draft.op.dst);
-        } else {
-            draft.op.dst = predicate(frame, in, in.operands[0], negated);
-        }
-    } else if (next < in.operands.size()) {
-        draft.op.b = source(frame, in, in.operands[next], Type::u32);
-        draft.op.flags |= has_predicate;
-        use(draft, draft.op.b);
-    }
-    emit(frame, in, std::move(draft));
-}
-
-void Lowerer::call(Frame &frame, const Instruction &in, int depth) {
-    if (in.guard >= 0)
-        not_implemented(in, "guarded call");
-    // call (results), name, (arguments);  either list may be missing
-    const Operand *results = nullptr, *arguments = nullptr, *name = nullptr;
-    for (const Operand &operand : in.operands) {
-        if (operand.kind == Kind::vector)
-            (name ? arguments : results) = &operand;
-        else if (!name)
-            name = &operand;
-    }
-    if (!name || name->kind != Kind::symbol)
-        not_implemented(in, "indirect call");
-    auto value_of = [&](const Operand &operand) {
-        if (operand.kind == Kind::reg)
-            return register_value(frame, operand.index);
-        auto found = frame.parameter_values.find(operand.text);
-        if (found == frame.parameter_values.end())
-            not_implemented(in, "argument " + operand.text);
-        return found->second.front();
-    };
-    auto argument = [&](std::size_t i) {
-        if (!arguments || i >= arguments->elements.size())
-            not_implemented(in, "arguments of " + name->text);
-        return value_of(arguments->elements[i]);
-    };
-    if (name->text == "vprintf" || name->text == "__assertfail") {
-        Draft draft = begin(in, name->text == "vprintf" ? print : assert_failed);
-        draft.op.a = argument(0);
-        draft.op.b = argument(1);
-        use(draft, draft.op.a);
-        use(draft, draft.op.b);
-        draft.op.dst = results ? value_of(results->elements.at(0)) : new_value(false);
-        define(draft, draft.op.dst);
-        return emit(frame, in, std::move(draft));
-    }
-    if (depth > 16)
-        not_implemented(in, "calls nested deeper than 16, or recursion");
-    auto [found, added] = called_.try_emplace(name->text);
-    if (added)
-        found->second = module_.function(name->text);
-    Frame inner;
-    inner.function = &found->second;
-    inner.return_label = labels_++;
-    auto bind = [&](const std::vector<ptx::Variable> &declared, const Operand *given) {
-        for (std::size_t i = 0; i < declared.size(); ++i) {
-            if (!given || i >= given->elements.size() || declared[i].size > 8)
-                not_implemented(in, "parameter " + declared[i].name);
-            inner.parameter_values[declared[i].name] = {value_of(given->elements[i])};
-        }
-    };
-    bind(found->second.parameters, arguments);
-    bind(found->second.results, results);
-    body(inner, depth + 1);
-    Draft label;
-    label.label = inner.return_label;
-    drafts_.push_back(std::move(label));
 }
 
 } // namespace soft

@@ -18,13 +18,19 @@ inline bool is_wide(ptx::Type type) {
     return ptx::size_of(type) == 8;
 }
 
+/// What stands around the name in a call; null for a list that is not there.
+struct CallLists {
+    const ptx::Operand *results = nullptr, *arguments = nullptr;
+};
+
 /// A function being read in: the kernel, or one called from it and put in its place.
 struct Frame {
     const ptx::Function *function = nullptr;
     std::uint32_t first_value = 0; // value of its register 0
     std::map<std::string, int> labels;
     std::map<std::string, std::vector<std::uint32_t>> parameter_values; // of .param variables: one value
-    int return_label = -1;                                              // -1: the kernel itself
+    std::map<std::string, std::uint32_t> parameter_places; // of those that are no scalars: in local memory
+    int return_label = -1;                                 // -1: the kernel itself
     std::vector<std::uint32_t> alias;
     std::vector<int> definitions;
 };
@@ -49,9 +55,21 @@ class Lowerer {
     void change_space(Frame &frame, const ptx::Instruction &in);
     void exchange(Frame &frame, const ptx::Instruction &in);
     void matrix(Frame &frame, const ptx::Instruction &in);
+    void extended(Frame &frame, const ptx::Instruction &in);
+    void barrier_object(Frame &frame, const ptx::Instruction &in);
     void branch(Frame &frame, const ptx::Instruction &in);
+    void branch_indexed(Frame &frame, const ptx::Instruction &in);
     void barrier(Frame &frame, const ptx::Instruction &in);
     void call(Frame &frame, const ptx::Instruction &in, int depth);
+    void call_indirect(Frame &frame, const ptx::Instruction &in, const CallLists &lists, int depth);
+    void enter(Frame &frame, const ptx::Instruction &in, const std::string &name, const CallLists &lists,
+               int depth);
+    bool call_built_in(Frame &frame, const ptx::Instruction &in, const std::string &name,
+                       const CallLists &lists);
+    std::uint32_t scalar_of(const Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand);
+    const ptx::Function &called(const std::string &name);
+    void place_variable(const ptx::Variable &variable);
+    std::uint32_t local_room(std::uint64_t bytes, std::uint32_t alignment);
 
     std::uint32_t new_value(bool wide, Value::Kind kind = Value::Kind::slot);
     std::uint32_t constant(std::uint64_t bits, bool wide);
@@ -75,6 +93,11 @@ class Lowerer {
     void use(Draft &draft, std::uint32_t value);
     void define(Draft &draft, std::uint32_t value);
     void emit(Frame &frame, const ptx::Instruction &in, Draft draft);
+    void jump_to(const ptx::Instruction &in, int label);
+    void branch_where(const ptx::Instruction &in, std::uint32_t predicate, bool negated, int label);
+    void set_label(int label);
+    std::uint32_t is_equal(Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand,
+                           std::uint64_t bits, ptx::Type type);
 
     const ptx::Module &module_;
     const SymbolAddress &address_;
@@ -89,6 +112,8 @@ class Lowerer {
     std::map<std::string, ptx::Function> called_;
     std::vector<std::pair<std::uint32_t, std::uint32_t>> copies_; // narrow or widen first -> second
     int labels_ = 0;
+    std::uint32_t carry_ = 0; // the value that add.cc and its like leave for addc; 0: none yet
+    std::uint64_t shared_bytes_ = 0, local_bytes_ = 0;
 };
 
 } // namespace soft

@@ -11,7 +11,6 @@ using ptx::Type;
 
 namespace {
 
-constexpr std::string_view rounded = "rn rz rm rp ftz sat";
 constexpr std::string_view compared =
     "eq ne lt le gt ge equ neu ltu leu gtu geu num nan lo ls hi hs and or xor ftz";
 constexpr std::string_view loaded =
@@ -41,7 +40,8 @@ const std::map<std::string_view, std::string_view> &known_modifiers() {
     static const std::map<std::string_view, std::string_view> known = {
         {"abs", "ftz"},
         {"activemask", ""},
-        {"add", rounded},
+        {"add", "rn rz rm rp ftz sat cc u16x2 s16x2"},
+        {"addc", "cc"},
         {"and", ""},
         {"atom", counted},
         {"bar", "sync arrive red cta and or popc warp"},
@@ -51,6 +51,7 @@ const std::map<std::string_view, std::string_view> &known_modifiers() {
         {"bfind", "shiftamt"},
         {"bmsk", "clamp wrap"},
         {"bra", "uni"},
+        {"brx", "idx uni"},
         {"brev", ""},
         {"brkpt", ""},
         {"call", "uni"},
@@ -58,16 +59,19 @@ const std::map<std::string_view, std::string_view> &known_modifiers() {
         {"cnot", ""},
         {"copysign", ""},
         {"cos", "approx ftz"},
-        {"cp", "async ca cg shared global commit_group wait_group wait_all"},
-        {"cvt", "rn rz rm rp rni rzi rmi rpi rna ftz sat relu"},
+        {"cp", "async ca cg shared global commit_group wait_group wait_all mbarrier arrive noinc bulk "
+               "mbarrier::complete_tx::bytes"},
+        {"cvt", "rn rz rm rp rni rzi rmi rpi rna ftz sat relu satfinite pack"},
         {"cvta", "to global const shared local"},
         {"div", "approx full rn rz rm rp ftz"},
         {"dp2a", "lo hi"},
         {"dp4a", ""},
         {"ex2", "approx ftz"},
         {"exit", ""},
-        {"fence", "cta gpu sys sc acq_rel"},
+        {"fence",
+         "cta gpu sys sc acq_rel acquire release cluster proxy async mbarrier_init shared global alias"},
         {"fma", "rn rz rm rp ftz sat relu"},
+        {"fns", ""},
         {"griddepcontrol", "launch_dependents wait"},
         {"isspacep", "global const shared local"},
         {"ld", loaded},
@@ -75,23 +79,30 @@ const std::map<std::string_view, std::string_view> &known_modifiers() {
         {"ldu", "global v2 v4"},
         {"lg2", "approx ftz"},
         {"lop3", ""},
-        {"mad", "lo hi wide rn rz rm rp ftz sat"},
+        {"mad", "lo hi wide rn rz rm rp ftz sat cc"},
+        {"mad24", "lo hi"},
+        {"madc", "lo hi cc"},
         {"match", "any all sync"},
-        {"max", "ftz"},
+        {"max", "ftz NaN xorsign abs relu u16x2 s16x2"},
+        {"mbarrier",
+         "init inval arrive arrive_drop expect_tx complete_tx test_wait try_wait parity pending_count "
+         "noComplete shared cta acquire release relaxed"},
         {"membar", "cta gl sys"},
-        {"min", "ftz"},
+        {"min", "ftz NaN xorsign abs relu u16x2 s16x2"},
         {"mma", "sync aligned m8n8k16 m16n8k4 m16n8k8 m16n8k16 m16n8k32 row col"},
         {"mov", ""},
         {"movmatrix", "sync aligned m8n8 trans"},
         {"mul", "lo hi wide rn rz rm rp ftz sat"},
+        {"mul24", "lo hi"},
         {"nanosleep", ""},
         {"neg", "ftz"},
         {"not", ""},
         {"or", ""},
+        {"pmevent", ""},
         {"popc", ""},
         {"prefetch", "global local L1 L2"},
         {"prefetchu", "L1"},
-        {"prmt", ""},
+        {"prmt", "f4e b4e rc8 ecl ecr rc16"},
         {"rcp", "approx rn rz rm rp ftz"},
         {"red", summed},
         {"redux", "sync add min max and or xor"},
@@ -107,15 +118,34 @@ const std::map<std::string_view, std::string_view> &known_modifiers() {
         {"shl", ""},
         {"shr", ""},
         {"sin", "approx ftz"},
+        {"slct", "ftz"},
         {"sqrt", "approx rn rz rm rp ftz"},
         {"st", stored},
         {"stmatrix", "sync aligned m8n8 x1 x2 x4 trans shared"},
-        {"sub", rounded},
+        {"sub", "rn rz rm rp ftz sat cc"},
+        {"subc", "cc"},
+        {"szext", "clamp wrap"},
         {"tanh", "approx"},
         {"testp", "finite infinite number notanumber normal subnormal"},
         {"trap", ""},
+        {"vabsdiff2", "sat add"},
+        {"vabsdiff4", "sat add"},
+        {"vadd2", "sat add"},
+        {"vadd4", "sat add"},
+        {"vavrg2", "sat add"},
+        {"vavrg4", "sat add"},
+        {"vmax2", "sat add"},
+        {"vmax4", "sat add"},
+        {"vmin2", "sat add"},
+        {"vmin4", "sat add"},
         {"vote", "sync all any uni ballot"},
-        {"wmma", "load store mma a b c d sync aligned m16n16k16 m8n32k16 m32n8k16 row col shared global"},
+        {"vset2", "eq ne lt le gt ge add"},
+        {"vset4", "eq ne lt le gt ge add"},
+        {"vsub2", "sat add"},
+        {"vsub4", "sat add"},
+        {"wmma",
+         "load store mma a b c d sync aligned m16n16k16 m8n32k16 m32n8k16 m16n16k8 m8n8k4 row col shared "
+         "global rn"},
         {"xor", ""},
     };
     return known;
@@ -133,9 +163,9 @@ void check_modifiers(const Instruction &in) {
     }
     const Type type = in.type();
     const bool half = type == Type::f16 || type == Type::bf16 || type == Type::f16x2 || type == Type::bf16x2;
-    if (half && in.has("ftz") && in.opcode != "cvt")
+    if (half && in.has("ftz") && in.opcode != "cvt" && in.opcode != "ex2")
         not_implemented(in, "subnormal halves flushed");
-    if (!ptx::is_float(type) && in.has("sat") && in.opcode != "cvt" &&
+    if (!ptx::is_float(type) && in.has("sat") && in.opcode != "cvt" && in.opcode.front() != 'v' &&
         !(type == Type::s32 && (in.opcode == "add" || in.opcode == "sub")))
         not_implemented(in, ".sat");
 }

@@ -16,11 +16,27 @@ using u64 = std::uint64_t;
 
 enum class Atomic { add, min, max, and_, or_, xor_, exch, cas, inc, dec };
 
+/// Two 16-bit floats, of which each is added to by itself.
+template <class H> struct PairOf {
+    u32 bits;
+};
+template <class H> u32 pair_sum(u32 a, u32 b) {
+    auto half = [&](unsigned at) -> u32 {
+        const float sum = to_float(H{static_cast<u16>(a >> at)}) + to_float(H{static_cast<u16>(b >> at)});
+        return u32{from_float<H>(sum).bits} << at;
+    };
+    return half(0) | half(16);
+}
+
 template <Atomic A, class T, class Word> Word combine(Word old, Word operand, Word other) {
     T a = from_word<T>(old), b = from_word<T>(operand);
     switch (A) {
     case Atomic::add:
-        if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>)
+        if constexpr (std::is_same_v<T, PairOf<f16>>)
+            return pair_sum<f16>(old, operand);
+        else if constexpr (std::is_same_v<T, PairOf<bf16>>)
+            return pair_sum<bf16>(old, operand);
+        else if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>)
             return to_word<T>(from_float<T>(to_float(a) + to_float(b)));
         else if constexpr (std::is_integral_v<T>)
             return static_cast<Word>(old + operand);
@@ -104,6 +120,10 @@ template <Space S> Handler atomic_in(const Instruction &in) {
         return atomic_of<f16, S>(in);
     case Type::bf16:
         return atomic_of<bf16, S>(in);
+    case Type::f16x2:
+        return atomic_of<PairOf<f16>, S>(in);
+    case Type::bf16x2:
+        return atomic_of<PairOf<bf16>, S>(in);
     case Type::b32:
     case Type::u32:
         return atomic_of<u32, S>(in);

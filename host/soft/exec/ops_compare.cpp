@@ -1,6 +1,8 @@
 // Comparisons, selection by predicate, and logic on predicates.
 #include "choose.hpp"
 
+#include <algorithm>
+
 namespace soft {
 
 using ptx::Instruction;
@@ -12,8 +14,7 @@ enum CompareFlag : u16 {
     combine_and = 64,
     combine_or = 128,
     combine_xor = 256,
-    writes_word = 512,
-    writes_float = 1024
+    writes_word = 512 // what stands for true is Op::immediate
 };
 
 template <class T, auto F> void compare(Warp &w, const Op &op) {
@@ -35,8 +36,8 @@ template <class T, auto F> void compare(Warp &w, const Op &op) {
         else
             yes ^= with, no ^= with;
     }
-    if (op.flags & (writes_word | writes_float)) {
-        u32 one = op.flags & writes_float ? 0x3f800000 : ~0u;
+    if (op.flags & writes_word) {
+        const auto one = static_cast<u32>(op.immediate);
         u32 *d = w.slot<u32>(op.dst);
         each_lane(w.exec, [&](unsigned i) { d[i] = (yes >> i) & 1 ? one : 0; });
         return;
@@ -129,8 +130,109 @@ u16 combination(const Instruction &in) {
     return in.has("and") ? combine_and : in.has("or") ? combine_or : in.has("xor") ? combine_xor : 0;
 }
 
+/// What stands for true in a result of that type.
+u32 truth_of(const Instruction &in, Type result) {
+    switch (result) {
+    case Type::u32:
+    case Type::s32:
+        return ~0u;
+    case Type::u16:
+    case Type::s16:
+        return 0xffff;
+    case Type::f32:
+        return 0x3f800000;
+    case Type::f16:
+        return 0x3c00;
+    case Type::bf16:
+        return 0x3f80;
+    case Type::f16x2:
+        return 0x3c003c00;
+    case Type::bf16x2:
+        return 0x3f803f80;
+    default:
+        not_implemented(in);
+    }
+}
+
+enum class Relation : std::uint8_t { eq, ne, lt, le, gt, ge, equ, neu, ltu, leu, gtu, geu, num, nan };
+constexpr std::string_view relation_names[] = {"eq",  "ne",  "lt",  "le",  "gt",  "ge",  "equ",
+                                               "neu", "ltu", "leu", "gtu", "geu", "num", "nan"};
+
+bool holds(Relation relation, float a, float b) {
+    const bool none = a != a || b != b;
+    switch (relation) {
+    case Relation::eq:
+        return a == b;
+    case Relation::ne:
+        return !none && a != b;
+    case Relation::lt:
+        return a < b;
+    case Relation::le:
+        return a <= b;
+    case Relation::gt:
+        return a > b;
+    case Relation::ge:
+        return a >= b;
+    case Relation::equ:
+        return none || a == b;
+    case Relation::neu:
+        return none || a != b;
+    case Relation::ltu:
+        return none || a < b;
+    case Relation::leu:
+        return none || a <= b;
+    case Relation::gtu:
+        return none || a > b;
+    case Relation::geu:
+        return none || a >= b;
+    case Relation::num:
+        return !none;
+    case Relation::nan:
+        return none;
+    }
+    __builtin_unreachable();
+}
+
+/// Pairs of 16-bit floats, each half by itself: two predicates, or a word with what stands for true in each
+/// half. The immediate is the relation, above what stands for true.
+template <class H> void compare_pairs(Warp &w, const Op &op) {
+    const u32 *a = w.slot<u32>(op.a), *b = w.slot<u32>(op.b);
+    const auto relation = static_cast<Relation>(op.immediate >> 32);
+    const auto truth = static_cast<u32>(op.immediate);
+    u32 low = 0, high = 0;
+    for (unsigned i = 0; i < lanes; ++i) {
+        auto half = [&](u32 word, unsigned at) { return to_float(H{static_cast<u16>(word >> at)}); };
+        low |= static_cast<u32>(holds(relation, half(a[i], 0), half(b[i], 0))) << i;
+        high |= static_cast<u32>(holds(relation, half(a[i], 16), half(b[i], 16))) << i;
+    }
+    if (op.flags & writes_word) {
+        u32 *d = w.slot<u32>(op.dst);
+        each_lane(w.exec, [&](unsigned i) {
+            d[i] = ((low >> i & 1) ? truth & 0xffff : 0) | ((high >> i & 1) ? truth & 0xffff0000 : 0);
+        });
+        return;
+    }
+    w.write_predicate(op.dst, low);
+    if (op.c != 0)
+        w.write_predicate(op.c, high);
+}
+
+Choice choose_pairs(const Instruction &in, Type result, s64 truth, u16 flags) {
+    const auto name = std::find(std::begin(relation_names), std::end(relation_names), in.modifiers.front());
+    if (combination(in) || in.has("ftz") || name == std::end(relation_names))
+        not_implemented(in);
+    const Type type = in.type();
+    return {type == Type::f16x2 ? compare_pairs<f16> : compare_pairs<bf16>,
+            result,
+            {type, type},
+            flags,
+            static_cast<s64>(name - std::begin(relation_names)) << 32 | truth};
+}
+
 Choice choose_setp(const Instruction &in) {
     Type type = in.type();
+    if (type == Type::f16x2 || type == Type::bf16x2)
+        return choose_pairs(in, Type::pred, 0, 0);
     Choice choice{comparison_of(in, type), Type::pred, {type, type}, combination(in), 0};
     if (choice.flags)
         choice.sources[2] = Type::pred;
@@ -139,10 +241,14 @@ Choice choose_setp(const Instruction &in) {
 
 Choice choose_set(const Instruction &in) {
     Type result = in.type(1), type = in.type();
-    if (ptx::size_of(result) != 4)
-        not_implemented(in);
-    auto flags = static_cast<u16>(combination(in) | (result == Type::f32 ? writes_float : writes_word));
-    Choice choice{comparison_of(in, type), result, {type, type}, flags, 0};
+    const u32 truth = truth_of(in, result);
+    if (type == Type::f16x2 || type == Type::bf16x2)
+        return choose_pairs(in, result, truth, writes_word);
+    Choice choice{comparison_of(in, type),
+                  result,
+                  {type, type},
+                  static_cast<u16>(combination(in) | writes_word),
+                  truth};
     if (combination(in))
         choice.sources[2] = Type::pred;
     return choice;

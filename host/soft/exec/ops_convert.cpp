@@ -251,8 +251,9 @@ inline u32 tf32_of(u32 bits) {
 
 Choice choose_conversion(const Instruction &in) {
     Type source = in.type(), to = in.type(1);
-    if (in.has("pack"))
-        not_implemented(in);
+    auto is_small = [](Type type) { return type == Type::e4m3x2 || type == Type::e5m2x2; };
+    if (in.has("pack") || is_small(source) || is_small(to))
+        return choose_small_float(in);
     Mode mode = mode_of(in);
     if ((to == Type::f16x2 || to == Type::bf16x2) && source == Type::f32)
         return {to == Type::f16x2 ? pack<f16> : pack<bf16>, to, {source, source}, 0, mode};

@@ -123,7 +123,7 @@ template <FloatOp O, class H> Choice half_modes(const Instruction &in, bool pack
 
 template <FloatOp O> Choice float_choice(const Instruction &in, Type type) {
     if (in.has("NaN") || in.has("xorsign"))
-        not_implemented(in);
+        return choose_extreme(in);
     if (in.has("rz") || in.has("rm") || in.has("rp"))
         return directed_choice(in);
     switch (type) {
@@ -173,6 +173,27 @@ template <auto F> Choice approximate(const Instruction &in) {
     return one<float, float, F>();
 }
 
+/// The same of 16-bit floats and of pairs of them.
+template <auto F> Choice half_function(const Instruction &in) {
+    constexpr auto pair = []<class H>(u32 a, H) {
+        const u32 low = from_float<H>(F(to_float(H{static_cast<u16>(a)}))).bits,
+                  high = from_float<H>(F(to_float(H{static_cast<u16>(a >> 16)}))).bits;
+        return low | high << 16;
+    };
+    switch (in.type()) {
+    case Type::f16:
+        return one<f16, f16, [](f16 a) { return half_of(F(to_float(a))); }>();
+    case Type::bf16: // .ftz is given, and of no account: a bf16 is subnormal where 2^x and tanh are not
+        return one<bf16, bf16, [](bf16 a) { return bfloat_of(F(to_float(a))); }>();
+    case Type::f16x2:
+        return one<u32, u32, [](u32 a) { return decltype(pair){}(a, f16{}); }>();
+    case Type::bf16x2:
+        return one<u32, u32, [](u32 a) { return decltype(pair){}(a, bf16{}); }>();
+    default:
+        not_implemented(in);
+    }
+}
+
 template <auto F, auto F64> Choice root(const Instruction &in) {
     if (in.has("rz") || in.has("rm") || in.has("rp"))
         return directed_choice(in);
@@ -218,25 +239,15 @@ const std::map<std::string_view, Selector> &table() {
          }},
         {"ex2",
          [](const Instruction &in) -> Choice {
-             if (in.type() == Type::f16)
-                 return one<f16, f16, [](f16 a) { return half_of(exp2_approx(to_float(a))); }>();
-             if (in.type() == Type::f16x2)
-                 return one<u32, u32, [](u32 a) {
-                     u32 low = half_of(exp2_approx(to_float(f16{static_cast<u16>(a)}))).bits;
-                     return low | static_cast<u32>(
-                                      half_of(exp2_approx(to_float(f16{static_cast<u16>(a >> 16)}))).bits)
-                                      << 16;
-                 }>();
-             return approximate<exp2_approx>(in);
+             return in.type() == Type::f32 ? approximate<exp2_approx>(in) : half_function<exp2_approx>(in);
          }},
         {"lg2", approximate<[](float a) { return std::log2(a); }>},
         {"sin", approximate<[](float a) { return std::sin(a); }>},
         {"cos", approximate<[](float a) { return std::cos(a); }>},
         {"tanh",
          [](const Instruction &in) -> Choice {
-             if (in.type() == Type::f16)
-                 return one<f16, f16, [](f16 a) { return half_of(std::tanh(to_float(a))); }>();
-             return approximate<[](float a) { return std::tanh(a); }>(in);
+             constexpr auto tanh = [](float a) { return std::tanh(a); };
+             return in.type() == Type::f32 ? approximate<tanh>(in) : half_function<tanh>(in);
          }},
         {"rcp", root<[](float a) { return 1.0f / a; }, [](double a) { return 1.0 / a; }>},
         {"sqrt", root<[](float a) { return std::sqrt(a); }, [](double a) { return std::sqrt(a); }>},

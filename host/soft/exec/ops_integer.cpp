@@ -282,13 +282,18 @@ Choice choose_dp2a(const Instruction &in) {
              : (b ? dot2<false, true, false>() : dot2<false, false, false>());
 }
 
-Choice choose_min(const Instruction &in) {
-    return integer(in, in.type(),
-                   []<class T>(of<T>) { return two<T, T, T, [](T a, T b) { return a < b ? a : b; }>(); });
-}
-Choice choose_max(const Instruction &in) {
-    return integer(in, in.type(),
-                   []<class T>(of<T>) { return two<T, T, T, [](T a, T b) { return (a > b) ? a : b; }>(); });
+template <bool Least> Choice choose_extreme_integer(const Instruction &in) {
+    if (in.has("relu")) {
+        if (in.type() != Type::s32)
+            not_implemented(in);
+        return two<s32, s32, s32, [](s32 a, s32 b) {
+            const s32 chosen = (a < b) == Least ? a : b;
+            return (chosen > 0) ? chosen : 0;
+        }>();
+    }
+    return integer(in, in.type(), []<class T>(of<T>) {
+        return two<T, T, T, [](T a, T b) { return Least ? (a < b ? a : b) : (a > b) ? a : b; }>();
+    });
 }
 Choice choose_abs(const Instruction &in) {
     return integer(in, in.type(), []<class T>(of<T>) {
@@ -350,6 +355,96 @@ Choice choose_sad(const Instruction &in) {
     });
 }
 
+/// The product of the lower 24 bits of each: its lower 32 of 48 bits, or its upper ones.
+template <class T, bool High> inline T product24(T a, T b) {
+    const s64 x = static_cast<s64>(static_cast<T>(static_cast<u32>(a) << 8) >> 8),
+              y = static_cast<s64>(static_cast<T>(static_cast<u32>(b) << 8) >> 8);
+    return static_cast<T>((x * y) >> (High ? 16 : 0));
+}
+template <class T, bool High, bool Sum> Choice product24_of() {
+    if constexpr (Sum)
+        return three<T, T, T, T,
+                     [](T a, T b, T c) { return add_wrapping<T>(product24<T, High>(a, b), c); }>();
+    else
+        return two<T, T, T, product24<T, High>>();
+}
+template <bool Sum> Choice choose_product24(const Instruction &in) {
+    if (in.type() == Type::s32)
+        return in.has("hi") ? product24_of<s32, true, Sum>() : product24_of<s32, false, Sum>();
+    if (in.type() != Type::u32)
+        not_implemented(in);
+    return in.has("hi") ? product24_of<u32, true, Sum>() : product24_of<u32, false, Sum>();
+}
+
+/// The lowest b bits of a, extended; b at most 32, or taken modulo 32.
+template <class T, bool Wrap> inline T size_extend(T a, u32 b) {
+    if (Wrap)
+        b &= 31;
+    return b == 0    ? T(0)
+           : b >= 32 ? a
+                     : static_cast<T>(static_cast<T>(static_cast<u32>(a) << (32 - b)) >> (32 - b));
+}
+Choice choose_szext(const Instruction &in) {
+    if (in.type() == Type::s32)
+        return in.has("wrap") ? two<s32, s32, u32, size_extend<s32, true>>()
+                              : two<s32, s32, u32, size_extend<s32, false>>();
+    return in.has("wrap") ? two<u32, u32, u32, size_extend<u32, true>>()
+                          : two<u32, u32, u32, size_extend<u32, false>>();
+}
+
+/// a where c is not negative, else b.
+template <class T> Choice slct_of(const Instruction &in) {
+    if (in.type() != Type::f32)
+        return three<T, T, T, s32, [](T a, T b, s32 c) { return c >= 0 ? a : b; }>();
+    if (in.has("ftz"))
+        return three<T, T, T, float, [](T a, T b, float c) { return flush(c) >= 0 ? a : b; }>();
+    return three<T, T, T, float, [](T a, T b, float c) { return c >= 0 ? a : b; }>();
+}
+Choice choose_slct(const Instruction &in) {
+    const unsigned bytes = ptx::size_of(in.type(1));
+    if (bytes != 4 && bytes != 8)
+        not_implemented(in);
+    return bytes == 8 ? slct_of<u64>(in) : slct_of<u32>(in);
+}
+
+/// The place of the n-th set bit from `base` on, upwards or, negative, downwards. Source: PTX ISA, fns.
+u32 find_nth_set(u32 mask, u32 base, s32 n) {
+    if (n == 0)
+        return base < 32 && (mask >> base & 1) ? base : ~0u;
+    s64 left = n < 0 ? -s64{n} : n;
+    for (s64 at = base; at >= 0 && at < 32; at += n < 0 ? -1 : 1)
+        if ((mask >> at & 1) && --left == 0)
+            return static_cast<u32>(at);
+    return ~0u;
+}
+
+/// prmt with a mode: which four bytes of {b, a}, by the lower two bits of the selector. Source: PTX ISA,
+/// prmt.
+Choice choose_permute_mode(const Instruction &in) {
+    struct Row {
+        std::string_view mode;
+        u16 selectors[4];
+    };
+    static constexpr Row rows[] = {
+        {"f4e", {0x3210, 0x4321, 0x5432, 0x6543}}, {"b4e", {0x5670, 0x6701, 0x7012, 0x0123}},
+        {"rc8", {0x0000, 0x1111, 0x2222, 0x3333}}, {"ecl", {0x3210, 0x3211, 0x3222, 0x3333}},
+        {"ecr", {0x0000, 0x1110, 0x2210, 0x3210}}, {"rc16", {0x1010, 0x3232, 0x1010, 0x3232}}};
+    static constexpr auto by_mode = []<std::size_t Mode>(std::integral_constant<std::size_t, Mode>) {
+        return three<u32, u32, u32, u32,
+                     [](u32 a, u32 b, u32 c) { return permute(a, b, rows[Mode].selectors[c & 3]); }>();
+    };
+    const std::string_view mode = in.modifiers.back();
+    Choice choice;
+    [&]<std::size_t... Mode>(std::index_sequence<Mode...>) {
+        ((rows[Mode].mode == mode ? void(choice = by_mode(std::integral_constant<std::size_t, Mode>()))
+                                  : void()),
+         ...);
+    }(std::make_index_sequence<std::size(rows)>());
+    if (!choice.run)
+        not_implemented(in);
+    return choice;
+}
+
 const std::map<std::string_view, Selector> &table() {
     static const std::map<std::string_view, Selector> rows = {
         {"add", choose_sum<true>},
@@ -361,8 +456,8 @@ const std::map<std::string_view, Selector> &table() {
          [](const Instruction &in) {
              return integer(in, in.type(), []<class T>(of<T>) { return two<T, T, T, remainder_of<T>>(); });
          }},
-        {"min", choose_min},
-        {"max", choose_max},
+        {"min", choose_extreme_integer<true>},
+        {"max", choose_extreme_integer<false>},
         {"abs", choose_abs},
         {"neg", choose_neg},
         {"and", logic<Logic::and_, [](auto a, auto b) { return a & b; }>},
@@ -382,9 +477,7 @@ const std::map<std::string_view, Selector> &table() {
         {"mov", choose_mov},
         {"prmt",
          [](const Instruction &in) -> Choice {
-             if (in.modifiers.size() != 1)
-                 not_implemented(in);
-             return three<u32, u32, u32, u32, permute>();
+             return in.modifiers.size() == 1 ? three<u32, u32, u32, u32, permute>() : choose_permute_mode(in);
          }},
         {"bfe",
          [](const Instruction &in) {
@@ -409,6 +502,11 @@ const std::map<std::string_view, Selector> &table() {
              return in.type() == Type::b64 ? choose_count<true>(in, false) : choose_count<false>(in, false);
          }},
         {"sad", choose_sad},
+        {"mul24", choose_product24<false>},
+        {"mad24", choose_product24<true>},
+        {"szext", choose_szext},
+        {"slct", choose_slct},
+        {"fns", [](const Instruction &) { return three<u32, u32, u32, s32, find_nth_set>(); }},
         {"dp4a", choose_dp4a},
         {"dp2a", choose_dp2a},
     };
@@ -423,7 +521,9 @@ Choice choose_plain(const Instruction &in) {
         return choose_comparison(in);
     if (in.opcode == "cvt")
         return choose_conversion(in);
-    if (ptx::is_float(in.type()) && in.opcode != "mov")
+    if (in.opcode.front() == 'v' || in.has("u16x2") || in.has("s16x2"))
+        return choose_video(in);
+    if (ptx::is_float(in.type()) && in.opcode != "mov" && in.opcode != "slct")
         return choose_float(in);
     return choose_from(table(), in);
 }

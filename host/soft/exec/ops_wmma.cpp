@@ -1,8 +1,9 @@
 // wmma: fragments of matrices loaded, multiplied and stored by a whole warp.
 //
-// The layout of wmma fragments is the implementation's own. Here element n (row-major) of a 16-bit
-// matrix is half n % 2 of register n / 64 of lane (n / 2) % 32; of a 32-bit one, register n / 32 of lane
-// n % 32. What the registers hold beyond the matrix is not looked at.
+// The layout of fragments is the implementation's own. Here element n (row-major) of a matrix of 16-bit
+// elements is half n % 2 of register n / 64 of lane (n / 2) % 32; of 8-bit ones, byte n % 4 of register n /
+// 128 of lane (n / 4) % 32; of 32- and 64-bit ones, register n / 32 of lane n % 32. What the registers hold
+// beyond the matrix is not looked at.
 #include "lanes.hpp"
 #include "select.hpp"
 
@@ -13,15 +14,18 @@ using ptx::Type;
 
 namespace {
 
+using u8 = std::uint8_t;
 using u16 = std::uint16_t;
 using u32 = std::uint32_t;
 using u64 = std::uint64_t;
+using s8 = std::int8_t;
+using s32 = std::int32_t;
 
-inline u16 &half_at(Warp &w, const u32 *list, unsigned n) {
-    return reinterpret_cast<u16 *>(w.slot<u32>(list[n / 64]) + (n / 2) % lanes)[n % 2];
-}
-inline u32 &word_at(Warp &w, const u32 *list, unsigned n) {
-    return w.slot<u32>(list[n / 32])[n % lanes];
+/// Element n of a fragment whose elements have the bits of a T.
+template <class T> inline T &element_at(Warp &w, const u32 *list, unsigned n) {
+    constexpr unsigned parts = sizeof(T) >= 4 ? 1 : 4 / sizeof(T); // of a register
+    auto *lane = w.slot<word_t<T>>(list[n / (parts * lanes)]) + (n / parts) % lanes;
+    return reinterpret_cast<T *>(lane)[n % parts];
 }
 
 /// op.count registers; op.c = rows << 16 | columns; op.b = slot of the stride (in elements).
@@ -34,42 +38,74 @@ template <bool Shared, bool Columns, class T, bool Store> void move_fragment(War
     for (unsigned r = 0; r < rows; ++r)
         for (unsigned c = 0; c < columns; ++c) {
             u64 where = base + (Columns ? c * stride + r : r * stride + c) * sizeof(T);
+            if (where % sizeof(T) != 0)
+                raise(w, op, FaultKind::misaligned_address, 0, "matrix is not aligned to its elements");
             if constexpr (Shared) {
                 if (where + sizeof(T) > w.block->shared_size || where + sizeof(T) < sizeof(T))
                     raise(w, op, FaultKind::illegal_address, 0, "matrix lies beyond shared memory");
                 where += reinterpret_cast<u64>(w.block->shared);
             }
-            unsigned n = r * columns + c;
             T *in_memory = reinterpret_cast<T *>(where);
-            if constexpr (sizeof(T) == 2)
-                Store ? void(*in_memory = half_at(w, w.list(op), n))
-                      : void(half_at(w, w.list(op), n) = *in_memory);
+            T &in_fragment = element_at<T>(w, w.list(op), r * columns + c);
+            if constexpr (Store)
+                *in_memory = in_fragment;
             else
-                Store ? void(*in_memory = word_at(w, w.list(op), n))
-                      : void(word_at(w, w.list(op), n) = *in_memory);
+                in_fragment = *in_memory;
         }
 }
 
-template <bool HalfC, bool HalfD> void multiply_fragments(Warp &w, const Op &op) {
-    unsigned m = op.c >> 16, n = op.c & 0xffff;
-    constexpr unsigned k = 16;
-    const u32 *d = w.list(op), *a = d + (HalfD ? 4 : 8), *b = a + 8, *c = b + 8;
-    float total[32 * 32], left[32 * k], right[k * 32];
-    for (unsigned i = 0; i < m * k; ++i)
-        left[i] = to_float(f16{half_at(w, a, i)});
-    for (unsigned i = 0; i < k * n; ++i)
-        right[i] = to_float(f16{half_at(w, b, i)});
-    for (unsigned i = 0; i < m * n; ++i)
-        total[i] = HalfC ? to_float(f16{half_at(w, c, i)}) : std::bit_cast<float>(word_at(w, c, i));
+/// What an element of a factor is summed up as.
+template <class T, class Sum> inline Sum value_at(Warp &w, const u32 *list, unsigned n) {
+    if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>)
+        return to_float(T{element_at<u16>(w, list, n)});
+    else if constexpr (std::is_same_v<T, float>)
+        return std::bit_cast<float>(element_at<u32>(w, list, n) &
+                                    0xffffe000); // tf32: 10 bits of fraction count
+    else if constexpr (std::is_same_v<T, double>)
+        return std::bit_cast<double>(element_at<u64>(w, list, n));
+    else
+        return static_cast<T>(element_at<u8>(w, list, n));
+}
+
+/// Registers of a fragment of so many elements; f16 factors have twice as many as they need.
+template <class T> constexpr unsigned registers_of(unsigned elements) {
+    return std::is_same_v<T, f16> ? 8 : elements * sizeof(T) / (sizeof(word_t<T>) * lanes);
+}
+
+/// D = A x B + C; the operands in op.list in the order D, A, B, C. op.c = rows << 16 | columns.
+template <class T, class Sum, unsigned K, bool HalfC, bool HalfD>
+void multiply_fragments(Warp &w, const Op &op) {
+    using Word = word_t<Sum>;
+    const unsigned m = op.c >> 16, n = op.c & 0xffff;
+    const u32 *d = w.list(op), *a = d + (HalfD ? 4 : m * n / lanes), *b = a + registers_of<T>(m * K),
+              *c = b + registers_of<T>(K * n);
+    Sum total[32 * 32], left[32 * K], right[K * 32];
+    for (unsigned i = 0; i < m * K; ++i)
+        left[i] = value_at<T, Sum>(w, a, i);
+    for (unsigned i = 0; i < K * n; ++i)
+        right[i] = value_at<T, Sum>(w, b, i);
+    for (unsigned i = 0; i < m * n; ++i) {
+        if constexpr (HalfC)
+            total[i] = to_float(f16{element_at<u16>(w, c, i)});
+        else
+            total[i] = std::bit_cast<Sum>(element_at<Word>(w, c, i));
+    }
     for (unsigned r = 0; r < m; ++r)
-        for (unsigned i = 0; i < k; ++i)
-            for (unsigned s = 0; s < n; ++s)
-                total[r * n + s] += left[r * k + i] * right[i * n + s];
+        for (unsigned i = 0; i < K; ++i)
+            for (unsigned s = 0; s < n; ++s) {
+                if constexpr (std::is_same_v<Sum, s32>)
+                    total[r * n + s] = static_cast<s32>(static_cast<u32>(total[r * n + s]) +
+                                                        static_cast<u32>(left[r * K + i] * right[i * n + s]));
+                else if constexpr (std::is_same_v<Sum, double>)
+                    total[r * n + s] = std::fma(left[r * K + i], right[i * n + s], total[r * n + s]);
+                else
+                    total[r * n + s] += left[r * K + i] * right[i * n + s];
+            }
     for (unsigned i = 0; i < m * n; ++i) {
         if constexpr (HalfD)
-            half_at(w, d, i) = half_of(total[i]).bits;
+            element_at<u16>(w, d, i) = half_of(total[i]).bits;
         else
-            word_at(w, d, i) = std::bit_cast<u32>(total[i]);
+            element_at<Word>(w, d, i) = std::bit_cast<Word>(total[i]);
     }
 }
 
@@ -79,27 +115,58 @@ template <class T, bool Store> Handler fragment_mover(bool shared, bool columns)
     return columns ? move_fragment<false, true, T, Store> : move_fragment<false, false, T, Store>;
 }
 
+template <class T> Handler mover_of(const Instruction &in) {
+    const bool shared = in.has("shared"), columns = in.has("col");
+    return in.modifiers.front() == "store" ? fragment_mover<T, true>(shared, columns)
+                                           : fragment_mover<T, false>(shared, columns);
+}
+
+/// How the matrices lay in memory is the loads' business: fragments are alike whatever it was.
+Handler multiplier_of(const Instruction &in) {
+    const Type c = in.type(0), a = in.type(2), b = in.type(1), d = in.type(3);
+    if (a == Type::none) { // factors of f16 are not named
+        const Type result = in.type(1);
+        if ((c != Type::f16 && c != Type::f32) || (result != Type::f16 && result != Type::f32))
+            not_implemented(in);
+        if (c == Type::f16)
+            return result == Type::f16 ? multiply_fragments<f16, float, 16, true, true>
+                                       : multiply_fragments<f16, float, 16, true, false>;
+        return result == Type::f16 ? multiply_fragments<f16, float, 16, false, true>
+                                   : multiply_fragments<f16, float, 16, false, false>;
+    }
+    if (a != b || c != d || in.has("satfinite"))
+        not_implemented(in);
+    if (a == Type::bf16 && c == Type::f32)
+        return multiply_fragments<bf16, float, 16, false, false>;
+    if (a == Type::tf32 && c == Type::f32)
+        return multiply_fragments<float, float, 8, false, false>;
+    if (a == Type::s8 && c == Type::s32)
+        return multiply_fragments<s8, s32, 16, false, false>;
+    if (a == Type::u8 && c == Type::s32)
+        return multiply_fragments<u8, s32, 16, false, false>;
+    if (a == Type::f64 && c == Type::f64 && !in.has("rz") && !in.has("rm") && !in.has("rp"))
+        return multiply_fragments<double, double, 4, false, false>;
+    not_implemented(in);
+}
+
 } // namespace
 
 Handler choose_wmma(const Instruction &in) {
-    bool shared = in.has("shared");
-    if (in.modifiers.front() == "mma") {
-        Type c = in.type(0), d = in.type(1);
-        // How the matrices lay in memory is the loads' business: fragments are alike whatever it was.
-        if ((c != Type::f16 && c != Type::f32) || (d != Type::f16 && d != Type::f32))
-            not_implemented(in);
-        if (c == Type::f16)
-            return d == Type::f16 ? multiply_fragments<true, true> : multiply_fragments<true, false>;
-        return d == Type::f16 ? multiply_fragments<false, true> : multiply_fragments<false, false>;
-    }
-    bool columns = in.has("col"), store = in.modifiers.front() == "store";
+    if (in.modifiers.front() == "mma")
+        return multiplier_of(in);
     switch (in.type()) {
+    case Type::s8:
+    case Type::u8:
+        return mover_of<u8>(in);
     case Type::f16:
-        return store ? fragment_mover<u16, true>(shared, columns)
-                     : fragment_mover<u16, false>(shared, columns);
+    case Type::bf16:
+        return mover_of<u16>(in);
     case Type::f32:
-        return store ? fragment_mover<u32, true>(shared, columns)
-                     : fragment_mover<u32, false>(shared, columns);
+    case Type::tf32:
+    case Type::s32:
+        return mover_of<u32>(in);
+    case Type::f64:
+        return mover_of<u64>(in);
     default:
         not_implemented(in);
     }

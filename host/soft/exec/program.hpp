@@ -94,6 +94,7 @@ struct Program {
     std::uint32_t local_bytes = 0;    // of one thread
     std::uint32_t max_threads = 1024; // of a block
     std::uint32_t virtual_registers = 0;
+    bool takes_turns = false; // its warps wait for one another elsewhere than at barriers
     int line = 0;
     std::shared_ptr<const Source> source;
 };

@@ -21,15 +21,23 @@ Choice choose_float(const ptx::Instruction &);      // floating-point arithmetic
 Choice choose_comparison(const ptx::Instruction &); // setp, set, selp, testp, logic on predicates
 Choice choose_conversion(const ptx::Instruction &); // cvt
 Choice directed_choice(const ptx::Instruction &);   // arithmetic rounded towards zero, down or up
+Choice choose_extended(const ptx::Instruction &);   // add.cc, addc and their like: Op::predicate is the carry
+Choice choose_small_float(const ptx::Instruction &); // cvt from and to pairs of 8-bit floats, cvt.pack
+Choice choose_video(const ptx::Instruction &);       // vadd4, vabsdiff4 and their like
+Choice choose_extreme(const ptx::Instruction &);     // min and max with .NaN and .xorsign.abs
 Handler choose_load(const ptx::Instruction &, ptx::Space, unsigned elements);
 Handler choose_store(const ptx::Instruction &, ptx::Space, unsigned elements);
 /// The same access with addresses in Warp::where and values in Warp::moved; null when there is none.
 Handler choose_moved(const ptx::Instruction &, ptx::Space, unsigned elements, bool stores);
 Handler choose_atomic(const ptx::Instruction &, ptx::Space); // atom and red
 Handler choose_async_copy(const ptx::Instruction &);
-Handler choose_address(ptx::Space, bool to_generic); // cvta of shared and local
-Handler choose_exchange(const ptx::Instruction &);   // shfl, vote, match, activemask, redux
-Handler choose_matrix(const ptx::Instruction &);     // mma, ldmatrix, stmatrix, movmatrix, wmma
+/// In Op::predicate of an arrival at a barrier object.
+inline constexpr std::uint32_t arrival_drops = 1, arrival_expects = 2, arrival_completes = 4, no_arrival = 8,
+                               no_result = 16;
+Handler choose_barrier_object(const ptx::Instruction &, ptx::Space); // mbarrier, and copies that tell one
+Handler choose_address(ptx::Space, bool to_generic);                 // cvta of shared and local
+Handler choose_exchange(const ptx::Instruction &);                   // shfl, vote, match, activemask, redux
+Handler choose_matrix(const ptx::Instruction &); // mma, ldmatrix, stmatrix, movmatrix, wmma
 Handler choose_wmma(const ptx::Instruction &);
 
 Handler choose_matrix_load(bool shared, bool transposed);

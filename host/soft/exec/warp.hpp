@@ -122,7 +122,8 @@ struct Block {
     std::uint32_t arrived[16] = {}; // threads that arrived at a barrier and went on
     std::uint64_t grid_id = 0;
     std::uint64_t grid_workspace = 0; // of a cooperative launch: where its blocks meet
-    bool takes_turns = false;         // its warps let others go on now and then
+    bool takes_turns = false;         // its warps let others go on often, as they wait for one another
+    bool may_yield = false;           // they may do so, being interpreted
     EndCheck *end = nullptr;
     const MemoryCheck *memory_check = nullptr; // of global memory; null: pages alone protect it
     void (*print)(void *context, const char *text, std::size_t length) = nullptr;

@@ -20,6 +20,8 @@ constexpr TypeRow type_rows[] = {
     {"s16", Type::s16, 2, true, false},      {"f16", Type::f16, 2, true, true},
     {"bf16", Type::bf16, 2, true, true},     {"b32", Type::b32, 4, false, false},
     {"u32", Type::u32, 4, false, false},     {"s32", Type::s32, 4, true, false},
+    {"e4m3", Type::e4m3, 1, true, true},     {"e5m2", Type::e5m2, 1, true, true},
+    {"e4m3x2", Type::e4m3x2, 2, true, true}, {"e5m2x2", Type::e5m2x2, 2, true, true},
     {"f32", Type::f32, 4, true, true},       {"f16x2", Type::f16x2, 4, true, true},
     {"bf16x2", Type::bf16x2, 4, true, true}, {"tf32", Type::tf32, 4, true, true},
     {"b64", Type::b64, 8, false, false},     {"u64", Type::u64, 8, false, false},

@@ -24,8 +24,8 @@ enum class Space : std::uint8_t { none, reg, param, global, constant, shared, lo
 // clang-format off
 enum class Type : std::uint8_t {
     none, pred,
-    b8, u8, s8,
-    b16, u16, s16, f16, bf16,
+    b8, u8, s8, e4m3, e5m2,
+    b16, u16, s16, f16, bf16, e4m3x2, e5m2x2,
     b32, u32, s32, f32, f16x2, bf16x2, tf32,
     b64, u64, s64, f64,
     b128,
@@ -113,8 +113,9 @@ struct Function {
     std::vector<Register> registers;
     std::vector<Variable> variables; // .shared, .local and .param of the body
     std::vector<Instruction> body;
-    std::unordered_map<std::string, std::size_t> labels; // -> index into body
-    std::uint32_t max_threads = 0;                       // .maxntid product; 0 when not given
+    std::unordered_map<std::string, std::size_t> labels;                      // -> index into body
+    std::unordered_map<std::string, std::vector<std::string>> branch_targets; // .branchtargets of brx.idx
+    std::uint32_t max_threads = 0; // .maxntid product; 0 when not given
     std::uint32_t required_threads = 0;
 };
 

@@ -56,8 +56,11 @@ void Lexer::advance() {
             ++at_;
         token_.kind = Token::Kind::number;
     } else if (is_word_start(c)) {
-        // "::" belongs to a word (L2::128B); a single colon ends a label.
-        while (at_ < text_.size() && (is_word(text_[at_]) || text_.substr(at_, 2) == "::"))
+        // "::" belongs to a word (L2::128B); a single colon ends a label. A directive ends where the next
+        // begins, as in ".reg.b32".
+        ++at_;
+        while (at_ < text_.size() && (is_word(text_[at_]) || text_.substr(at_, 2) == "::") &&
+               !(c == '.' && text_[at_] == '.'))
             at_ += text_[at_] == ':' ? 2 : 1;
         token_.kind = Token::Kind::word;
     } else if (c == '"') {

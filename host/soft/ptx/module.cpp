@@ -2,6 +2,8 @@
 #include "lexer.hpp"
 #include "parser.hpp"
 
+#include <algorithm>
+
 namespace ptx {
 
 Module::Module(std::string text) : text_(std::make_unique<const std::string>(std::move(text))) {
@@ -25,8 +27,11 @@ Module::Module(std::string text) : text_(std::make_unique<const std::string>(std
                 throw Error(word.line, "only 64-bit addresses are supported");
             continue;
         }
-        while (is_linkage(word.text))
+        Token linkage = word;
+        while (is_linkage(word.text)) {
+            linkage = word;
             word = lexer.take();
+        }
         bool is_entry = word.is(".entry");
         if (is_entry || word.is(".func")) {
             std::string_view name;
@@ -44,8 +49,14 @@ Module::Module(std::string text) : text_(std::make_unique<const std::string>(std
                 continue;
             lexer.expect("{");
             lexer.skip_block();
-            functions_[name] = {lexer.text().substr(start, lexer.offset() - start), line, is_entry};
-            order_.push_back(name);
+            if (!functions_.contains(name)) {
+                functions_[name] = {lexer.text().substr(start, lexer.offset() - start), line, is_entry};
+                order_.push_back(name);
+            } else if (!linkage.is(".weak")) { // of weak ones the first is taken
+                throw Error(line, std::string(name) +
+                                      " is there twice: texts that are linked must not define "
+                                      "the same name");
+            }
         } else if (space_named(word.text) != Space::none) {
             while (!lexer.peek().is(";")) {
                 if (lexer.accept("{"))
@@ -82,6 +93,21 @@ const FunctionText &Module::find(std::string_view name) const {
 bool Module::has_entry(std::string_view name) const {
     auto found = functions_.find(name);
     return found != functions_.end() && found->second.is_entry;
+}
+
+std::optional<std::uint64_t> Module::function_address(std::string_view name) const {
+    const auto found = std::find(order_.begin(), order_.end(), name);
+    if (found == order_.end())
+        return std::nullopt;
+    return 16 * (1 + static_cast<std::uint64_t>(found - order_.begin())); // below all that is ever mapped
+}
+
+std::vector<std::string> Module::callable_names() const {
+    std::vector<std::string> names;
+    for (std::string_view name : order_)
+        if (!functions_.at(name).is_entry)
+            names.emplace_back(name);
+    return names;
 }
 
 std::vector<std::string> Module::entry_names() const {

@@ -21,6 +21,47 @@ std::vector<std::string> split(std::string_view text, char by) {
     }
 }
 
+/// Whether PTX has a special register of that name, "%tid.x".
+bool is_special(std::string_view name) {
+    static constexpr std::string_view names[] = {"tid",
+                                                 "ntid",
+                                                 "laneid",
+                                                 "warpid",
+                                                 "nwarpid",
+                                                 "ctaid",
+                                                 "nctaid",
+                                                 "smid",
+                                                 "nsmid",
+                                                 "gridid",
+                                                 "clusterid",
+                                                 "nclusterid",
+                                                 "lanemask_eq",
+                                                 "lanemask_le",
+                                                 "lanemask_lt",
+                                                 "lanemask_ge",
+                                                 "lanemask_gt",
+                                                 "clock",
+                                                 "clock_hi",
+                                                 "clock64",
+                                                 "globaltimer",
+                                                 "globaltimer_lo",
+                                                 "globaltimer_hi",
+                                                 "cluster_ctaid",
+                                                 "cluster_nctaid",
+                                                 "cluster_ctarank",
+                                                 "cluster_nctarank",
+                                                 "is_explicit_cluster",
+                                                 "total_smem_size",
+                                                 "aggr_smem_size",
+                                                 "dynamic_smem_size",
+                                                 "current_graph_exec"};
+    name.remove_prefix(1);
+    for (std::string_view prefix : {"pm", "envreg", "reserved_smem_offset"})
+        if (name.starts_with(prefix))
+            return true;
+    return std::ranges::find(names, name.substr(0, name.find('.'))) != std::end(names);
+}
+
 /// Reads declarations and bodies; one for a function's text or for one variable's.
 class Parser {
   public:
@@ -40,6 +81,8 @@ class Parser {
         };
         std::vector<Range> ranges;
         std::unordered_map<std::string, std::string> variables; // name in this scope -> unique name
+        std::unordered_map<std::string, std::string> labels;    // the same, in blocks within the body
+        std::size_t first_instruction = 0;
     };
 
     std::int64_t integer();
@@ -47,6 +90,9 @@ class Parser {
     void parameter_list(std::vector<Variable> &into);
     void block();
     void statement();
+    bool directive(const Token &word);
+    void label(const std::string &name);
+    void settle_labels(const Scope &scope);
     void declare_registers();
     void declare_variable(Space space);
     Operand operand();
@@ -58,6 +104,7 @@ class Parser {
     Function function_;
     std::vector<Scope> scopes_;
     int blocks_ = 0; // opened so far: makes names of inner scopes unique
+    std::string last_label_;
 };
 
 std::int64_t Parser::integer() {
@@ -222,13 +269,45 @@ Function Parser::function(bool with_body) {
 
 void Parser::block() {
     ++blocks_;
-    scopes_.emplace_back();
+    scopes_.emplace_back().first_instruction = function_.body.size();
     while (!lexer_.accept("}")) {
         if (lexer_.peek().kind == Token::Kind::end)
             throw Error(lexer_.peek().line, function_.name + " is not closed before the end of the text");
         statement();
     }
+    settle_labels(scopes_.back());
     scopes_.pop_back();
+}
+
+/// A label within an inner block is known there only: others may have the same name elsewhere.
+void Parser::label(const std::string &name) {
+    std::string unique = name;
+    if (scopes_.size() > 1) {
+        unique += "@" + std::to_string(blocks_);
+        scopes_.back().labels[name] = unique;
+    }
+    function_.labels[unique] = function_.body.size();
+    last_label_ = unique;
+}
+
+/// Branches of a block that ends to labels of its own; those of inner blocks have been settled before.
+void Parser::settle_labels(const Scope &scope) {
+    if (scope.labels.empty())
+        return;
+    auto settle = [&](std::string &name) {
+        if (const auto found = scope.labels.find(name); found != scope.labels.end())
+            name = found->second;
+    };
+    for (std::size_t i = scope.first_instruction; i < function_.body.size(); ++i) {
+        Instruction &in = function_.body[i];
+        if (in.opcode != "bra" && in.opcode != "brx")
+            continue;
+        for (Operand &operand : in.operands)
+            settle(operand.text);
+    }
+    for (const auto &[name, unique] : scope.labels)
+        if (const auto found = function_.branch_targets.find(unique); found != function_.branch_targets.end())
+            std::for_each(found->second.begin(), found->second.end(), settle);
 }
 
 void Parser::declare_registers() {
@@ -321,6 +400,8 @@ Operand Parser::primary() {
         result.kind = Operand::Kind::reg;
         result.index = index;
     } else if (word.text.front() == '%' || word.is("WARP_SZ")) {
+        if (word.text.front() == '%' && !is_special(word.text))
+            throw Error(word.line, std::string(word.text) + " is not declared");
         result.kind = Operand::Kind::special;
         result.text = word.text;
     } else if (word.is("_")) {
@@ -377,6 +458,34 @@ Operand Parser::operand() {
     return result;
 }
 
+/// Takes what begins with a dot; false when the word is an instruction's or a label.
+bool Parser::directive(const Token &word) {
+    if (word.text.front() != '.')
+        return false;
+    if (word.is(".reg")) {
+        declare_registers();
+    } else if (Space space = space_named(word.text); space != Space::none) {
+        declare_variable(space);
+    } else if (word.is(".branchtargets")) {
+        std::vector<std::string> &targets = function_.branch_targets[last_label_];
+        do
+            targets.emplace_back(lexer_.expect_word().text);
+        while (lexer_.accept(","));
+        lexer_.expect(";");
+    } else if (word.is(".pragma") || word.is(".callprototype") || word.is(".calltargets")) {
+        // These, .loc and .file say nothing about what is computed.
+        while (!lexer_.accept(";"))
+            if (lexer_.take().kind == Token::Kind::end)
+                throw Error(word.line, "the text ends inside " + std::string(word.text));
+    } else if (word.is(".loc") || word.is(".file")) {
+        while (lexer_.peek().line == word.line && lexer_.peek().kind != Token::Kind::end)
+            lexer_.take();
+    } else {
+        throw Error(word.line, "unknown directive " + std::string(word.text));
+    }
+    return true;
+}
+
 void Parser::statement() {
     if (lexer_.accept("{"))
         return block();
@@ -392,36 +501,17 @@ void Parser::statement() {
             throw Error(name.line, "guard " + std::string(name.text) + " is not declared");
     }
     Token word = lexer_.expect_word();
-    if (word.text.front() == '.') {
-        if (word.is(".reg"))
-            return declare_registers();
-        if (Space space = space_named(word.text); space != Space::none)
-            return declare_variable(space);
-        // .pragma, .loc, .file and .section say nothing about what is computed
-        if (word.is(".pragma") || word.is(".callprototype") || word.is(".branchtargets")) {
-            while (!lexer_.accept(";"))
-                if (lexer_.take().kind == Token::Kind::end)
-                    throw Error(word.line, "the text ends inside " + std::string(word.text));
-            return;
-        }
-        if (word.is(".loc") || word.is(".file")) {
-            int line = word.line;
-            while (lexer_.peek().line == line && lexer_.peek().kind != Token::Kind::end)
-                lexer_.take();
-            return;
-        }
-        throw Error(word.line, "unknown directive " + std::string(word.text));
-    }
-    if (lexer_.accept(":")) {
-        function_.labels[std::string(word.text)] = function_.body.size();
+    if (directive(word))
         return;
-    }
+    if (lexer_.accept(":"))
+        return label(std::string(word.text));
     std::vector<std::string> parts = split(word.text, '.');
     instruction.opcode = std::move(parts.front());
     instruction.modifiers.assign(std::make_move_iterator(parts.begin() + 1),
                                  std::make_move_iterator(parts.end()));
     for (std::string &modifier : instruction.modifiers) // the longer names of what we know by the shorter
-        if (modifier == "shared::cta" || modifier == "param::entry" || modifier == "param::func")
+        if (modifier == "shared::cta" || modifier == "shared::cluster" || modifier == "param::entry" ||
+            modifier == "param::func") // all clusters are of one block
             modifier.erase(modifier.find(':'));
     try {
         if (!lexer_.accept(";")) {
@@ -448,10 +538,33 @@ Function Module::signature(std::string_view name) const {
     return Parser(found.text, found.line).function(false);
 }
 
+namespace {
+
+/// Whether a variable may be defined in several of the texts that are linked.
+bool is_linkage_of_many(std::string_view text) {
+    return text.starts_with(".weak") || text.starts_with(".common");
+}
+
+} // namespace
+
 const std::vector<Variable> &Module::variables() const {
     if (!variables_read_) {
-        for (auto [text, line] : variable_texts_)
-            variables_.push_back(Parser(text, line).module_variable());
+        std::unordered_map<std::string, std::size_t> places; // in variables_, by name
+        for (auto [text, line] : variable_texts_) {
+            Variable variable = Parser(text, line).module_variable();
+            const auto [known, added] = places.try_emplace(variable.name, variables_.size());
+            if (added) {
+                variables_.push_back(std::move(variable));
+                continue;
+            }
+            // What one text of several that are linked declares, another defines.
+            Variable &other = variables_[known->second];
+            if (!variable.is_extern && !other.is_extern && !is_linkage_of_many(text))
+                throw Error(line, variable.name +
+                                      " is there twice: texts that are linked must not define the same name");
+            if (other.is_extern && !variable.is_extern)
+                other = std::move(variable);
+        }
         variables_read_ = true;
     }
     return variables_;

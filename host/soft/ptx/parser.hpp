@@ -4,6 +4,7 @@
 #include "ast.hpp"
 
 #include <memory>
+#include <optional>
 
 namespace ptx {
 
@@ -20,6 +21,10 @@ class Module {
     Function function(std::string_view name) const;
     /// Parameters and limits only, without the body.
     Function signature(std::string_view name) const;
+    /// What a function's name stands for where an address is wanted: nothing lies there, but it is its own.
+    std::optional<std::uint64_t> function_address(std::string_view name) const;
+    /// Names of what can be called: all functions that are no entries, in their order.
+    std::vector<std::string> callable_names() const;
     /// A function's text as it stands in the module, and the line it begins in.
     const FunctionText &source(std::string_view name) const { return find(name); }
     /// Module-level variables, initial values included; read on the first call.

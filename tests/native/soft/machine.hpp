@@ -1,6 +1,7 @@
 // A kernel of PTX text, run over this process's own memory.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -39,8 +40,8 @@ class Performed {
                 performed.texts_.insert(in.text());
                 for (const ptx::Operand &operand : in.operands) // those that it calls, too
                     if (in.opcode == "call" && operand.kind == ptx::Operand::Kind::symbol &&
-                        module.text().find("func (.param .b32 out) " + operand.text) !=
-                            std::string_view::npos)
+                        std::ranges::count(module.callable_names(), operand.text) != 0 &&
+                        std::ranges::count(functions, operand.text) == 0)
                         functions.push_back(operand.text);
             }
     }
@@ -89,7 +90,7 @@ inline Outcome run_text(const std::string &text, Shape shape, const void *first 
         const void *parameters[] = {first, second, third};
         launch.parameters.resize(sizeof parameters);
         std::memcpy(launch.parameters.data(), parameters, sizeof parameters);
-        if (std::getenv("SHIMBENCH_SOFT_COMPILED")) {
+        if (std::getenv("SHIMBENCH_SOFT_COMPILED") && !program->takes_turns) { // those are never compiled
             std::string why;
             launch.compiled = soft::compile(*program, shape.block % 32 == 0, why);
             if (!launch.compiled) {

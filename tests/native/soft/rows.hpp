@@ -14,8 +14,9 @@ using u64 = std::uint64_t;
 using s32 = std::int32_t;
 using s64 = std::int64_t;
 
-/// Kinds of operands, and so their widths and the values tried: h, r, d integers of 16, 32, 64 bits;
-/// H, B f16 and bf16; F, D f32 and f64; s a shift or bit position; p a predicate (results only).
+/// Kinds of operands, and so their widths and the values tried: h, r, d integers of 16, 32, 64 bits; e pairs
+/// of 8-bit floats; S f32 and T f16x2 about what those can hold; H, B f16 and bf16; F, D f32 and f64; s a
+/// shift or bit position; p a predicate (results only).
 struct Row {
     std::string instruction;
     std::string kinds; // the result's, then the sources'
@@ -106,7 +107,65 @@ inline const std::vector<u64> &edges(char kind) {
         return all;
     };
     static const std::vector<u64> halves = paired(half), bfloats = paired(bfloat);
+    // All patterns of 8 bits below, each with another above.
+    static const std::vector<u64> small_pairs = [] {
+        std::vector<u64> all;
+        for (u64 i = 0; i < 256; ++i)
+            all.push_back(i | (7 * i + 3) % 256 << 8);
+        return all;
+    }();
+    static const std::vector<u64> small = [] {
+        std::vector<u64> all;
+        for (float x : {0.0f,
+                        0.0009765625f,
+                        0.00097656256f,
+                        0.0029296875f,
+                        0.0146484375f,
+                        0.015625f,
+                        0.0166015625f,
+                        1.0f,
+                        1.0625f,
+                        1.125f,
+                        1.1875f,
+                        15.5f,
+                        17.0f,
+                        19.0f,
+                        240.0f,
+                        447.0f,
+                        448.0f,
+                        463.0f,
+                        464.0f,
+                        465.0f,
+                        480.0f,
+                        57344.0f,
+                        61439.0f,
+                        61440.0f,
+                        65504.0f,
+                        7.62939453125e-06f,
+                        1.52587890625e-05f,
+                        2.2888184e-05f,
+                        5.3405762e-05f,
+                        INFINITY,
+                        1e30f})
+            for (float signed_x : {x, -x})
+                all.push_back(bits_of(signed_x));
+        all.push_back(0x7fc00000);
+        all.push_back(1);
+        return all;
+    }();
+    static const std::vector<u64> small_halves = [] {
+        std::vector<u64> all;
+        for (u64 i = 0; i < 512; ++i) // of all exponents and signs, with changing fractions
+            all.push_back(((i * 0x9e5) & 0xffff) | ((i * 0x3b7 + 0x1234) & 0xffff) << 16);
+        return all;
+    }();
     switch (kind) {
+    case 'e':
+        return small_pairs;
+    case 'S':
+        return small;
+    case 'T':
+        return small_halves;
     case 'P':
         return halves;
     case 'Q':
@@ -131,7 +190,7 @@ inline const std::vector<u64> &edges(char kind) {
 }
 
 inline unsigned bytes_of(char kind) {
-    return kind == 'h' || kind == 'H' || kind == 'B' ? 2 : kind == 'd' || kind == 'D' ? 8 : 4;
+    return kind == 'h' || kind == 'H' || kind == 'B' || kind == 'e' ? 2 : kind == 'd' || kind == 'D' ? 8 : 4;
 }
 
 inline double number_of(char kind, u64 bits) {

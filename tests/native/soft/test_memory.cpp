@@ -244,6 +244,18 @@ void half_atomics(const std::string &type, u32 one, u32 two, u32 sum) {
     }
 }
 
+/// Pairs: each half is added to by itself.
+void pair_atomics(const std::string &type, u32 before, u32 added, u32 sum) {
+    for (const char *op : {"atom", "red"}) {
+        u32 place = before, unused = 0;
+        const std::string to = op == std::string("atom") ? "%r2, " : "";
+        auto outcome = run("mov.b32 %r3, " + std::to_string(added) + "; " + op + ".global.add.noftz." + type +
+                               " " + to + "[%rd1], %r3;",
+                           {1, 4}, &place, &unused);
+        EXPECT(!outcome.fault && place == sum);
+    }
+}
+
 void orders_of_atomics() {
     std::string body = "mov.u32 %r2, 0; mov.u32 %r3, word; st.shared.u32 [%r3], 0; bar.sync 0;\n";
     unsigned expected = 0;
@@ -306,6 +318,9 @@ int main() {
     atomics<std::int64_t>("s64", 'd', "min max");
     atomics<float>("f32", 'F', "add");
     atomics<double>("f64", 'D', "add");
+    pair_atomics("f16x2", 0x3c00u << 16 | 0xbc00, 0x3800u << 16 | 0x4000,
+                 0x4200u << 16 | 0x4700); // + 4 * 0.5, 4 * 2
+    pair_atomics("bf16x2", 0x3f80u << 16 | 0xbf80, 0x3f00u << 16 | 0x4000, 0x4040u << 16 | 0x40e0);
     half_atomics("f16", 0x3c00, 0x4000, 0x4200); // 1 + 2 = 3
     half_atomics("bf16", 0x3f80, 0x4000, 0x4040);
     orders_of_atomics();

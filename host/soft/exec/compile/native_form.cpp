@@ -32,7 +32,8 @@ Native integer_form(const Instruction &in) {
                                                                "min", "max", "neg", "abs", "cnot"};
     if ((in.opcode == "div" || in.opcode == "rem") && is_integer(in.type()) && ptx::size_of(in.type()) >= 4)
         return Native::divide;
-    if (!is_integer(in.type()) || !one_of(in.opcode, plain) || in.has("cc") || in.has("sat"))
+    if (!is_integer(in.type()) || !one_of(in.opcode, plain) || in.has("cc") || in.has("sat") ||
+        in.has("relu"))
         return Native::call;
     if (in.has("hi") && ptx::size_of(in.type()) != 4)
         return Native::call;
@@ -128,7 +129,8 @@ Native native_form(const Source &source, std::uint32_t operation) {
         return draft.op.a != 0 && ptx::size_of(type) <= 8 && run != read_clock ? Native::copy : Native::call;
     }
     if (in.opcode == "setp") {
-        if (type == Type::f16 || type == Type::bf16 || ptx::size_of(type) < 2)
+        if (type == Type::f16 || type == Type::bf16 || type == Type::f16x2 || type == Type::bf16x2 ||
+            ptx::size_of(type) < 2)
             return Native::call;
         return Native::compare;
     }

@@ -1,0 +1,162 @@
+// Ways that are chosen by a number or a pointer, what calls hand over, labels of inner blocks, the heap of
+// kernels.
+#include "machine.hpp"
+
+using namespace soft_test;
+
+namespace {
+
+using u32 = std::uint32_t;
+
+void an_index_chooses_among_branches() {
+    for (const char *guard : {"", "@%p1 "}) {
+        auto words = words_of("mov.u32 %r2, 99; setp.lt.u32 %p1, %r1, 24; and.b32 %r3, %r1, 3;\n"
+                              "WAYS: .branchtargets ZERO, ONE, TWO, THREE;\n" +
+                                  std::string(guard) + (*guard ? "brx.idx" : "brx.idx.uni") +
+                                  " %r3, WAYS;\nbra MET;\n"
+                                  "ZERO: mov.u32 %r2, 10; bra MET;\nONE: mov.u32 %r2, 11; bra MET;\n"
+                                  "TWO: mov.u32 %r2, 12;\nTHREE: add.s32 %r2, %r2, 100;\n"
+                                  "MET: activemask.b32 %r4; setp.ne.u32 %p2, %r4, -1; @%p2 mov.u32 %r2, 0;",
+                              32);
+        const u32 wanted[] = {10, 11, 112, 199};
+        for (u32 i = 0; i < 32; ++i)
+            EXPECT(words[i] == (*guard && i >= 24 ? 99 : wanted[i & 3]));
+    }
+}
+
+void a_label_is_known_in_its_block_only() {
+    auto block = [](const std::string &step) {
+        return "{ .reg.pred %q; AGAIN: add.s32 %r2, %r2, " + step +
+               "; setp.lt.u32 %q, %r2, 50; @%q bra AGAIN; bra DONE; trap; DONE: }\n";
+    };
+    auto words =
+        words_of("mov.u32 %r2, %r1;\n" + block("20") + "{ { sub.s32 %r2, %r2, 30; } " + block("7") + "}", 32);
+    for (u32 i = 0; i < 32; ++i) {
+        u32 x = i;
+        do
+            x += 20;
+        while (x < 50);
+        x -= 30;
+        do
+            x += 7;
+        while (x < 50);
+        EXPECT(words[i] == x);
+    }
+}
+
+/// Structures go to a function and come back in memory; the function changes its own copy.
+void a_structure_is_handed_over_and_back() {
+    const char *function =
+        ".func (.param .align 8 .b8 out[24]) turned(.param .align 8 .b8 in[24], .param .b32 by)\n{\n"
+        ".local .align 8 .b8 depot[16]; .reg .b32 %r<12>; .reg .b64 %rd<8>;\n"
+        "ld.param.b32 %r9, [by]; ld.param.v2.b32 {%r1, %r2}, [in]; ld.param.b64 %rd1, [in+8]; ld.param.b32 "
+        "%r3, [in+16];\n"
+        "mov.u64 %rd4, depot; st.local.u64 [%rd4+8], %rd1; ld.local.u32 %r5, [%rd4+8]; ld.local.u32 %r6, "
+        "[%rd4+12];\n"
+        "add.s32 %r5, %r5, %r9; st.param.v2.b32 [out], {%r2, %r1}; st.param.b32 [out+8], %r5; st.param.b32 "
+        "[out+12], %r6;\n"
+        "st.param.b32 [out+16], %r3; ret;\n}\n";
+    std::string body = "mov.u32 %r10, 1; mov.u32 %r11, 2; mul.wide.u32 %rd10, %r1, 3; mov.u32 %r12, 1000;\n";
+    for (int i = 0; i < 2; ++i)
+        body +=
+            "{ .param .align 8 .b8 a[24]; .param .b32 b; .param .align 8 .b8 c[24];\n"
+            "st.param.v2.b32 [a], {%r10, %r11}; st.param.b64 [a+8], %rd10; st.param.b32 [a+16], %r12; "
+            "st.param.b32 [b], %r1;\n"
+            "call.uni (c), turned, (a, b);\n"
+            "ld.param.v2.b32 {%r10, %r11}, [c]; ld.param.b64 %rd10, [c+8]; ld.param.b32 %r12, [c+16]; }\n";
+    body += "cvt.u32.u64 %r13, %rd10; mad.lo.s32 %r2, %r10, 10, %r11; mad.lo.s32 %r2, %r2, 10000, %r13; "
+            "add.s32 %r2, "
+            "%r2, %r12;";
+    auto words = words_of(body, 64, function);
+    for (u32 i = 0; i < 64; ++i)
+        EXPECT(words[i] == 12 * 10000 + (3 * i + 2 * i) + 1000);
+}
+
+const char *const functions = ".func (.param .b32 out) twice(.param .b32 in)\n{\n.reg .b32 "
+                              "%r<4>;\nld.param.b32 %r1, [in]; add.s32 %r1, %r1, "
+                              "%r1; st.param.b32 [out], %r1; ret;\n}\n"
+                              ".func (.param .b32 out) next(.param .b32 in)\n{\n.reg .b32 "
+                              "%r<4>;\nld.param.b32 %r1, [in]; add.s32 %r1, %r1, 1; "
+                              "st.param.b32 [out], %r1; ret;\n}\n"
+                              ".func unlike(.param .b64 in)\n{\ntrap;\n}\n";
+
+const char *const call_by_pointer = "{ .param .b32 a; .param .b32 b; st.param.b32 [a], %r1;\n"
+                                    "proto: .callprototype (.param .b32 _) _ (.param .b32 _);\n"
+                                    "call (b), %rd4, (a), proto; ld.param.b32 %r2, [b]; }";
+
+void a_pointer_chooses_a_function_for_each_lane() {
+    auto words =
+        words_of(std::string("and.b32 %r3, %r1, 1; setp.eq.u32 %p1, %r3, 1;\n"
+                             "mov.u64 %rd5, twice; mov.u64 %rd6, next; selp.b64 %rd4, %rd5, %rd6, %p1;\n") +
+                     call_by_pointer,
+                 32, functions);
+    for (u32 i = 0; i < 32; ++i)
+        EXPECT(words[i] == (i & 1 ? 2 * i : i + 1));
+}
+
+void a_pointer_to_no_function_is_a_fault() {
+    std::vector<u32> words(32);
+    auto outcome = run_text(kernel_text(std::string("mov.u64 %rd4, 12345;\n") + call_by_pointer, functions),
+                            {}, words.data());
+    EXPECT(outcome.fault && outcome.fault->kind == soft::FaultKind::trap);
+    EXPECT(outcome.fault->message.starts_with("call by a pointer to no function"));
+}
+
+const char *const heap = ".extern .func (.param .b64 out) malloc(.param .b64 bytes);\n"
+                         ".extern .func free(.param .b64 address);\n";
+
+void what_a_kernel_allocates_is_its_own() {
+    auto words =
+        words_of("{ .param .b64 a; .param .b64 b; mov.u64 %rd4, 64; st.param.b64 [a], %rd4;\n"
+                 "call.uni (b), malloc, (a); ld.param.b64 %rd5, [b]; }\n"
+                 "st.u32 [%rd5+60], %r1; bar.sync 0; ld.u32 %r2, [%rd5+60];\n"
+                 "{ .param .b64 a; st.param.b64 [a], %rd5; call.uni free, (a); }\n"
+                 "{ .param .b64 a; mov.u64 %rd5, 0; st.param.b64 [a], %rd5; call.uni free, (a); }\n"
+                 "{ .param .b64 a; .param .b64 b; mov.u64 %rd4, 0x10000000000; st.param.b64 [a], %rd4;\n"
+                 "call.uni (b), malloc, (a); ld.param.b64 %rd5, [b]; }\n"
+                 "setp.ne.u64 %p1, %rd5, 0; @%p1 trap;",
+                 64, heap);
+    for (u32 i = 0; i < 64; ++i)
+        EXPECT(words[i] == i);
+}
+
+void freeing_twice_is_a_fault() {
+    const char *give_back = "{ .param .b64 a; st.param.b64 [a], %rd5; call.uni free, (a); }\n";
+    auto outcome = run_text(
+        kernel_text(std::string("{ .param .b64 a; .param .b64 b; mov.u64 %rd4, 64; st.param.b64 [a], %rd4;\n"
+                                "call.uni (b), malloc, (a); ld.param.b64 %rd5, [b]; }\n") +
+                        give_back + give_back,
+                    heap),
+        {1, 1});
+    EXPECT(outcome.fault && outcome.fault->kind == soft::FaultKind::trap);
+    EXPECT(outcome.fault->message.starts_with("free of what malloc has not given"));
+}
+
+/// One warp spins on what another writes later; neither comes to a barrier.
+void a_warp_that_spins_lets_others_go_on() {
+#ifndef __SANITIZE_THREAD__
+    if (std::getenv("SHIMBENCH_SOFT_COMPILED")) // compiled loops do not give way
+        return;
+    auto words =
+        words_of("mov.u32 %r3, word; setp.ge.u32 %p1, %r1, 32; @%p1 bra LATER;\n"
+                 "WAIT: ld.volatile.shared.u32 %r2, [%r3]; setp.eq.u32 %p2, %r2, 0; @%p2 bra WAIT; bra END;\n"
+                 "LATER: mov.u32 %r2, 5; st.volatile.shared.u32 [%r3], %r2;",
+                 64, ".shared .align 4 .b32 word;");
+    for (u32 word : words)
+        EXPECT(word == 5);
+#endif
+}
+
+} // namespace
+
+int main() {
+    an_index_chooses_among_branches();
+    a_label_is_known_in_its_block_only();
+    a_structure_is_handed_over_and_back();
+    a_pointer_chooses_a_function_for_each_lane();
+    a_pointer_to_no_function_is_a_fault();
+    what_a_kernel_allocates_is_its_own();
+    freeing_twice_is_a_fault();
+    a_warp_that_spins_lets_others_go_on();
+    std::puts("calls lead where they should");
+}
