@@ -81,7 +81,9 @@ class Device : public DeviceCalls {
     // True: ask again in a second.
     virtual bool rest(bool last) = 0;
 
-    virtual CUresult load(wire_load_kind kind, std::vector<std::byte> image, std::uint64_t &handle) = 0;
+    // `log` becomes what a compiler of the code would complain of.
+    virtual CUresult load(wire_load_kind kind, std::vector<std::byte> image, std::uint64_t &handle,
+                          std::string &log) = 0;
     virtual CUresult parameter_layout(std::uint64_t function, ParameterLayout &layout) = 0;
     virtual CUresult launch(const wire_launch &launch, std::span<const std::byte> parameters) = 0;
 

@@ -120,7 +120,8 @@ class EmulatedDevice final : public Device {
     std::uint32_t captures() const override { return captures_; }
     bool rest(bool last) override { return engine_.rest && engine_.rest(last); }
 
-    CUresult load(wire_load_kind kind, std::vector<std::byte> image, std::uint64_t &handle) override;
+    CUresult load(wire_load_kind kind, std::vector<std::byte> image, std::uint64_t &handle,
+                  std::string &log) override;
     CUresult parameter_layout(std::uint64_t function, ParameterLayout &layout) override;
     CUresult launch(const wire_launch &launch, std::span<const std::byte> parameters) override;
     CUresult write(std::uint64_t target, std::span<const std::byte> bytes, std::uint64_t stream) override;

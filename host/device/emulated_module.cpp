@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "device/emulated.hpp"
+#include "soft/check_ptx.hpp"
 
 namespace shimbench {
 
@@ -27,7 +28,8 @@ std::uint32_t EmulatedDevice::arch() const {
                                       attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR));
 }
 
-CUresult EmulatedDevice::load(wire_load_kind kind, std::vector<std::byte> image, std::uint64_t &handle) {
+CUresult EmulatedDevice::load(wire_load_kind kind, std::vector<std::byte> image, std::uint64_t &handle,
+                              std::string &log) {
     Module module;
     module.image = std::move(image);
     module.entries = soft::code_entries(module.image);
@@ -35,6 +37,14 @@ CUresult EmulatedDevice::load(wire_load_kind kind, std::vector<std::byte> image,
     module.context = context_of_caller();
     if (module.entries.empty())
         return CUDA_ERROR_INVALID_IMAGE;
+    // Text is compiled when it is loaded, and its author wants to know; code in containers has been compiled
+    // before, and is read when it is first launched.
+    if (const soft::CodeEntry &only = module.entries.front();
+        only.kind == soft::CodeKind::Ptx && only.stored.size() == module.image.size()) {
+        log = soft::ptx_complaint(soft::unpack(only).value_or(""));
+        if (!log.empty())
+            return CUDA_ERROR_INVALID_PTX;
+    }
     module.handle = handle = new_handle();
     Module &kept =
         modules_.emplace(handle, std::move(module)).first->second; // a map's elements stay in place

@@ -269,8 +269,12 @@ bool Client::load(const wire_message &head, Reader &in, CUresult &result) {
     std::vector<std::byte> image = std::move(found->second);
     blobs_.erase(found);
     std::uint64_t handle = 0;
-    result = device_.load(static_cast<wire_load_kind>(load.kind), std::move(image), handle);
+    std::string log;
+    result = device_.load(static_cast<wire_load_kind>(load.kind), std::move(image), handle, log);
+    log.resize(std::min<std::size_t>(log.size(), WIRE_LOAD_LOG_MAX));
     out_.value(handle);
+    out_.value(log.size());
+    out_.put(log.data(), log.size());
     return true;
 }
 

@@ -5,10 +5,10 @@
 #include "cuda/answer_cache.h"
 #include "cuda/context.h"
 #include "cuda/init.h"
+#include "cuda/library.h"
 #include "cuda/shim.h"
 
-/* A file's bytes, with a NUL behind them (PTX is text); to be freed. */
-static CUresult read_image(const char *path, void **image) {
+CUresult read_image(const char *path, void **image, size_t *image_bytes) {
     if (!path)
         return CUDA_ERROR_INVALID_VALUE;
     FILE *file = fopen(path, "re");
@@ -30,6 +30,7 @@ static CUresult read_image(const char *path, void **image) {
         goto out;
     bytes[size] = 0;
     *image = bytes;
+    *image_bytes = (size_t)size;
     bytes = NULL;
     result = CUDA_SUCCESS;
 out:
@@ -54,7 +55,8 @@ EXPORT CUresult cuLibraryLoadFromFile(CUlibrary *library, const char *path, CUji
                                       void **jit_values, unsigned int jit_count, CUlibraryOption *options,
                                       void **values, unsigned int count) {
     void *image;
-    CUresult result = driver_ready() ?: read_image(path, &image);
+    size_t bytes;
+    CUresult result = driver_ready() ?: read_image(path, &image, &bytes);
     if (result != CUDA_SUCCESS)
         return result;
     result = cuLibraryLoadData(library, image, jit_options, jit_values, jit_count, options, values, count);
@@ -115,7 +117,8 @@ EXPORT CUresult cuModuleLoadFatBinary(CUmodule *module, const void *image) {
 
 EXPORT CUresult cuModuleLoad(CUmodule *module, const char *path) {
     void *image;
-    CUresult result = context_ready() ?: read_image(path, &image);
+    size_t bytes;
+    CUresult result = context_ready() ?: read_image(path, &image, &bytes);
     if (result != CUDA_SUCCESS)
         return result;
     result = cuModuleLoadData(module, image);

@@ -54,7 +54,54 @@ static const unsigned char *measured(const void *code, uint64_t *bytes) {
     return code;
 }
 
-static CUresult load(enum wire_load_kind kind, const void *code, uint64_t *handle) {
+/* Where a program wants to be told what its code is like: places in its array of option values. */
+struct jit_log {
+    char *buffer;
+    void **room; /* in: the buffer's bytes; out: those filled, in the lower half */
+};
+
+static struct jit_log jit_log(unsigned count, const CUjit_option *options, void **values, CUjit_option buffer,
+                              CUjit_option bytes) {
+    struct jit_log log = {NULL, NULL};
+    for (unsigned n = 0; options && values && n < count; n++) {
+        if (options[n] == buffer)
+            log.buffer = values[n];
+        if (options[n] == bytes)
+            log.room = &values[n];
+    }
+    return log;
+}
+
+static void write_log(struct jit_log log, const char *text, size_t length) {
+    unsigned room = 0;
+    if (!log.room)
+        return;
+    memcpy(&room, log.room, sizeof(room));
+    size_t written = 0;
+    if (log.buffer && room) {
+        written = length < room - 1 ? length : room - 1;
+        memcpy(log.buffer, text, written);
+        log.buffer[written] = 0;
+    }
+    *log.room = (void *)written;
+}
+
+/* Takes the complaints out of the answer; what was told of earlier stays where all is well. */
+static void take_log(struct wire_call *call, unsigned count, const CUjit_option *options, void **values) {
+    char text[WIRE_LOAD_LOG_MAX];
+    uint64_t length = 0;
+    wire_take(call, &length, sizeof(length));
+    if (length > sizeof(text))
+        length = 0;
+    wire_take(call, text, length);
+    write_log(jit_log(count, options, values, CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES),
+              text, length);
+    write_log(jit_log(count, options, values, CU_JIT_INFO_LOG_BUFFER, CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES), "",
+              0);
+}
+
+static CUresult load(enum wire_load_kind kind, const void *code, uint64_t *handle, unsigned count,
+                     const CUjit_option *options, void **values) {
     struct wire_load load = {.kind = kind};
     struct wire_call call;
     if (!code || !handle)
@@ -70,32 +117,34 @@ static CUresult load(enum wire_load_kind kind, const void *code, uint64_t *handl
         return result;
     wire_put_struct(&call, &load, sizeof(load));
     result = wire_ask(&call);
-    wire_take(&call, handle, sizeof(*handle));
+    uint64_t made = 0;
+    wire_take(&call, &made, sizeof(made));
+    if (result == CUDA_SUCCESS)
+        *handle = made;
+    take_log(&call, count, options, values);
     wire_end(&call);
     return result;
 }
 
-/* JIT options and library options steer a compiler that is not there; cuBLAS passes a count with a
- * NULL array, so they are not even looked at. */
+/* Of the JIT options those that say where to put logs are followed; the others, and library options, steer a
+ * compiler that is not there. cuBLAS passes a count with a NULL array. */
 CUresult forward_cuLibraryLoadData(CUlibrary *library, const void *code, CUjit_option *jitOptions,
                                    void **jitOptionsValues, unsigned int numJitOptions,
                                    CUlibraryOption *libraryOptions, void **libraryOptionValues,
                                    unsigned int numLibraryOptions) {
-    (void)jitOptions, (void)jitOptionsValues, (void)numJitOptions;
     (void)libraryOptions, (void)libraryOptionValues, (void)numLibraryOptions;
-    return load(WIRE_LOAD_LIBRARY, code, (uint64_t *)library);
+    return load(WIRE_LOAD_LIBRARY, code, (uint64_t *)library, numJitOptions, jitOptions, jitOptionsValues);
 }
 
 CUresult forward_cuModuleLoadData(CUmodule *module, const void *image) {
-    return load(WIRE_LOAD_MODULE, image, (uint64_t *)module);
+    return load(WIRE_LOAD_MODULE, image, (uint64_t *)module, 0, NULL, NULL);
 }
 
 CUresult forward_cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int numOptions,
                                     CUjit_option *options, void **optionValues) {
-    (void)numOptions, (void)options, (void)optionValues;
-    return load(WIRE_LOAD_MODULE, image, (uint64_t *)module);
+    return load(WIRE_LOAD_MODULE, image, (uint64_t *)module, numOptions, options, optionValues);
 }
 
 CUresult forward_cuModuleLoadFatBinary(CUmodule *module, const void *fatCubin) {
-    return load(WIRE_LOAD_MODULE, fatCubin, (uint64_t *)module);
+    return load(WIRE_LOAD_MODULE, fatCubin, (uint64_t *)module, 0, NULL, NULL);
 }

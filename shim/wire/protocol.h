@@ -46,6 +46,7 @@ extern "C" {
 #define WIRE_PARAMETERS_MAX  1024u /* parameters of one kernel */
 #define WIRE_PARAMETER_BYTES 32768u
 #define WIRE_BLOB_MAX        (1ull << 30) /* a module's image */
+#define WIRE_LOAD_LOG_MAX    4096u        /* bytes of what is said of one */
 #define WIRE_ATTRIBUTE_COUNT 256u
 #define WIRE_NO_SLOT         0xffffffffu
 #define WIRE_FIRST_HANDLE    0x00005b0000000000ull /* handles made by the shim; the host's are below */
@@ -152,7 +153,9 @@ enum wire_function {
     WIRE_FN_DEVICE = 0xf002, /* answers struct wire_device */
     WIRE_FN_BLOB = 0xf003,   /* struct wire_copy from upload: appended to the calling thread's blob */
     WIRE_FN_COPY = 0xf004,   /* struct wire_copy, then the bytes when WIRE_FROM_MESSAGE */
-    WIRE_FN_LOAD = 0xf005,   /* struct wire_load; the image is the calling thread's blob */
+    /* struct wire_load; the image is the calling thread's blob. Answers u64 handle, u64 length, and that many
+     * bytes of a compiler's complaints */
+    WIRE_FN_LOAD = 0xf005,
     WIRE_FN_LAUNCH = 0xf006, /* struct wire_launch, then the parameter buffer */
     WIRE_FN_LAYOUT = 0xf007, /* u64 kernel or function; answers u64 total, then {u32 offset, u32 size}... */
     WIRE_FN_SYNCHRONIZE = 0xf008, /* struct wire_synchronize */

@@ -121,7 +121,7 @@ void random_images_do_no_harm() {
         }
         std::uint64_t library = 0;
         CUkernel kernel = nullptr;
-        if (hostile.device->load(WIRE_LOAD_LIBRARY, image, library) == CUDA_SUCCESS)
+        if (std::string log; hostile.device->load(WIRE_LOAD_LIBRARY, image, library, log) == CUDA_SUCCESS)
             hostile.device->cuLibraryGetKernel(&kernel, reinterpret_cast<CUlibrary>(library), "kernel");
     }
 }
