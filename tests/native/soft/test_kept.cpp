@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "expect.hpp"
@@ -90,6 +91,35 @@ void several_write_and_read_at_once() {
         });
 }
 
+/// Each as a host's worker does it: a process of its own.
+void several_processes_write_and_read_at_once() {
+    setenv("SHIMBENCH_KERNEL_CACHE", "1", 1);
+    std::vector<pid_t> children;
+    for (int number = 0; number < 4; ++number) {
+        const pid_t child = fork();
+        EXPECT(child >= 0);
+        if (child == 0) {
+            bool well = true;
+            for (int round = 0; round < 40; ++round) {
+                const int which = (round + number) % 7;
+                const std::string code(150 << 10, static_cast<char>('a' + which));
+                const soft::KeptCode kept("of processes " + std::to_string(which));
+                kept.write(code);
+                const std::string read = kept.read();
+                well &= read.empty() || read == code;
+            }
+            _exit(well ? 0 : 1);
+        }
+        children.push_back(child);
+    }
+    for (const pid_t child : children) {
+        int status = 0;
+        EXPECT(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    for (const fs::path &path : files()) // what was begun was put in place or taken away
+        EXPECT(path.filename().string().find('.') == std::string::npos);
+}
+
 } // namespace
 
 int main() {
@@ -99,6 +129,7 @@ int main() {
     a_damaged_file_is_none();
     what_was_of_no_use_longest_goes_first();
     several_write_and_read_at_once();
+    several_processes_write_and_read_at_once();
     fs::remove_all(folder);
     std::puts("kept as it should be");
 }
