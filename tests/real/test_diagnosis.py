@@ -291,8 +291,9 @@ def test_no_rule_speaks_about_a_shim_that_works(
     assert done.report["diagnosis"] == []
 
 
+@pytest.mark.meets("crashes-outside-calls")
 @pytest.mark.parametrize("version", [OLD, NEW])
-def test_a_crash_after_all_work_was_done_is_no_wall_before_it(
+def test_a_crash_after_all_work_was_done_is_no_wall_before_it_and_told_as_what_it_is(
     version: str,
     foreign_shim: ForeignShim,
     cudart: Callable[[str], Path],
@@ -303,7 +304,9 @@ def test_a_crash_after_all_work_was_done_is_no_wall_before_it(
     done = recorder.run(command, foreign_shim(FAULT="DESTRUCTOR_CRASH"))
     assert "cudaMemGetInfo: 0, no error, 6144 MiB" in done.log
     assert done.report["signal"] == signal.SIGSEGV
-    assert done.report["diagnosis"] == []
+    [found] = done.report["diagnosis"]
+    assert found["rule"] == "crashes-outside-calls"
+    assert found["certainty"] in ("proved", "possible")  # the kernel's log may be read, or not
 
 
 def test_no_rule_speaks_about_nvidia_ml_py(recorder: Recorder) -> None:

@@ -22,6 +22,7 @@ Rule = Literal[
     "call-crashes",
     "constructor-crashes",
     "constructor-exits",
+    "crashes-outside-calls",
     "host-died",
     "host-not-started",
     "host-unreachable",

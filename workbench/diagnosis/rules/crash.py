@@ -1,15 +1,20 @@
-"""The process died, or left, inside of a call."""
+"""The process died, or left, inside of a call; or it died outside of all, when a runtime had worked in it."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from sessions.items import Pseudo
 from workbench.diagnosis.calls import Call
 from workbench.diagnosis.facts import Facts
-from workbench.diagnosis.model import Diagnosis, Evidence, Rule
+from workbench.diagnosis.model import Diagnosis, Evidence, Rule, Stage
 from workbench.diagnosis.rules.stuck import stage_of
+from workbench.diagnosis.rules.tables import next_slot
+
+if TYPE_CHECKING:
+    from sessions import Process
 
 _CRASHES = {
     signal.SIGSEGV: "followed a wild pointer",
@@ -26,6 +31,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
     for process in facts.processes:
         inside = [c for c in facts.unreturned if c.process == process.index and c.function != Pseudo.DLOPEN]
         if not inside:
+            yield from _outside(facts, process)
             continue
         call = inside[-1]  # the innermost of the thread that entered last
         crash = process.signal in _CRASHES
@@ -66,6 +72,47 @@ def _diagnosis(
         evidence=evidence,
         process=call.process,
     )
+
+
+def _outside(facts: Facts, process: Process) -> Iterator[Diagnosis]:
+    """What the target says of a failure, a call that failed last, and a slot that a runtime was about to call
+    are told by others."""
+    last = facts.last_rows.get(process.index, -1)
+    if process.signal not in _CRASHES or not facts.bootstrapped_after(process.index, -1):
+        return
+    said = any(said.code for said in facts.said if said.process == process.index)
+    row = facts.session.calls.row(last)
+    if said or row.result or next_slot(facts, process.index) is not None:
+        return
+    name = signal.Signals(process.signal).name
+    frame, line = _frame(facts, process.index)
+    ours = _lies_in_shim(facts, process.index)
+    after = ((process.ended_ns or 0) - row.time - row.duration) / 1e6
+    where = (
+        f"in {frame}" if frame else "in a destructor or a thread of the shim's, or in the target's own code"
+    )
+    yield Diagnosis(
+        rule="crashes-outside-calls",
+        what=f"the process dies by {name} outside of every call, {after:.0f} ms after its last one",
+        cause=f"it {_CRASHES[signal.Signals(process.signal)]} {where}",
+        fix=f"look at {line}" if line else "run it under gdb, or build the shim with -fsanitize=address",
+        certainty="proved" if ours else "possible",
+        stage=Stage.WORK,
+        evidence=[facts.call_evidence(last)],
+        process=process.index,
+    )
+
+
+def _lies_in_shim(facts: Facts, process: int) -> bool:
+    """Did the kernel tell that the fault lies in a library of the run's?"""
+    libraries = facts.run_event.get("libraries")
+    names = (
+        {str(path).rpartition("/")[2] for path in libraries.values()}
+        if isinstance(libraries, dict)
+        else set()
+    )
+    crashes = [event.fields for event in facts.events("crash") if event.fields.get("process") == process]
+    return any(str(fields.get("path") or "").rpartition("/")[2] in names for fields in crashes)
 
 
 def _frame(facts: Facts, process: int) -> tuple[str, str]:

@@ -93,19 +93,13 @@ def _empty(facts: Facts) -> Iterator[Diagnosis]:
     for process in facts.processes:
         if process.signal not in (SEGFAULT, BUS, ILLEGAL) or process.index in nulls | inside:
             continue
-        given = {
-            table: call
-            for call, table, pointer in facts.tables
-            if call.process == process.index and not call.result and pointer
-        }
-        called = {(table, slot) for call, table, slot in facts.slots if call.process == process.index}
         last = facts.last_rows.get(process.index, -1)
         if _answered_after(facts, process.index, last):
             continue
-        found = _expected(facts, given, called, last)
+        found = next_slot(facts, process.index)
         if found is None:
             continue
-        table, slot = found
+        table, slot, given = found
         yield Diagnosis(
             rule="export-table-empty",
             what=f"the runtime crashes where it calls slot {slot} of {_name(facts, table)}",
@@ -114,10 +108,23 @@ def _empty(facts: Facts) -> Iterator[Diagnosis]:
             fix=f"fill slot {slot} (at byte {8 * slot}) of {table[:8]}, and the others that are called",
             certainty="likely",
             stage=Stage.TABLES,
-            evidence=[facts.call_evidence(last), facts.call_evidence(given[table].row)],
+            evidence=[facts.call_evidence(last), facts.call_evidence(given.row)],
             process=process.index,
             by_runtime=True,
         )
+
+
+def next_slot(facts: Facts, process: int) -> tuple[str, int, Call] | None:
+    """The slot that its runtime calls next, after its last call, for the first time: table, slot, and the
+    request by which it got the table."""
+    given = {
+        table: call
+        for call, table, pointer in facts.tables
+        if call.process == process and not call.result and pointer
+    }
+    called = {(table, slot) for call, table, slot in facts.slots if call.process == process}
+    found = _expected(facts, given, called, facts.last_rows.get(process, -1))
+    return (*found, given[found[0]]) if found is not None else None
 
 
 def _answered_after(facts: Facts, process: int, last: int) -> bool:
