@@ -127,7 +127,8 @@ class _Comparison:
         if not ending.begun:
             self._add("not begun", None, None, "a process before it hung")
         elif ending.hung:
-            self._add("hung", None, None, "the library was not loaded in time")
+            what = "the process did not end" if self.verdict.performed else "the library was not loaded"
+            self._add("hung", None, None, f"{what} in time")
         elif ending.signal:
             where = "outside of a call" if self.verdict.performed else "while the library was loaded"
             self._add("other end", None, None, f"signal {ending.signal} {where}")

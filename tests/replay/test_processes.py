@@ -73,6 +73,15 @@ def test_a_hang_is_the_end_of_a_replay(
     assert said["processes"][2]["not_reached"] == said["processes"][2]["calls"]
 
 
+def test_a_shim_that_does_not_let_its_process_end_is_no_endless_replay(
+    desk: Desk, recorded: Callable[..., Path], other_shim: OtherShim
+) -> None:
+    status, said = desk.replay(recorded("saxpy", 2), "--library", other_shim(12), "--timeout", 1)
+    (one,) = said["differences"]
+    assert (status, one["kind"], one["detail"]) == (1, "hung", "the process did not end in time")
+    assert said["performed"] == said["calls"]
+
+
 def test_the_process_that_fails_is_minimised_alone(
     desk: Desk, recorded: Callable[..., Path], other_shim: OtherShim
 ) -> None:

@@ -54,9 +54,9 @@ bool parse(int argc, char **argv, Words &words) {
 }
 
 int perform(const Options &options) {
-    // A library that does not come back from being loaded is one that hangs.
+    // A library that does not come back from being loaded, or from the process's end, is one that hangs.
     signal(SIGALRM, [](int) {
-        constexpr char text[] = "shimbench-replay: the library does not load in time\n";
+        constexpr char text[] = "shimbench-replay: the library does not load, or end, in time\n";
         if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
             _exit(kHung);
         _exit(kHung);
@@ -64,8 +64,10 @@ int perform(const Options &options) {
     alarm(static_cast<unsigned>(options.patience) + 1);
     Player player(options);
     alarm(0);
-    if (player.run())
+    if (player.run()) {
+        alarm(static_cast<unsigned>(options.patience) + 1); // for its destructors
         return 0;
+    }
     std::fputs("shimbench-replay: a call did not return in time\n", stderr);
     _exit(player.hangs_as_recorded() ? kHungAsRecorded : kHung); // threads are still in it
 }
