@@ -187,10 +187,10 @@ def _stage(options: argparse.Namespace) -> Stage:
             raise UsageError(f"--library {word}: there is no such file")
         libraries[soname or "libcuda.so.1"] = Path(path)
     if options.shim is not None and not options.shim.is_dir():
-        if libraries or not options.shim.is_file():
-            raise UsageError(
-                f"--shim {options.shim}: no directory" + (" (with --library)" if libraries else "")
-            )
+        if not options.shim.is_file():
+            raise UsageError(f"--shim {options.shim}: neither a directory nor a library")
+        if libraries:
+            raise UsageError("--shim with a library leaves no room for --library: name each by --library")
         return stage_named(str(options.shim))
     return stage_of(options.shim or Path(), libraries, options.device)
 
