@@ -228,7 +228,8 @@ void Lowerer::extended(Frame &frame, const Instruction &in) {
     emit(frame, in, std::move(draft));
 }
 
-/// By a pointer: one comparison for each function that takes and gives what the call does.
+/// By a pointer: one comparison for each function that one may lead to and that takes and gives what the call
+/// does.
 void Lowerer::call_indirect(Frame &frame, const Instruction &in, const CallLists &lists, int depth) {
     constexpr std::size_t most = 64;
     auto count = [](const Operand *list) { return list ? list->elements.size() : 0; };
@@ -247,7 +248,7 @@ void Lowerer::call_indirect(Frame &frame, const Instruction &in, const CallLists
         return true;
     };
     std::vector<std::string> candidates;
-    for (const std::string &name : module_.callable_names())
+    for (const std::string &name : module_.pointed_names())
         if (const Function function = module_.signature(name);
             alike(function.parameters, lists.arguments) && alike(function.results, lists.results))
             candidates.push_back(name);

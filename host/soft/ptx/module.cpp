@@ -3,6 +3,7 @@
 #include "parser.hpp"
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace ptx {
 
@@ -108,6 +109,26 @@ std::vector<std::string> Module::callable_names() const {
         if (!functions_.at(name).is_entry)
             names.emplace_back(name);
     return names;
+}
+
+const std::vector<std::string> &Module::pointed_names() const {
+    if (pointed_names_)
+        return *pointed_names_;
+    std::unordered_set<std::string_view> pointed;
+    bool names_only = false; // a declaration or a call: up to the end of the statement
+    for (Lexer lexer(*text_, 1); lexer.peek().kind != Token::Kind::end;) {
+        const Token token = lexer.take();
+        if (token.is(";") || token.is("{") || token.is("}"))
+            names_only = false;
+        else if (token.is(".func") || token.is("call") || token.text.starts_with("call."))
+            names_only = true;
+        else if (const auto found = functions_.find(token.text);
+                 !names_only && found != functions_.end() && !found->second.is_entry)
+            pointed.insert(token.text);
+    }
+    pointed_names_ = callable_names();
+    std::erase_if(*pointed_names_, [&](const std::string &name) { return !pointed.contains(name); });
+    return *pointed_names_;
 }
 
 std::vector<std::string> Module::entry_names() const {

@@ -25,6 +25,8 @@ class Module {
     std::optional<std::uint64_t> function_address(std::string_view name) const;
     /// Names of what can be called: all functions that are no entries, in their order.
     std::vector<std::string> callable_names() const;
+    /// Those of them that something else names than a declaration or a call: a pointer may lead to no other.
+    const std::vector<std::string> &pointed_names() const;
     /// A function's text as it stands in the module, and the line it begins in.
     const FunctionText &source(std::string_view name) const { return find(name); }
     /// Module-level variables, initial values included; read on the first call.
@@ -44,6 +46,7 @@ class Module {
     std::vector<std::pair<std::string_view, int>> variable_texts_;
     mutable std::vector<Variable> variables_;
     mutable bool variables_read_ = false;
+    mutable std::optional<std::vector<std::string>> pointed_names_;
 };
 
 } // namespace ptx

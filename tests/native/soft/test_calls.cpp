@@ -94,6 +94,17 @@ void a_pointer_chooses_a_function_for_each_lane() {
         EXPECT(words[i] == (i & 1 ? 2 * i : i + 1));
 }
 
+/// A recursive function can't be performed; where no pointer is made of it, none leads to it.
+void a_function_that_is_only_called_is_none_that_a_pointer_chooses() {
+    const std::string recursive = std::string(functions) +
+                                  ".func (.param .b32 out) again(.param .b32 in);\n"
+                                  ".func (.param .b32 out) again(.param .b32 in)\n{\n.reg .b32 %r<2>;\n"
+                                  "{ .param .b32 a; .param .b32 b; call.uni (b), again, (a); }\nret;\n}\n";
+    auto words = words_of(std::string("mov.u64 %rd4, next;\n") + call_by_pointer, 32, recursive.c_str());
+    for (u32 i = 0; i < 32; ++i)
+        EXPECT(words[i] == i + 1);
+}
+
 void a_pointer_to_no_function_is_a_fault() {
     std::vector<u32> words(32);
     auto outcome = run_text(kernel_text(std::string("mov.u64 %rd4, 12345;\n") + call_by_pointer, functions),
@@ -154,6 +165,7 @@ int main() {
     a_label_is_known_in_its_block_only();
     a_structure_is_handed_over_and_back();
     a_pointer_chooses_a_function_for_each_lane();
+    a_function_that_is_only_called_is_none_that_a_pointer_chooses();
     a_pointer_to_no_function_is_a_fault();
     what_a_kernel_allocates_is_its_own();
     freeing_twice_is_a_fault();
