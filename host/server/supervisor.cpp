@@ -255,14 +255,16 @@ class Supervisor {
         const pid_t client = row.client.load();
         row.message[sizeof(row.message) - 1] = 0;
         const std::string message = row.message;
-        if (WIFSIGNALED(status)) {
+        const std::string work =
+            std::to_string(row.calls.load()) + " calls, " + std::to_string(row.launches.load()) + " launches";
+        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM && stopping_) {
+            note("left", client, work + "; its worker got the signal that ends the host"); // to their group
+        } else if (WIFSIGNALED(status)) {
             const std::string name = sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?";
             note("worker-crashed", client,
                  "its worker " + std::to_string(row.worker.load()) + " died of SIG" + name);
         } else if (WEXITSTATUS(status) == static_cast<int>(WorkerEnd::ClientLeft)) {
-            note("left", client,
-                 std::to_string(row.calls.load()) + " calls, " + std::to_string(row.launches.load()) +
-                     " launches" + (message.empty() ? "" : "; " + message));
+            note("left", client, work + (message.empty() ? "" : "; " + message));
         } else if (WEXITSTATUS(status) == static_cast<int>(WorkerEnd::Refused)) {
             note("refused", client, message);
         } else if (WEXITSTATUS(status) == static_cast<int>(WorkerEnd::ProtocolBroken)) {

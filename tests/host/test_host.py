@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hosting import ANSWER, MAGIC, OFFER, Host, Probe, greet, wait_until
+from hosting import ANSWER, MAGIC, OFFER, PATIENCE, Host, Probe, greet, wait_until
 
 StartHost = Callable[..., Host]
 StartProbe = Callable[..., Probe]
@@ -155,6 +155,22 @@ def test_sigterm_ends_host_and_workers_and_removes_the_socket(host: Host, start_
     assert not Path(f"/proc/{worker}").exists()
     assert probe.ask("ping 1") == ["ping", str(LAUNCH_FAILED)]
     assert host.events("stopped")
+
+
+def test_a_worker_that_the_signal_to_end_the_host_reached_first_has_not_crashed(
+    host: Host, start_probe: StartProbe
+) -> None:
+    probe = start_probe(host)
+    probe.ask("ping 1")
+    worker = host.worker_of(probe)
+    host.process.send_signal(signal.SIGSTOP)  # as a signal to their group may: it comes to the worker first
+    os.kill(worker, signal.SIGTERM)
+    assert probe.ask("ping 1") == ["ping", str(LAUNCH_FAILED)]
+    host.process.send_signal(signal.SIGTERM)
+    host.process.send_signal(signal.SIGCONT)
+    assert host.process.wait(PATIENCE) == 0
+    assert not host.events("worker-crashed")
+    assert "the signal that ends the host" in host.events("left")[0]["text"]
 
 
 def test_a_second_host_at_the_same_socket_is_refused(host: Host, start_host: StartHost) -> None:
