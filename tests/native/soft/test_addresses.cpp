@@ -2,6 +2,7 @@
 // scalar: every step of such address arithmetic against plain C, also where sums wrap, ways part, and what
 // was assumed turns out not to be so.
 #include <functional>
+#include <sys/mman.h>
 #include <vector>
 
 #include "machine.hpp"
@@ -160,6 +161,81 @@ void elements_of_all_sizes_at_any_distance() {
         }
 }
 
+/// A page, with pages around it that nobody may touch.
+class LonePage {
+  public:
+    static constexpr std::size_t bytes = 4096;
+    LonePage()
+        : all_(static_cast<std::uint8_t *>(
+              mmap(nullptr, 3 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))) {
+        mprotect(all_ + bytes, bytes, PROT_READ | PROT_WRITE);
+        for (std::size_t i = 0; i < bytes; ++i)
+            begin()[i] = static_cast<std::uint8_t>(i * 37 + i / 251);
+    }
+    LonePage(const LonePage &) = delete;
+    ~LonePage() { munmap(all_, 3 * bytes); }
+    std::uint8_t *begin() const { return all_ + bytes; }
+    std::uint8_t *end() const { return begin() + bytes; }
+
+  private:
+    std::uint8_t *all_;
+};
+
+/// One, two or four elements of a lane, at distances that overlap, touch, or leave gaps; at either end of
+/// what is mapped; and with a half of the lanes elsewhere.
+void nothing_is_read_but_what_lanes_ask_for() {
+    const LonePage page;
+    for (unsigned size : {1u, 2u, 4u, 8u})
+        for (unsigned count : {1u, 2u, 4u})
+            for (unsigned step : {1u, 2u, 3u, 9u, 17u}) {
+                const unsigned bytes = size * count, stride = step * bytes, span = 31 * stride + bytes;
+                if (span > LonePage::bytes || bytes > 16)
+                    continue;
+                const std::string reg = size == 8 ? "%rd2" : size == 4 ? "%r2" : "%h";
+                std::string list, sum = "mov.u32 %r2, 0;\n";
+                for (unsigned k = 0; k < count; ++k) {
+                    const std::string one = reg + std::to_string(size < 4 ? k + 1 : k);
+                    list += (k ? ", " : "") + one;
+                    sum += "cvt.u32.u" + std::to_string(size < 4 ? 16 : 8 * size) + " %r30, " + one +
+                           "; mad.lo.u32 %r2, %r2, 31, %r30;\n";
+                }
+                if (count > 1)
+                    list = "{" + list + "}";
+                const std::string body =
+                    "cvt.u32.u64 %r4, %rd3; shr.u64 %rd9, %rd3, 32; cvt.u32.u64 %r5, %rd9;\n" // first, last
+                                                                                              // lane
+                    "setp.lt.u32 %p1, %r1, %r4; setp.gt.or.u32 %p1, %r1, %r5, %p1; mov.u32 %r2, 7; @%p1 bra "
+                    "END;\n"
+                    "mul.wide.u32 %rd10, %r1, " +
+                    std::to_string(stride) + "; add.s64 %rd10, %rd10, %rd2;\nld.global" +
+                    (count > 1 ? ".v" + std::to_string(count) : "") + ".u" + std::to_string(8 * size) + " " +
+                    list + ", [%rd10];\n" + sum +
+                    "END: mul.wide.u32 %rd60, %r1, 4; add.s64 %rd60, %rd60, %rd1; st.global.u32 [%rd60], "
+                    "%r2;";
+                for (bool half : {false, true})
+                    for (bool last : {false, true}) {
+                        std::uint8_t *first = last ? page.end() - span : page.begin();
+                        if (half) // the other half would be beyond
+                            first = last ? page.end() - 15 * stride - bytes : page.begin() - 16 * stride;
+                        const u64 wanted_lanes = !half ? 31ull << 32 : last ? 15ull << 32 : 31ull << 32 | 16;
+                        std::vector<u32> words(32);
+                        const auto outcome = run(body, {1, 32}, words.data(), first,
+                                                 reinterpret_cast<const void *>(wanted_lanes));
+                        EXPECT(!outcome.fault);
+                        for (u32 t = 0; t < 32; ++t) {
+                            const bool left_out = half && last == (t >= 16);
+                            u32 wanted = left_out ? 7 : 0;
+                            for (unsigned k = 0; !left_out && k < count; ++k) {
+                                u32 word = 0;
+                                std::memcpy(&word, first + t * stride + k * size, size < 4 ? size : 4);
+                                wanted = wanted * 31 + word;
+                            }
+                            EXPECT(words[t] == wanted);
+                        }
+                    }
+            }
+}
+
 } // namespace
 
 int main() {
@@ -168,5 +244,6 @@ int main() {
     a_sum_that_wraps_where_lanes_have_parted();
     a_loop_that_lanes_leave_one_by_one();
     elements_of_all_sizes_at_any_distance();
+    nothing_is_read_but_what_lanes_ask_for();
     std::puts("addresses as they should be");
 }

@@ -174,13 +174,27 @@ class Emitter {
     void load_once(std::uint32_t i);
     void store(std::uint32_t i);
     void window(std::uint32_t i);
-    struct Access;
+    struct Access {
+        bool shared = false, guarded = false;
+        Offsets offsets{};
+        Ref base = nullptr;  // fixed offsets: what they are added to, an address of this process; else null
+        Ref words = nullptr; // in shared memory: offsets from its beginning, 32 bits wide
+        Ref where = nullptr; // elsewhere: addresses
+        Ref lanes = nullptr; // that take part
+    };
     Access access(std::uint32_t i);
     struct Reach;
     Reach reach(const Access &access, std::uint64_t more, unsigned size);
     Ref gathered(const Access &access, std::uint64_t more, unsigned size);
     Ref gathered_words(const Access &access, std::uint64_t more, unsigned size);
     void scattered(const Access &access, std::uint64_t more, unsigned size, Ref value);
+
+    // loads at known distances: emitter_windows.cpp
+    struct Windows;
+    std::optional<Windows> windows(const Access &access, unsigned size, std::size_t count);
+    Ref window_at(const Access &access, Windows &windows, std::int64_t begin);
+    Ref sorted_out(const Access &access, Windows &windows, std::int64_t more);
+    std::vector<Ref> all_gathered(const Access &access, unsigned size, std::size_t count);
 
     // matrices: emitter_matrix.cpp
     void multiply(std::uint32_t i);

@@ -13,15 +13,6 @@ namespace soft {
 using ptx::Instruction;
 using ptx::Type;
 
-struct Emitter::Access {
-    bool shared = false, guarded = false;
-    Offsets offsets{};
-    Ref base = nullptr;  // fixed offsets: what they are added to, an address of this process; else null
-    Ref words = nullptr; // in shared memory: offsets from its beginning, 32 bits wide
-    Ref where = nullptr; // elsewhere: addresses
-    Ref lanes = nullptr; // that take part
-};
-
 namespace {
 
 bool in_shared(const Instruction &in) {
@@ -31,14 +22,6 @@ bool in_shared(const Instruction &in) {
 
 std::size_t bytes_of(const Instruction &in, const Draft &draft) {
     return ptx::size_of(in.type()) * std::max<std::size_t>(1, draft.list.size());
-}
-
-/// Whether lane i's element lies i elements after lane 0's.
-bool consecutive(const Offsets &offsets, unsigned size) {
-    for (unsigned i = 0; i < lanes; ++i)
-        if (offsets[i] != offsets[0] + static_cast<std::int64_t>(i) * size)
-            return false;
-    return true;
 }
 
 /// Whether no two lanes' bytes overlap.
@@ -310,15 +293,12 @@ void Emitter::load(std::uint32_t i) {
     const unsigned size = ptx::size_of(type);
     const Access from = access(i);
     const std::size_t count = std::max<std::size_t>(1, draft.list.size());
-    std::vector<Ref> values;
-    for (std::size_t k = 0; k < count; ++k) {
-        Ref value = gathered(from, k * size, size);
-        if (ptx::is_signed(type) && size < 4) {
+    std::vector<Ref> values = all_gathered(from, size, count);
+    if (ptx::is_signed(type) && size < 4)
+        for (Ref &value : values) {
             TypeRef narrow = shaped(integer_type(8 * size), true), held = shaped(i32_, true);
             value = LLVMBuildSExt(builder_, LLVMBuildTrunc(builder_, value, narrow, ""), held, "");
         }
-        values.push_back(value);
-    }
     for (std::size_t k = 0; k < count; ++k) {
         const std::uint32_t to = draft.list.empty() ? draft.op.dst : draft.list[k];
         TypeRef held = shaped(values_[to].wide ? i64_ : i32_, true);

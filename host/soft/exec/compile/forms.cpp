@@ -186,6 +186,13 @@ bool same_offsets(const Form &a, const Form &b) {
 
 } // namespace
 
+bool consecutive(const Offsets &offsets, unsigned size) {
+    for (unsigned i = 0; i < lanes; ++i)
+        if (offsets[i] != offsets[0] + static_cast<std::int64_t>(i) * size)
+            return false;
+    return true;
+}
+
 bool Form::disjoint() const {
     return alike() && smallest() >= 0 && (zeros >= 62 || largest() >> zeros == 0);
 }

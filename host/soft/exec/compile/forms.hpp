@@ -10,6 +10,9 @@ namespace soft {
 
 using Offsets = std::array<std::int64_t, lanes>;
 
+/// Whether lane i's element of so many bytes lies i elements after lane 0's.
+bool consecutive(const Offsets &offsets, unsigned size);
+
 /// `alike`: lane i holds base + offsets[i], modulo 2^32 or 2^64; the base is kept once for all lanes.
 struct Form {
     enum class Kind : std::uint8_t { unseen, alike, varying };
