@@ -55,12 +55,19 @@ class LoadedModule {
     LoadedModule(const LoadedModule &) = delete;
 
     /// A kernel that was launched, and what running it has come to.
+    struct Making {
+        std::shared_ptr<::soft::Order> order;
+        std::shared_ptr<const ::soft::Compiled> made;
+    };
+    struct Code {
+        Making assuming, careful;
+        std::uint64_t given_up = 0; // warps that wanted careful code
+    };
     struct Launched {
         std::shared_ptr<const ::soft::Program> program;
-        std::uint64_t interpreted = 0;                       // operations of warps
-        std::shared_ptr<const ::soft::Compiled> compiled[2]; // for any blocks; for rows of whole warps
-        std::shared_ptr<::soft::Order> orders[2];
-        ptx::FunctionText source; // lies in the module's text
+        std::uint64_t interpreted = 0; // operations of warps
+        Code code[2];                  // for any blocks; for rows of whole warps
+        ptx::FunctionText source;      // lies in the module's text
     };
 
     /// Throws ptx::Error when the kernel cannot be executed.
@@ -201,7 +208,11 @@ class Engine {
         }
         const ::soft::Program *program = launched->program.get();
         ::soft::Launch launch;
-        launch.compiled = compiled(*launched, wanted.block[0] % ::soft::lanes == 0);
+        const bool whole_rows = wanted.block[0] % ::soft::lanes == 0;
+        LoadedModule::Code &code = launched->code[whole_rows];
+        compile(*launched, code, whole_rows);
+        launch.compiled = code.assuming.made;
+        launch.careful = code.careful.made;
         std::copy(wanted.grid, wanted.grid + 3, launch.grid);
         std::copy(wanted.block, wanted.block + 3, launch.block);
         launch.dynamic_shared = wanted.shared_bytes;
@@ -215,7 +226,7 @@ class Engine {
         if (wanted.cooperative)
             launch.workspace = &workspace;
         if (launch.counts || launch.workspace)
-            launch.compiled = nullptr; // both are the interpreter's
+            launch.compiled = launch.careful = nullptr; // both are the interpreter's
         if (settings_.rules.memcheck)
             launch.memory_check = module.memory_check;
         launch.seconds = settings_.rules.launch_seconds;
@@ -223,6 +234,7 @@ class Engine {
         launch.print = [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); };
         ::soft::LaunchStatistics statistics;
         const auto fault = executor_->run(*program, launch, &statistics);
+        code.given_up += statistics.given_up;
         if (!launch.compiled)
             launched->interpreted += statistics.warp_operations;
         const ptx::FunctionText &source = launched->source;
@@ -289,30 +301,38 @@ class Engine {
 
     /// Kernels are compiled in the background, while the interpreter goes on: so a kernel is worth it as soon
     /// as it has run for a fraction of what compiling takes. Whether it was compiled before is asked at once.
-    std::shared_ptr<const ::soft::Compiled> compiled(LoadedModule::Launched &launched, bool whole_rows) {
-        auto &known = launched.compiled[whole_rows];
-        if (known || settings_.rules.memcheck || compiling_ == Compiling::never || !::soft::can_compile() ||
+    /// Careful code is made when warps had to do without.
+    void compile(LoadedModule::Launched &launched, LoadedModule::Code &code, bool whole_rows) {
+        if (settings_.rules.memcheck || compiling_ == Compiling::never || !::soft::can_compile() ||
             launched.program->takes_turns)
-            return known;
-        auto &order = launched.orders[whole_rows];
-        if (compiling_ == Compiling::always) {
-            if (!order) {
-                order = std::make_shared<::soft::Order>();
-                order->made = ::soft::compile(*launched.program, whole_rows, order->why);
-                known = taken(launched, *order);
-            }
-            return known;
-        }
+            return;
         constexpr std::uint64_t worth_making = 300, worth_asking = 5; // interpreted operations for each
         const std::uint64_t operations = launched.program->ops.size();
-        if (!order && launched.interpreted >= worth_asking * operations) {
-            order = background_.order(launched.program, whole_rows, true);
-        } else if (order && order->done.load(std::memory_order_acquire)) { // its results are read after this
-            known = taken(launched, *order);
-            if (!known && order->only_kept && launched.interpreted >= worth_making * operations)
-                order = background_.order(launched.program, whole_rows, false);
-        }
-        return known;
+        const bool at_once = compiling_ == Compiling::always;
+        auto make = [&](LoadedModule::Making &making, ::soft::Care care, bool ask, bool make) {
+            if (making.made)
+                return;
+            if (at_once && (ask || make)) {
+                if (!making.order) {
+                    making.order = std::make_shared<::soft::Order>();
+                    making.order->made =
+                        ::soft::compile(*launched.program, whole_rows, care, making.order->why);
+                    making.made = taken(launched, *making.order);
+                }
+            } else if (!making.order && ask) {
+                making.order = background_.order(launched.program, whole_rows, care, true);
+            } else if (making.order &&
+                       making.order->done.load(std::memory_order_acquire)) { // then its results
+                making.made = taken(launched, *making.order);
+                if (!making.made && making.order->only_kept && make)
+                    making.order = background_.order(launched.program, whole_rows, care, false);
+            }
+        };
+        make(code.assuming, ::soft::Care::assuming,
+             at_once || launched.interpreted >= worth_asking * operations,
+             launched.interpreted >= worth_making * operations);
+        if (code.assuming.made && code.assuming.made->assumes)
+            make(code.careful, ::soft::Care::careful, code.given_up > 0, code.given_up >= worth_making);
     }
 
     /// What came of an order, said once.

@@ -24,6 +24,10 @@ void join_ways(std::vector<Reconvergence> &ways, const std::vector<Reconvergence
     ways.insert(ways.end(), others.begin() + static_cast<std::ptrdiff_t>(common), others.end());
 }
 
+bool gives_result(const Op &op) {
+    return (op.run == run_guarded ? op.guarded : op.run) == barrier_reduce;
+}
+
 } // namespace
 
 /// Of a warp that came to a barrier with some of its lanes: sets them aside, and lets the others go on.
@@ -79,27 +83,23 @@ BlockRunner::Waiting BlockRunner::waiting_at(const Warp &warp, unsigned number) 
 }
 
 /// The common case, which a block comes to often: every warp that still runs waits as a whole, all of them
-/// at one barrier, which counts no threads. Lets them go; false when it is another case.
+/// at one barrier, which counts no threads and gives nothing back. Lets them go; false when it is another
+/// case.
 bool BlockRunner::release_whole_block() {
     const Warp *first = nullptr;
-    std::uint32_t voters = 0, votes = 0;
     for (const Warp &warp : warps_) {
         if (warp.state == WarpState::done)
             continue;
         if (first == nullptr)
             first = &warp;
         if (warp.state != WarpState::at_barrier || warp.barrier != first->barrier ||
-            warp.barrier_threads != 0 || !parked_[warp.index].empty())
+            warp.barrier_threads != 0 || !parked_[warp.index].empty() || gives_result(*warp.waiting))
             return false;
-        voters += static_cast<std::uint32_t>(std::popcount(warp.barrier_lanes));
-        votes += static_cast<std::uint32_t>(std::popcount(warp.barrier_predicate));
     }
     block_.arrived[first->barrier] = 0;
     for (Warp &warp : warps_)
-        if (warp.state != WarpState::done) {
-            give_result(warp, *warp.waiting, warp.barrier_lanes, votes, voters);
+        if (warp.state != WarpState::done)
             warp.state = WarpState::running;
-        }
     return true;
 }
 
@@ -176,8 +176,7 @@ void BlockRunner::let_go(Warp &warp, unsigned number, std::uint32_t votes, std::
 
 void BlockRunner::give_result(Warp &warp, const Op &op, std::uint32_t to, std::uint32_t votes,
                               std::uint32_t voters) {
-    Handler run = op.run == run_guarded ? op.guarded : op.run;
-    if (run != barrier_reduce)
+    if (!gives_result(op))
         return;
     std::uint32_t before = warp.exec;
     warp.exec = to;

@@ -163,6 +163,7 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
                           const std::vector<std::uint8_t> &fixed, EndCheck &end) {
     program_ = &program;
     launch_ = &launch;
+    given_up_ = 0;
     counts_.assign(launch.counts ? program.ops.size() : 0, {});
     Block &block = block_;
     std::copy(launch.block, launch.block + 3, block.size);
@@ -189,9 +190,11 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
             static_cast<const Launch *>(context)->print({text, length});
         };
     }
-    const std::size_t stride =
-        (program.register_bytes + (launch.compiled ? launch.compiled->scalar_bytes : 0) + 255) / 256 * 256 +
-        128; // odd in lines: warps spread over cache sets
+    std::size_t scalars = 0;
+    for (const auto *code : {&launch.compiled, &launch.careful})
+        scalars = std::max<std::size_t>(scalars, *code ? (*code)->scalar_bytes : 0);
+    const std::size_t stride = (program.register_bytes + scalars + 255) / 256 * 256 +
+                               128; // odd in lines: warps spread over cache sets
     std::uint8_t *registers = register_arena_.reserve(stride * warps_.size() + 64);
     predicates_.resize(static_cast<std::size_t>(program.predicates) * warps_.size());
     for (std::size_t i = 0; i < warps_.size(); ++i) {
@@ -213,13 +216,36 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
         warp.budget = block.takes_turns ? branches_of_a_turn : branches_between_checks;
         fill_fixed_specials(warp);
     }
+    std::fill(filled_, filled_ + 3, 0); // which is what special() gives for them
 }
 
 void BlockRunner::run(std::uint64_t number) {
     begin(number);
     const FlushedFloats flushed(launch_->compiled && launch_->compiled->flushes);
-    while (!step())
-        ;
+    go_on(false);
+}
+
+bool BlockRunner::step() {
+    return go_on(true);
+}
+
+/// Steps until all warps have ended, or one. Everything here that must outlive a bad access is in members:
+/// siglongjmp leaves registers' copies of locals behind.
+bool BlockRunner::go_on(bool once) {
+    sigjmp_buf exit;
+    if (const int from = sigsetjmp(exit, 0); from != 0) {
+        fault_exit = nullptr;
+        if (from == 2)
+            throw *std::exchange(fault_pending, std::nullopt);
+        raise_bad_access(*current_);
+    }
+    fault_exit = &exit;
+    struct Clear {
+        ~Clear() { fault_exit = nullptr; }
+    } clear;
+    for (;;)
+        if (advance_block() || once)
+            return done_ == warps_.size();
 }
 
 void BlockRunner::begin(std::uint64_t number) {
@@ -227,15 +253,17 @@ void BlockRunner::begin(std::uint64_t number) {
     block_.index[1] = static_cast<std::uint32_t>(number / launch_->grid[0] % launch_->grid[1]);
     block_.index[2] = static_cast<std::uint32_t>(number / launch_->grid[0] / launch_->grid[1]);
     std::fill(std::begin(block_.arrived), std::end(block_.arrived), 0);
+    std::fill(predicates_.begin(), predicates_.end(), 0);
     for (Warp &warp : warps_)
         start(warp);
+    fill_block_specials();
     for (std::vector<Parked> &parked : parked_)
         parked.clear();
     done_ = 0;
 }
 
 /// Every warp goes on until it waits, ends, or has had its turn. True when all have ended.
-bool BlockRunner::step() {
+bool BlockRunner::advance_block() {
     for (Warp &warp : warps_) {
         if (warp.state == WarpState::yielded)
             warp.state = WarpState::running;
@@ -264,15 +292,21 @@ void BlockRunner::start(Warp &warp) {
     warp.state = WarpState::running;
     warp.stack.assign(1, {no_join, 0, warp.live});
     warp.join = no_join;
-    warp.given_up = 0;
-    std::fill(warp.predicates, warp.predicates + program_->predicates, 0);
+    warp.given_up = warp.assumption_failed = 0;
+}
+
+/// The block's own numbers, as far as they are others than the last block's.
+void BlockRunner::fill_block_specials() {
     for (const SpecialSlot &slot : program_->specials) {
-        if (slot.which == Special::ctaid_x || slot.which == Special::ctaid_y ||
-            slot.which == Special::ctaid_z)
-            broadcast<std::uint32_t>(
-                warp.registers + slot.offset,
-                block_.index[static_cast<unsigned>(slot.which) - static_cast<unsigned>(Special::ctaid_x)]);
+        if (slot.which != Special::ctaid_x && slot.which != Special::ctaid_y &&
+            slot.which != Special::ctaid_z)
+            continue;
+        const auto dimension = static_cast<unsigned>(slot.which) - static_cast<unsigned>(Special::ctaid_x);
+        if (block_.index[dimension] != filled_[dimension])
+            for (Warp &warp : warps_)
+                broadcast<std::uint32_t>(warp.registers + slot.offset, block_.index[dimension]);
     }
+    std::copy(block_.index, block_.index + 3, filled_);
 }
 
 void BlockRunner::fill_fixed_specials(Warp &warp) {
@@ -345,26 +379,15 @@ std::uint32_t BlockRunner::special(Special which, std::uint32_t warp, unsigned l
     }
 }
 
-/// Runs a warp until it waits, or is done. Everything here that must outlive a bad access is in
-/// members: siglongjmp leaves registers' copies of locals behind.
+/// Runs a warp until it waits, or is done.
 void BlockRunner::advance(Warp &warp) {
-    sigjmp_buf exit;
-    if (const int from = sigsetjmp(exit, 0); from != 0) {
-        fault_exit = nullptr;
-        if (from == 2)
-            throw *std::exchange(fault_pending, std::nullopt);
-        raise_bad_access(warp);
-    }
-    fault_exit = &exit;
-    struct Clear {
-        ~Clear() { fault_exit = nullptr; }
-    } clear;
+    current_ = &warp;
     const Op *ops = program_->ops.data();
     if (launch_->counts)
         return interpret_counting(warp);
     if (launch_->compiled && !warp.given_up) {
         while (warp.state == WarpState::running && !warp.given_up)
-            launch_->compiled->run(&warp, ops);
+            run_compiled(warp);
         if (!warp.given_up)
             return;
         take_over(warp);
@@ -373,6 +396,22 @@ void BlockRunner::advance(Warp &warp) {
         const Op &op = ops[warp.pc++];
         ++warp.executed;
         op.run(warp, op);
+    }
+}
+
+/// Runs it until compiled code comes to an end.
+void BlockRunner::run_compiled(Warp &warp) {
+    warp.carefully = false;
+    launch_->compiled->run(&warp, program_->ops.data());
+    if (!warp.assumption_failed)
+        return;
+    warp.assumption_failed = 0;
+    if (launch_->careful) {
+        warp.carefully = true;
+        launch_->careful->run(&warp, program_->ops.data());
+    } else {
+        ++given_up_;
+        warp.given_up = 1;
     }
 }
 
@@ -395,10 +434,14 @@ void BlockRunner::interpret_counting(Warp &warp) {
 /// lanes go to the slots of the lanes that go on here, and of those that wait elsewhere.
 void BlockRunner::take_over(Warp &warp) {
     auto spread = [&](std::uint32_t pc, std::uint32_t mask) {
-        const auto found = launch_->compiled->alike.find(pc);
-        if (found == launch_->compiled->alike.end())
+        const std::vector<AlikeValue> *found = nullptr; // of the code that ran, or that lanes had parted in
+        for (const Compiled *code : {launch_->compiled.get(), launch_->careful.get()})
+            if (code != nullptr && (found == nullptr || warp.carefully))
+                if (const auto at = code->alike.find(pc); at != code->alike.end())
+                    found = &at->second;
+        if (found == nullptr)
             return;
-        for (const AlikeValue &value : found->second) {
+        for (const AlikeValue &value : *found) {
             std::uint64_t base = 0;
             std::memcpy(&base, warp.scalars + value.cell, value.wide ? 8 : 4);
             for (unsigned i = 0; i < lanes; ++i) {
@@ -422,8 +465,9 @@ void BlockRunner::raise_bad_access(Warp &warp) {
     unsigned lane = static_cast<unsigned>(std::countr_zero(warp.exec | 1u << 31));
     bool together = false; // compiled code, which touches all lanes' memory in an order of its own
     if (launch_->compiled && !warp.given_up && !warp.touching) {
-        const auto found = launch_->compiled->touched.find(warp.pc - 1);
-        if (found != launch_->compiled->touched.end()) {
+        const Compiled &code = warp.carefully ? *launch_->careful : *launch_->compiled;
+        const auto found = code.touched.find(warp.pc - 1);
+        if (found != code.touched.end()) {
             together = true;
             const std::uint64_t base = warp.where[0];
             for (unsigned i = 0; found->second && i < lanes; ++i)

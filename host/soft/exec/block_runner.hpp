@@ -36,14 +36,20 @@ class BlockRunner {
     bool step();
     /// Operations of whole warps since prepare().
     std::uint64_t executed() const;
+    /// Warps since prepare() that went on in the interpreter for want of careful code.
+    std::uint64_t given_up() const { return given_up_; }
     /// Of each operation since prepare(); empty unless the launch counts.
     const std::vector<OperationCount> &counts() const { return counts_; }
 
   private:
+    bool go_on(bool once);
+    bool advance_block();
     void start(Warp &warp);
+    void fill_block_specials();
     void fill_fixed_specials(Warp &warp);
     std::uint32_t special(Special which, std::uint32_t warp, unsigned lane) const;
     void advance(Warp &warp);
+    void run_compiled(Warp &warp);
     void interpret_counting(Warp &warp);
     void take_over(Warp &warp);
     [[noreturn]] void raise_bad_access(Warp &warp);
@@ -79,7 +85,10 @@ class BlockRunner {
     std::vector<std::vector<Parked>> parked_; // by warp
     std::vector<OperationCount> counts_;
     Block block_;
-    std::size_t done_ = 0; // warps of the block
+    Warp *current_ = nullptr;      // that runs
+    std::uint32_t filled_[3] = {}; // %ctaid, as slots have it
+    std::size_t done_ = 0;         // warps of the block
+    std::uint64_t given_up_ = 0;   // warps
 };
 
 } // namespace soft

@@ -112,7 +112,7 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(launch.seconds));
     const std::uint64_t blocks = static_cast<std::uint64_t>(launch.grid[0]) * launch.grid[1] * launch.grid[2];
     const std::vector<std::uint8_t> fixed = prepare_fixed(program, launch);
-    std::atomic<std::uint64_t> next{0}, executed{0}, spent{0};
+    std::atomic<std::uint64_t> next{0}, executed{0}, given_up{0}, spent{0};
     const std::uint64_t started = statistics != nullptr ? processor_time() : 0;
     std::atomic<bool> failed{false};
     std::mutex mutex;
@@ -139,6 +139,7 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
     // What a runner has performed goes into the launch's sums.
     auto add_up = [&](const BlockRunner &runner) {
         executed += runner.executed();
+        given_up += runner.given_up();
         if (statistics == nullptr || !launch.counts)
             return;
         std::lock_guard lock(mutex);
@@ -233,6 +234,7 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
     }
     if (statistics != nullptr) {
         statistics->warp_operations = executed;
+        statistics->given_up = given_up;
         statistics->processor_seconds = static_cast<double>(spent + processor_time() - started) * 1e-9;
         statistics->seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     }

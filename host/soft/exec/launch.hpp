@@ -16,7 +16,9 @@ struct Launch {
     std::vector<std::uint8_t> parameters;     // laid out as Program::parameters says
     std::uint64_t id = 0;                     // %gridid
     std::shared_ptr<const Compiled> compiled; // null: interpreted
-    double seconds = 300;                     // after which it ends with FaultKind::timeout
+    /// Goes on where `compiled` has assumed too much; null: the interpreter does, to the warp's end.
+    std::shared_ptr<const Compiled> careful;
+    double seconds = 300; // after which it ends with FaultKind::timeout
     /// Of a cooperative launch: the place by which its blocks meet. All blocks are there at once
     /// then and take turns, so that they can wait for one another; such a launch is interpreted.
     GridWorkspace *workspace = nullptr;
@@ -35,6 +37,7 @@ struct OperationCount {
 struct LaunchStatistics {
     std::uint64_t warp_operations = 0;
     double seconds = 0;
+    std::uint64_t given_up = 0;   // warps that careful code would have gone on with
     double processor_seconds = 0; // of all threads together: what counts while neighbours take the processors
     std::vector<OperationCount> counts; // one an operation of the program, when the launch counts them
 };

@@ -83,6 +83,7 @@ struct WarpCore {
     std::uint32_t pc = 0;
     std::uint32_t join = no_join;                // of the stack's top
     std::uint32_t touching = 0;                  // an access by `where` goes on
+    std::uint32_t assumption_failed = 0;         // of compiled code: more careful code must go on
     std::uint32_t given_up = 0;                  // compiled code assumed what is not so: interpret the rest
     void (*move)(Warp *, const Op *) = nullptr;  // performs a load or store by these:
     alignas(64) std::uint64_t where[lanes] = {}; // addresses, or offsets in shared memory
@@ -98,6 +99,7 @@ struct Warp : WarpCore {
     std::uint32_t barrier_threads = 0;   // how many threads it waits for; 0 all of the block
     const Op *waiting = nullptr;         // the operation it waits in
     std::uint32_t index = 0;             // in the block
+    bool carefully = false;              // Launch::careful ran it last
     std::vector<Reconvergence> stack;
     Block *block = nullptr;
     const Program *program = nullptr;

@@ -90,13 +90,21 @@ inline Outcome run_text(const std::string &text, Shape shape, const void *first 
         const void *parameters[] = {first, second, third};
         launch.parameters.resize(sizeof parameters);
         std::memcpy(launch.parameters.data(), parameters, sizeof parameters);
-        if (std::getenv("SHIMBENCH_SOFT_COMPILED") && !program->takes_turns) { // those are never compiled
-            std::string why;
-            launch.compiled = soft::compile(*program, shape.block % 32 == 0, why);
-            if (!launch.compiled) {
-                std::fprintf(stderr, "not compiled: %s\n%s", why.c_str(), text.c_str());
-                std::exit(1);
-            }
+        const char *wanted = std::getenv("SHIMBENCH_SOFT_COMPILED");
+        if (wanted != nullptr && !program->takes_turns) { // those are never compiled
+            const std::string how = wanted; // "assuming" or "careful" alone; else the one, then the other
+            auto made = [&](soft::Care care) {
+                std::string why;
+                auto code = soft::compile(*program, shape.block % 32 == 0, care, why);
+                if (!code) {
+                    std::fprintf(stderr, "not compiled: %s\n%s", why.c_str(), text.c_str());
+                    std::exit(1);
+                }
+                return code;
+            };
+            launch.compiled = made(how == "careful" ? soft::Care::careful : soft::Care::assuming);
+            if (launch.compiled->assumes && how != "assuming")
+                launch.careful = made(soft::Care::careful);
         }
         soft::Executor executor(threads);
         outcome.fault = executor.run(*program, launch);

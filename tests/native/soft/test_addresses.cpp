@@ -1,6 +1,7 @@
 // Numbers that are alike in all lanes but for something known beforehand, which compiled code keeps as one
 // scalar: every step of such address arithmetic against plain C, also where sums wrap, ways part, and what
 // was assumed turns out not to be so.
+#include <cstring>
 #include <functional>
 #include <sys/mman.h>
 #include <vector>
@@ -71,6 +72,11 @@ void bits_of_what_is_known_of_each_lane() {
         {"mul.lo.s32 %r3, %r1, -3; sub.s32 %r2, %r10, %r3;", [](u32 t, u32 n) { return n + 3 * t; }},
         {"mul.lo.s32 %r2, %r1, %r10;", [](u32 t, u32 n) { return t * n; }},
         {"add.s32 %r3, %r1, %r10; sub.s32 %r2, %r3, %r1;", [](u32, u32 n) { return n; }},
+        {"not.b32 %r2, %r1;", [](u32 t, u32) { return ~t; }},
+        {"add.s32 %r3, %r1, %r10; not.b32 %r2, %r3;", [](u32 t, u32 n) { return ~(t + n); }},
+        {"add.s32 %r3, %r1, %r10; neg.s32 %r4, %r3; shl.b32 %r2, %r4, 1;",
+         [](u32 t, u32 n) { return 0 - 2 * (t + n); }},
+        {"mov.u32 %r3, %ntid.x; mad.lo.s32 %r2, %r3, %r10, %r1;", [](u32 t, u32 n) { return 96 * n + t; }},
         {"shl.b32 %r2, %r1, 30;", [](u32 t, u32) { return t << 30; }},
     });
 }
@@ -114,6 +120,43 @@ void a_sum_that_wraps_where_lanes_have_parted() {
                   return seven + (t + n) + seven;
               return folded(static_cast<u64>(static_cast<s64>(static_cast<s32>(t + n)) * 3)) + seven;
           }}});
+}
+
+void what_is_alike_on_each_way_where_ways_meet() {
+    // Half of the lanes go one way and come back with another number than those that went on; in the first
+    // case with the same. What follows is done by all of them, and by some.
+    check_rows({
+        {"mov.u32 %r3, %r1; setp.gt.u32 %p1, %r1, %r10; @%p1 bra ON; add.u32 %r3, %r3, 0; ON:\n"
+         "shl.b32 %r2, %r3, 2; add.u32 %r2, %r2, %r3;",
+         [](u32 t, u32) { return 5 * t; }},
+        {"mov.u32 %r3, %r1; setp.gt.u32 %p1, %r1, %r10; @%p1 bra ON; add.u32 %r3, %r3, 7; ON:\n"
+         "shl.b32 %r2, %r3, 2; add.u32 %r2, %r2, %r3;",
+         [](u32 t, u32 n) { return 5 * (t > n ? t : t + 7); }},
+        {"and.b32 %r5, %r1, 3; setp.eq.u32 %p1, %r5, 1; add.u32 %r4, %r1, %r10; @%p1 bra ON;\n"
+         "add.u32 %r4, %r4, 11; mul.lo.u32 %r10, %r10, 3; ON: add.u32 %r6, %r4, %r10;\n"
+         "setp.gt.u32 %p2, %r1, 40; @%p2 bra END; add.u32 %r6, %r6, %r4; END: mov.u32 %r2, %r6;",
+         [](u32 t, u32 n) {
+             const u32 four = t + n + (t % 4 == 1 ? 0 : 11), ten = t % 4 == 1 ? n : n * 3;
+             return four + ten + (t > 40 ? 0 : four);
+         }},
+        {"mov.u32 %r3, %r1; setp.gt.u32 %p1, %r1, 33; setp.eq.u32 %p3, %r10, 1; @%p1 bra ON;\n"
+         "add.u32 %r3, %r3, 32; setp.ne.u32 %p3, %r10, 1; ON: bar.sync 0; selp.u32 %r2, %r3, %r10, %p3;",
+         [](u32 t, u32 n) { return t > 33   ? (n == 1 ? t : n)
+                                   : n != 1 ? t + 32
+                                            : n; }},
+        {"mov.u32 %r3, %r1; mov.u32 %r2, 0; and.b32 %r4, %r10, 63; and.b32 %r5, %r1, 1; setp.eq.u32 %p1, "
+         "%r5, 1;\n"
+         "LOOP: @%p1 bra ODD; add.u32 %r3, %r3, 5; ODD: add.u32 %r3, %r3, 7; add.u32 %r2, %r2, %r3;\n"
+         "setp.lt.u32 %p2, %r3, %r4; @%p2 bra LOOP; add.u32 %r2, %r2, %r3;",
+         [](u32 t, u32 n) {
+             u32 at = t, sum = 0;
+             do {
+                 at += t % 2 ? 7 : 12;
+                 sum += at;
+             } while (at < (n & 63));
+             return sum + at;
+         }},
+    });
 }
 
 void a_loop_that_lanes_leave_one_by_one() {
@@ -242,6 +285,7 @@ int main() {
     bits_of_what_is_known_of_each_lane();
     sums_that_wrap_before_they_are_made_longer();
     a_sum_that_wraps_where_lanes_have_parted();
+    what_is_alike_on_each_way_where_ways_meet();
     a_loop_that_lanes_leave_one_by_one();
     elements_of_all_sizes_at_any_distance();
     nothing_is_read_but_what_lanes_ask_for();

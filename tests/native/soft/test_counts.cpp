@@ -26,7 +26,7 @@ soft::LaunchStatistics statistics_of(const soft::Program &program, bool compiled
     std::memcpy(launch.parameters.data(), parameters, sizeof parameters);
     if (compiled) {
         std::string why;
-        launch.compiled = soft::compile(program, true, why);
+        launch.compiled = soft::compile(program, true, soft::Care::assuming, why);
         EXPECT(launch.compiled);
     }
     soft::Executor executor(2);

@@ -267,7 +267,48 @@ ValueSet live_at(const Source &source, const Segment &segment, std::uint32_t i) 
     return live;
 }
 
-Analysis analyse(const Program &program, bool whole_rows, const std::function<bool(std::uint32_t)> &scalar) {
+namespace {
+
+/// All forms; with `parting`, of values as they are when lanes may be on different ways.
+void find_all_forms(const Program &program, Analysis &analysis, const std::vector<unsigned> &definitions,
+                    bool parting, const std::function<bool(std::uint32_t)> &scalar) {
+    std::vector<bool> settled(analysis.segments.size());
+    for (bool changed = true; changed;) {
+        changed = find_forms(program, analysis, definitions, scalar);
+        for (std::size_t s = 0; parting && s < analysis.segments.size(); ++s) {
+            const Op &end = program.ops[analysis.segments[s].last - 1];
+            const Draft &draft = program.source->drafts[analysis.segments[s].last - 1];
+            if (settled[s] || end.run != branch_if ||
+                analysis.forms[draft.op.guard].kind != Form::Kind::varying)
+                continue;
+            settled[s] = true;
+            changed |= settle_branch(program, analysis, analysis.segments[s]);
+        }
+        if (!changed) // values that only refer to one another
+            for (Form &form : analysis.forms)
+                if (form.kind == Form::Kind::unseen) {
+                    form = Form::varying();
+                    changed = true;
+                }
+    }
+}
+
+/// What lies in cells where warps come in: the same for assuming and careful code, which take turns.
+void find_cells(const Source &source, Analysis &analysis) {
+    ValueSet found(source.values.size());
+    for (const Segment &segment : analysis.segments)
+        if (segment.entry)
+            found.merge(segment.live_in);
+    found.each([&](std::uint32_t v) {
+        if (analysis.forms[v].alike() && source.values[v].kind == Value::Kind::slot)
+            analysis.in_cells.push_back(v);
+    });
+}
+
+} // namespace
+
+Analysis analyse(const Program &program, bool whole_rows, Care care,
+                 const std::function<bool(std::uint32_t)> &scalar) {
     Analysis analysis;
     const Source &source = *program.source;
     find_segments(program, analysis);
@@ -287,26 +328,20 @@ Analysis analyse(const Program &program, bool whole_rows, const std::function<bo
     // What is wanted before anything defines it lies in slots.
     if (!analysis.segments.empty())
         analysis.segments[0].live_in.each([&](std::uint32_t v) { analysis.forms[v] = Form::varying(); });
-    std::vector<bool> settled(analysis.segments.size());
-    for (bool changed = true; changed;) {
-        changed = find_forms(program, analysis, definitions, scalar);
-        for (std::size_t s = 0; s < analysis.segments.size(); ++s) {
-            const Op &end = program.ops[analysis.segments[s].last - 1];
-            const Draft &draft = source.drafts[analysis.segments[s].last - 1];
-            if (settled[s] || end.run != branch_if ||
-                analysis.forms[draft.op.guard].kind != Form::Kind::varying)
-                continue;
-            settled[s] = true;
-            changed |= settle_branch(program, analysis, analysis.segments[s]);
-        }
-        if (!changed) // values that only refer to one another
-            for (Form &form : analysis.forms)
-                if (form.kind == Form::Kind::unseen) {
-                    form = Form::varying();
-                    changed = true;
-                }
-    }
+    find_all_forms(program, analysis, definitions, false, scalar);
+    Forms on_each_way = analysis.forms;
+    find_all_forms(program, analysis, definitions, true, scalar);
     find_entries(program, analysis);
+    find_cells(source, analysis);
+    analysis.assumed.assign(source.values.size(), false);
+    if (care == Care::assuming) {
+        for (std::size_t v = 0; v < on_each_way.size(); ++v)
+            analysis.assumed[v] = on_each_way[v].alike() && !analysis.forms[v].alike();
+        analysis.forms = std::move(on_each_way);
+        for (Segment &segment : analysis.segments)
+            segment.entry = false;
+        find_entries(program, analysis);
+    }
     find_newer(program, analysis);
     return analysis;
 }

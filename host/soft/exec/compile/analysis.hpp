@@ -2,8 +2,10 @@
 // begin and end, which of them may be newer than what lies in memory, and what is known of their lanes.
 #pragma once
 
+#include "compile.hpp"
 #include "forms.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <functional>
 
@@ -44,6 +46,10 @@ struct Analysis {
     std::vector<std::uint32_t> segment_at; // by operation: the segment that begins there, or none
     ValueSet used;                         // by any operation
     Forms forms;                           // by value
+    /// By value: alike on each way alone. Where lanes may part it lies in its slot, lane by lane.
+    std::vector<bool> assumed;
+    std::vector<std::uint32_t> in_cells; // values that careful code finds in cells where warps come in
+    bool assumes() const { return std::find(assumed.begin(), assumed.end(), true) != assumed.end(); }
     static constexpr std::uint32_t none = 0xffffffff;
 };
 
@@ -62,6 +68,7 @@ bool ends_segment(const Op &op);
 ValueSet live_at(const Source &source, const Segment &segment, std::uint32_t i);
 
 /// `scalar(i)`: whether operation i gives one result for all lanes when its operands are so.
-Analysis analyse(const Program &program, bool whole_rows, const std::function<bool(std::uint32_t)> &scalar);
+Analysis analyse(const Program &program, bool whole_rows, Care care,
+                 const std::function<bool(std::uint32_t)> &scalar);
 
 } // namespace soft

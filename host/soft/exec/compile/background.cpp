@@ -14,11 +14,12 @@ Background::~Background() {
         thread_.join();
 }
 
-std::shared_ptr<Order> Background::order(std::shared_ptr<const Program> program, bool whole_rows,
+std::shared_ptr<Order> Background::order(std::shared_ptr<const Program> program, bool whole_rows, Care care,
                                          bool only_kept) {
     auto order = std::make_shared<Order>();
     order->program = std::move(program);
     order->whole_rows = whole_rows;
+    order->care = care;
     order->only_kept = only_kept;
     {
         std::lock_guard lock(mutex_);
@@ -39,7 +40,7 @@ void Background::work() {
         const std::shared_ptr<Order> order = std::move(waiting_.front());
         waiting_.pop_front();
         lock.unlock();
-        order->made = compile(*order->program, order->whole_rows, order->why, order->only_kept);
+        order->made = compile(*order->program, order->whole_rows, order->care, order->why, order->only_kept);
         order->done.store(true, std::memory_order_release); // publishes `made` and `why`
         lock.lock();
     }

@@ -15,7 +15,8 @@ namespace soft {
 struct Order {
     std::shared_ptr<const Program> program;
     bool whole_rows = false, only_kept = false; // as compile() has them
-    std::atomic<bool> done{false};              // what follows is there to be read
+    Care care = Care::assuming;
+    std::atomic<bool> done{false}; // what follows is there to be read
     std::shared_ptr<const Compiled> made;
     std::string why;
 };
@@ -27,7 +28,8 @@ class Background {
     Background(const Background &) = delete;
     /// Waits for what is being compiled; what waits behind it is dropped.
     ~Background();
-    std::shared_ptr<Order> order(std::shared_ptr<const Program> program, bool whole_rows, bool only_kept);
+    std::shared_ptr<Order> order(std::shared_ptr<const Program> program, bool whole_rows, Care care,
+                                 bool only_kept);
 
   private:
     void work();

@@ -12,6 +12,12 @@
 
 namespace soft {
 
+/// What compiled code takes for granted of lanes that went different ways and meet again.
+enum class Care : std::uint8_t {
+    assuming, // that what was alike on each way still is; code asks where they meet, and stops if it is not
+    careful,  // nothing: what is written on one way only is a value of each lane
+};
+
 /// A value that compiled code keeps once for all lanes: its base in a cell, what lanes add, and its slot.
 struct AlikeValue {
     std::uint32_t cell = 0,
@@ -30,6 +36,7 @@ struct Compiled {
     /// Accesses that are not left to handlers, by operation, for the report of a bad one: what lanes add to
     /// WarpCore::where[0]; nothing when all of `where` is theirs.
     std::map<std::uint32_t, std::optional<std::array<std::int64_t, lanes>>> touched;
+    bool assumes = false;       // Care::assuming, and there is something to assume
     bool flushes = false;       // wants the processor to treat subnormal floats as zeros
     double seconds = 0;         // that compiling took
     std::uint32_t native = 0;   // operations that need no handler
@@ -45,7 +52,7 @@ bool can_compile();
 /// What was made is kept in files under the user's cache directory (shimbench/kernels), by the hash of
 /// everything it depends on: compiling takes about a millisecond an operation, reading it back next to
 /// nothing. `only_kept` asks for no more than that, and leaves `why` empty when there is none.
-std::shared_ptr<const Compiled> compile(const Program &program, bool whole_rows, std::string &why,
+std::shared_ptr<const Compiled> compile(const Program &program, bool whole_rows, Care care, std::string &why,
                                         bool only_kept = false);
 
 } // namespace soft

@@ -18,7 +18,10 @@ Emitter::Emitter(LLVMContextRef context, LLVMModuleRef module, const Program &pr
       i16_(LLVMInt16TypeInContext(context)), i32_(LLVMInt32TypeInContext(context)),
       i64_(LLVMInt64TypeInContext(context)), f32_(LLVMFloatTypeInContext(context)),
       f64_(LLVMDoubleTypeInContext(context)), void_(LLVMVoidTypeInContext(context)),
-      pointer_(LLVMPointerType(LLVMInt8TypeInContext(context), 0)) {}
+      pointer_(LLVMPointerType(LLVMInt8TypeInContext(context), 0)) {
+    for (std::uint32_t value : analysis.in_cells)
+        cell(value);
+}
 
 Emitter::~Emitter() {
     LLVMDisposeBuilder(builder_);
@@ -74,26 +77,24 @@ void Emitter::write_home(std::uint32_t value) {
     const Lanes lanes = base(value);
     const Value &v = values_[value];
     if (is_predicate(value)) {
-        Ref bits;
-        if (lanes.vector) {
+        Ref bits = lanes.vector ? bits_of(lanes.value, i32_) : LLVMBuildSExt(builder_, lanes.value, i32_, "");
+        if (!in_cell(value)) {
             Ref before = load_at(predicates_, 4ull * v.place, i32_, 4);
             Ref others = LLVMBuildAnd(builder_, before, LLVMBuildNot(builder_, active_, ""), "");
-            bits = LLVMBuildOr(builder_, others,
-                               LLVMBuildAnd(builder_, bits_of(lanes.value, i32_), active_, ""), "");
-        } else {
-            bits = LLVMBuildSExt(builder_, lanes.value, i32_, "");
+            bits = LLVMBuildOr(builder_, others, LLVMBuildAnd(builder_, bits, active_, ""), "");
         }
         store_at(predicates_, 4ull * v.place, bits, 4);
-    } else if (!lanes.vector) {
+    } else if (in_cell(value)) {
         store_at(scalars_, cell(value), lanes.value, 8);
     } else {
-        store_active(registers_, v.place, lanes.value);
+        store_active(registers_, v.place,
+                     lanes.vector ? lanes.value : with_offsets(lanes.value, form(value).offsets));
     }
 }
 
 /// Writes a value to where a handler wants it.
 void Emitter::write_slot(std::uint32_t value) {
-    if (is_predicate(value) || !form(value).alike()) {
+    if (is_predicate(value) || !in_cell(value)) {
         write_home(value);
         return;
     }
@@ -104,7 +105,7 @@ void Emitter::write_slot(std::uint32_t value) {
 void Emitter::write_back(const ValueSet &wanted, bool at_end) {
     wanted.each([&](std::uint32_t value) {
         const bool newer = segment_->newer.has(value) || (at_end && segment_->defined.has(value));
-        if (newer && (form(value).alike() || !in_slot_.contains(value)))
+        if (newer && (in_cell(value) || !in_slot_.contains(value)))
             write_home(value);
     });
 }
@@ -144,7 +145,7 @@ void Emitter::note_alike(std::uint32_t i, const ValueSet &live) {
     auto &alike = alike_[i];
     alike.clear();
     live.each([&](std::uint32_t value) {
-        if (form(value).alike() && !is_predicate(value))
+        if (in_cell(value) && !is_predicate(value))
             alike.push_back({cell(value), values_[value].place, values_[value].wide, form(value).offsets});
     });
 }
@@ -294,14 +295,48 @@ void Emitter::leave(std::uint32_t i, std::uint32_t number_of_segment) {
     go_to(i, target);
 }
 
+/// Of a value that is alike on each way, where ways meet: the base, by the first lane; and in `differs`
+/// whether another lane has another, as well.
+Emitter::Ref Emitter::met(std::uint32_t value, Ref &differs) {
+    LLVMBuilderRef b = builder_;
+    const std::uint64_t place = values_[value].place;
+    Ref got = nullptr, other = nullptr;
+    if (is_predicate(value)) {
+        Ref bits = LLVMBuildAnd(b, load_at(predicates_, 4 * place, i32_, 4), active_, "");
+        got = LLVMBuildICmp(b, LLVMIntEQ, bits, active_, "");
+        Ref none = LLVMBuildICmp(b, LLVMIntEQ, bits, number(i32_, 0), "");
+        other = LLVMBuildNot(b, LLVMBuildOr(b, got, none, ""), "");
+    } else {
+        TypeRef one = type_of(value), all = shaped(one, true);
+        Ref bases =
+            LLVMBuildSub(b, load_at(registers_, place, all, 32), offsets_of(form(value).offsets, one), "");
+        Ref first = intrinsic("llvm.cttz", {active_, number(i1_, 1)}, {i32_}, i32_);
+        got = LLVMBuildExtractElement(b, bases, first, "");
+        Ref unlike = LLVMBuildICmp(b, LLVMIntNE, bases, whole({got, false}), "");
+        unlike = bits_of(LLVMBuildAnd(b, unlike, active_lanes_, ""), i32_);
+        other = LLVMBuildICmp(b, LLVMIntNE, unlike, number(i32_, 0), "");
+    }
+    differs = differs == nullptr ? other : LLVMBuildOr(b, differs, other, "");
+    return got;
+}
+
+/// Leaves the warp as it came.
+void Emitter::fail_assumption() {
+    set_field(offsetof(WarpCore, assumption_failed), number(i32_, 1));
+    LLVMBuildRetVoid(builder_);
+}
+
 /// The way in for warps that were elsewhere: what is wanted is read from where it lies.
 void Emitter::enter_from_outside(std::uint32_t number_of_segment) {
     const Segment &segment = analysis_.segments[number_of_segment];
+    Ref differs = nullptr;
     segment.live_in.each([&](std::uint32_t value) {
         const Value &v = values_[value];
         const bool alike = form(value).alike();
         Ref got;
-        if (is_predicate(value)) {
+        if (analysis_.assumed[value]) {
+            got = met(value, differs);
+        } else if (is_predicate(value)) {
             Ref bits = load_at(predicates_, 4ull * v.place, i32_, 4);
             got = alike ? LLVMBuildICmp(builder_, LLVMIntNE, bits, number(i32_, 0), "")
                         : bits_of(bits, shaped(i1_, true));
@@ -311,6 +346,11 @@ void Emitter::enter_from_outside(std::uint32_t number_of_segment) {
         }
         LLVMBuildStore(builder_, got, variable(value));
     });
+    if (differs != nullptr) {
+        Block on = unlikely(differs);
+        fail_assumption();
+        enter(on);
+    }
     note_alike(segment.first, segment.live_in);
     LLVMBuildBr(builder_, blocks_[number_of_segment]);
 }
@@ -384,8 +424,11 @@ void Emitter::write() {
         enter(outside);
         enter_from_outside(s);
     }
-    enter(nowhere);
-    LLVMBuildUnreachable(builder_);
+    enter(nowhere); // careful code parts ways in more places
+    if (analysis_.assumes())
+        fail_assumption();
+    else
+        LLVMBuildUnreachable(builder_);
     for (std::uint32_t s = 0; s < blocks_.size(); ++s)
         segment(s);
     LLVMBuildBr(entry_builder_, entry);

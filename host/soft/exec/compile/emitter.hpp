@@ -56,6 +56,9 @@ Native native_form(const Source &source, std::uint32_t operation);
 /// Whether that form gives one result for all lanes of operands that are alike.
 bool scalar_form(const Source &source, std::uint32_t operation);
 
+/// Whether an access is to shared memory, by its words.
+bool in_shared(const ptx::Instruction &in);
+
 /// A value of one lane, or of all.
 struct Lanes {
     LLVMValueRef value = nullptr;
@@ -115,6 +118,10 @@ class Emitter {
     void store_at(Ref base, std::uint64_t offset, Ref value, unsigned alignment);
     void store_active(Ref base, std::uint64_t offset, Ref value);
     std::uint32_t cell(std::uint32_t value);
+    /// Whether it is kept once for all lanes when the warp is elsewhere.
+    bool in_cell(std::uint32_t value) const { return form(value).alike() && !analysis_.assumed[value]; }
+    Ref met(std::uint32_t value, Ref &differs);
+    void fail_assumption();
     bool is_predicate(std::uint32_t value) const { return values_[value].kind == Value::Kind::predicate; }
 
     // values

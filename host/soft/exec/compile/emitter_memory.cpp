@@ -15,11 +15,6 @@ using ptx::Type;
 
 namespace {
 
-bool in_shared(const Instruction &in) {
-    return std::any_of(in.modifiers.begin(), in.modifiers.end(),
-                       [](const std::string &word) { return word.starts_with("shared"); });
-}
-
 std::size_t bytes_of(const Instruction &in, const Draft &draft) {
     return ptx::size_of(in.type()) * std::max<std::size_t>(1, draft.list.size());
 }
@@ -39,12 +34,12 @@ Offsets moved_by(Offsets offsets, std::uint64_t more) {
     return offsets;
 }
 
-bool small(const Offsets &offsets) {
-    return std::all_of(offsets.begin(), offsets.end(),
-                       [](std::int64_t x) { return -(1 << 30) < x && x < (1 << 30); });
-}
-
 } // namespace
+
+bool in_shared(const Instruction &in) {
+    return std::any_of(in.modifiers.begin(), in.modifiers.end(),
+                       [](const std::string &word) { return word.starts_with("shared"); });
+}
 
 /// The lanes that take part in an operation.
 Emitter::Ref Emitter::mask(std::uint32_t i) {

@@ -83,10 +83,10 @@ Emitter::Ref Emitter::window_at(const Access &access, Windows &windows, std::int
         std::vector<Ref> there;
         for (std::int64_t k = 0; k < window_bytes; ++k)
             there.push_back(number(i1_, k < left));
-        found->second = intrinsic("llvm.masked.load",
-                                  {place, number(i32_, 1), LLVMConstVector(there.data(), window_bytes),
-                                   LLVMConstNull(bytes)},
-                                  {bytes, LLVMTypeOf(place)}, bytes);
+        found->second = intrinsic(
+            "llvm.masked.load",
+            {place, number(i32_, 1), LLVMConstVector(there.data(), window_bytes), LLVMConstNull(bytes)},
+            {bytes, LLVMTypeOf(place)}, bytes);
     }
     return found->second;
 }
@@ -129,7 +129,8 @@ Emitter::Ref Emitter::sorted_out(const Access &access, Windows &windows, std::in
                     if (window == 0 && place.window <= last)
                         from = number(i32_, static_cast<std::uint64_t>(place.window == 0 ? at : count + at));
                     else if (window > 0)
-                        from = number(i32_, static_cast<std::uint64_t>(place.window == window ? count + at : k));
+                        from =
+                            number(i32_, static_cast<std::uint64_t>(place.window == window ? count + at : k));
                 }
                 order.push_back(from);
             }
@@ -156,8 +157,8 @@ std::vector<Emitter::Ref> Emitter::all_gathered(const Access &access, unsigned s
     if (!windows)
         return each(gather);
     // What lanes that take no part would reach for may not be there.
-    Ref part = LLVMBuildICmp(builder_, LLVMIntNE,
-                             access.guarded ? bits_of(access.lanes, i32_) : active_, number(i32_, ~0u), "");
+    Ref part = LLVMBuildICmp(builder_, LLVMIntNE, access.guarded ? bits_of(access.lanes, i32_) : active_,
+                             number(i32_, ~0u), "");
     Block all = unlikely(part), done = new_block("done");
     const std::vector<Ref> some = each(gather);
     Block from_some = LLVMGetInsertBlock(builder_);

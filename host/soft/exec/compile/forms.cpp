@@ -149,16 +149,23 @@ Form integer_form(const Instruction &in, const Operand &a, const Operand &b, con
     const bool is_signed = ptx::is_signed(in.type());
     if (bits < 32 || in.has("hi"))
         return Form::varying();
+    if (name == "neg" || name == "not") { // -1 - x
+        Form zero = Form::of_uniform();
+        zero.zeros = name == "neg" ? 64 : 0;
+        zero.least = zero.most = name == "neg" ? 0 : -1;
+        return add(zero, a.form, true);
+    }
     if (name == "add" || name == "sub")
         return add(a.form, b.form, name == "sub");
     if (name == "mul" || name == "mad") {
         const Operand &factor = a.constant ? a : b, &other = a.constant ? b : a;
-        if (!factor.constant)
+        Form product = Form::of_uniform();
+        if (factor.constant)
+            product = in.has("wide") ? times(extended(other.form, is_signed), factor.number(is_signed))
+                                     : times(other.form, bits == 32 ? static_cast<std::int32_t>(factor.bits)
+                                                                    : static_cast<std::int64_t>(factor.bits));
+        else if (!a.form.uniform() || !b.form.uniform())
             return Form::varying();
-        Form product = in.has("wide")
-                           ? times(extended(other.form, is_signed), factor.number(is_signed))
-                           : times(other.form, bits == 32 ? static_cast<std::int32_t>(factor.bits)
-                                                          : static_cast<std::int64_t>(factor.bits));
         return name == "mul" ? product : add(normal(product, wide), c.form, false);
     }
     if (name == "shl" || name == "shr") {
@@ -185,6 +192,11 @@ bool same_offsets(const Form &a, const Form &b) {
 }
 
 } // namespace
+
+bool small(const Offsets &offsets) {
+    return std::all_of(offsets.begin(), offsets.end(),
+                       [](std::int64_t x) { return -(1 << 30) < x && x < (1 << 30); });
+}
 
 bool consecutive(const Offsets &offsets, unsigned size) {
     for (unsigned i = 0; i < lanes; ++i)

@@ -10,6 +10,9 @@ namespace soft {
 
 using Offsets = std::array<std::int64_t, lanes>;
 
+/// Whether they fit an access's index of 32 bits, and some more.
+bool small(const Offsets &offsets);
+
 /// Whether lane i's element of so many bytes lies i elements after lane 0's.
 bool consecutive(const Offsets &offsets, unsigned size);
 

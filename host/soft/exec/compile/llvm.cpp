@@ -182,14 +182,15 @@ std::shared_ptr<void> load(std::string_view object, Compiled &into) {
 
 } // namespace
 
-std::shared_ptr<const Compiled> compile(const Program &program, bool whole_rows, std::string &why,
+std::shared_ptr<const Compiled> compile(const Program &program, bool whole_rows, Care care, std::string &why,
                                         bool only_kept) {
     const auto begin = std::chrono::steady_clock::now();
     try {
         const Source &source = *program.source;
         const Analysis analysis =
-            analyse(program, whole_rows, [&](std::uint32_t i) { return scalar_form(source, i); });
+            analyse(program, whole_rows, care, [&](std::uint32_t i) { return scalar_form(source, i); });
         auto compiled = std::make_shared<Compiled>();
+        compiled->assumes = analysis.assumes();
         compiled->flushes = flushes_everything(source);
         Making making;
         {

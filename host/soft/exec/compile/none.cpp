@@ -7,7 +7,7 @@ bool can_compile() {
     return false;
 }
 
-std::shared_ptr<const Compiled> compile(const Program &, bool, std::string &why, bool) {
+std::shared_ptr<const Compiled> compile(const Program &, bool, Care, std::string &why, bool) {
     why = "built without LLVM";
     return nullptr;
 }
