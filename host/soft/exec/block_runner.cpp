@@ -476,7 +476,8 @@ void BlockRunner::raise_bad_access(Warp &warp) {
     }
     if (together) { // the first whose page it is: each of them would have found it
         for (unsigned i = lanes; i-- > 0;)
-            if ((warp.exec >> i) & 1 && warp.where[i] / page == fault_address / page)
+            if ((warp.exec >> i) & 1 && (warp.where[i] / page == fault_address / page ||
+                                         (warp.where[i] + 3) / page == fault_address / page)) // two halves
                 lane = i;
         if (warp.where[lane] / page == fault_address / page)
             fault_address = warp.where[lane];

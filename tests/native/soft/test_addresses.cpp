@@ -224,6 +224,55 @@ class LonePage {
     std::uint8_t *all_;
 };
 
+/// Two 16-bit loads that make a word, which compiled code loads at once: put together, apart, in another
+/// order, with something else between them, and half a word before the end of what is mapped.
+void halves_of_a_word() {
+    const LonePage page;
+    struct Case {
+        const char *body; // of %rd10, into %r2
+        std::function<u32(u32 low, u32 high)> expected;
+    };
+    const std::string get = "ld.global.u16 %h1, [%rd10]; ";
+    const Case cases[] = {
+        {"ld.global.u16 %h2, [%rd10+2]; mov.b32 %r2, {%h1, %h2};", [](u32 l, u32 h) { return h << 16 | l; }},
+        {"ld.global.u16 %h2, [%rd10+2]; mov.b32 %r2, {%h1, %h2}; cvt.u32.u16 %r3, %h2; add.u32 %r2, %r2, "
+         "%r3;",
+         [](u32 l, u32 h) { return (h << 16 | l) + h; }},
+        {"ld.global.u16 %h2, [%rd10+2]; mov.b32 %r2, {%h2, %h1};", [](u32 l, u32 h) { return l << 16 | h; }},
+        {"ld.global.u16 %h2, [%rd10+2]; add.u16 %h1, %h1, 1; mov.b32 %r2, {%h1, %h2};",
+         [](u32 l, u32 h) { return h << 16 | ((l + 1) & 0xffff); }},
+        {"add.s64 %rd10, %rd10, 2; ld.global.u16 %h2, [%rd10+2]; mov.b32 %r2, {%h1, %h2}; "
+         "ld.global.u16 %h3, [%rd10]; mov.b32 %r3, {%h1, %h3}; xor.b32 %r2, %r2, %r3;",
+         nullptr},
+        {"st.global.u16 [%rd10+2], %r1; ld.global.u16 %h2, [%rd10+2]; mov.b32 %r2, {%h1, %h2};", nullptr},
+    };
+    for (const Case &one : cases)
+        for (unsigned stride : {4u, 6u, 34u, 120u}) {
+            std::uint8_t *first = page.end() - 31 * stride - (one.expected ? 4 : 6);
+            std::vector<std::uint8_t> before(page.begin(), page.end());
+            const std::uint8_t *was = before.data() + (first - page.begin());
+            std::vector<u32> words(32);
+            const auto outcome = run("mul.wide.u32 %rd10, %r1, " + std::to_string(stride) +
+                                         "; add.s64 %rd10, %rd10, %rd2; " + get + one.body +
+                                         "\nmul.wide.u32 %rd60, %r1, 4; add.s64 %rd60, %rd60, %rd1;\n"
+                                         "st.global.u32 [%rd60], %r2;",
+                                     {1, 32}, words.data(), first);
+            EXPECT(!outcome.fault);
+            for (u32 t = 0; t < 32; ++t) {
+                u32 half[3] = {};
+                for (unsigned k = 0; k < 3; ++k)
+                    if (!one.expected || k < 2)
+                        std::memcpy(&half[k], was + t * stride + 2 * k, 2);
+                const bool stores = std::strncmp(one.body, "st", 2) == 0;
+                const u32 wanted = one.expected ? one.expected(half[0], half[1])
+                                   : stores     ? t << 16 | half[0]
+                                                : (half[2] << 16 | half[0]) ^ (half[1] << 16 | half[0]);
+                EXPECT(words[t] == wanted);
+            }
+            std::memcpy(page.begin(), before.data(), before.size());
+        }
+}
+
 /// One, two or four elements of a lane, at distances that overlap, touch, or leave gaps; at either end of
 /// what is mapped; and with a half of the lanes elsewhere.
 void nothing_is_read_but_what_lanes_ask_for() {
@@ -288,6 +337,7 @@ int main() {
     what_is_alike_on_each_way_where_ways_meet();
     a_loop_that_lanes_leave_one_by_one();
     elements_of_all_sizes_at_any_distance();
+    halves_of_a_word();
     nothing_is_read_but_what_lanes_ask_for();
     std::puts("addresses as they should be");
 }

@@ -137,6 +137,7 @@ void Emitter::perform(std::uint32_t i) {
                                       : load_at(registers_, place, type_of(value), 32);
         LLVMBuildStore(builder_, got, variable(value));
         in_slot_.insert(value);
+        halves_.erase(value);
     }
 }
 
@@ -364,6 +365,8 @@ void Emitter::count(std::uint64_t operations) {
 void Emitter::segment(std::uint32_t number_of_segment) {
     segment_ = &analysis_.segments[number_of_segment];
     in_slot_.clear();
+    upper_halves_.clear();
+    halves_.clear();
     bases_ = false;
     enter(blocks_[number_of_segment]);
     std::uint32_t first = segment_->first;

@@ -201,6 +201,9 @@ class Emitter {
     std::optional<Windows> windows(const Access &access, unsigned size, std::size_t count);
     Ref window_at(const Access &access, Windows &windows, std::int64_t begin);
     Ref sorted_out(const Access &access, Windows &windows, std::int64_t more);
+    std::uint32_t upper_half_of(std::uint32_t i) const;
+    void load_both_halves(std::uint32_t i, std::uint32_t other);
+    void load_half(std::uint32_t i, Ref word, unsigned half);
     std::vector<Ref> all_gathered(const Access &access, unsigned size, std::size_t count);
 
     // matrices: emitter_matrix.cpp
@@ -237,8 +240,14 @@ class Emitter {
 
     // of the segment being written
     const Segment *segment_ = nullptr;
-    bool bases_ = false;              // the operation works on bases
-    std::set<std::uint32_t> in_slot_; // its slot holds it, for the active lanes
+    bool bases_ = false;                        // the operation works on bases
+    std::set<std::uint32_t> in_slot_;           // its slot holds it, for the active lanes
+    std::map<std::uint32_t, Ref> upper_halves_; // by operation, a load: what was loaded with the lower half
+    struct Half {
+        Ref word;
+        unsigned which;
+    };
+    std::map<std::uint32_t, Half> halves_; // by value: of which word it is a half
 };
 
 } // namespace soft

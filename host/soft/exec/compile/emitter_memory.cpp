@@ -225,9 +225,8 @@ Emitter::Ref Emitter::gathered(const Access &access, std::uint64_t more, unsigne
     if (access.base != nullptr && consecutive(access.offsets, size)) {
         TypeRef type = shaped(element, true);
         Ref place = LLVMBuildIntToPtr(b, address_of(access.offsets[0]), LLVMPointerType(type, 0), "");
-        Ref value =
-            intrinsic("llvm.masked.load", {place, number(i32_, size), access.lanes, LLVMConstNull(type)},
-                      {type, LLVMTypeOf(place)}, type);
+        Ref value = intrinsic("llvm.masked.load", {place, number(i32_, 1), access.lanes, LLVMConstNull(type)},
+                              {type, LLVMTypeOf(place)}, type);
         return LLVMBuildIntCast2(b, value, held, 0, "");
     }
     if (!features_.avx512) {
@@ -286,6 +285,10 @@ void Emitter::load(std::uint32_t i) {
     const Draft &draft = source_.drafts[i];
     const Type type = instruction(i).type();
     const unsigned size = ptx::size_of(type);
+    if (const auto first = upper_halves_.find(i); first != upper_halves_.end())
+        return load_half(i, first->second, 1);
+    if (const std::uint32_t other = upper_half_of(i); other != Analysis::none)
+        return load_both_halves(i, other);
     const Access from = access(i);
     const std::size_t count = std::max<std::size_t>(1, draft.list.size());
     std::vector<Ref> values = all_gathered(from, size, count);

@@ -444,6 +444,12 @@ void Emitter::pack(std::uint32_t i) {
     const Draft &draft = source_.drafts[i];
     const unsigned held = values_[draft.op.dst].wide ? 64 : 32;
     const unsigned bits = 8 * ptx::size_of(instruction(i).type()) / static_cast<unsigned>(draft.list.size());
+    if (bits == 16 && held == 32) { // of what was loaded as a word?
+        const auto low = halves_.find(draft.list[0]), high = halves_.find(draft.list[1]);
+        if (low != halves_.end() && high != halves_.end() && low->second.word == high->second.word &&
+            low->second.which == 0 && high->second.which == 1)
+            return result(i, {low->second.word, true});
+    }
     Lanes sum{number(integer_type(held), 0), false};
     for (std::size_t k = 0; k < draft.list.size(); ++k) {
         Lanes part = get(draft.list[k]);

@@ -143,6 +143,7 @@ void Emitter::define(std::uint32_t i, std::uint32_t value, Lanes lanes) {
     }
     LLVMBuildStore(builder_, lanes.value, variable(value));
     in_slot_.erase(value);
+    halves_.erase(value);
 }
 
 } // namespace soft

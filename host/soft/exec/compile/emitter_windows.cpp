@@ -2,6 +2,8 @@
 // where they lie close together, a few vectors hold them all ("windows"), and permutations sort them out.
 #include "emitter.hpp"
 
+#include "../control.hpp"
+
 #include <algorithm>
 #include <cstdlib>
 #include <numeric>
@@ -142,6 +144,60 @@ Emitter::Ref Emitter::sorted_out(const Access &access, Windows &windows, std::in
         done.push_back(slice(bits_of(sorted, elements), 0, windows.lanes_at_once));
     }
     return LLVMBuildZExt(builder_, join(std::move(done)), shaped(size == 8 ? i64_ : i32_, true), "");
+}
+
+/// The load of what lies right after the 16 bits that load i wants, when both are put together to a word and
+/// nothing between could tell whether they are loaded at once; else none.
+std::uint32_t Emitter::upper_half_of(std::uint32_t i) const {
+    const Draft &low = source_.drafts[i];
+    auto is_half = [&](std::uint32_t at) {
+        const Draft &draft = source_.drafts[at];
+        return native_form(source_, at) == Native::load && draft.list.empty() &&
+               draft.op.run != run_guarded && ptx::size_of(instruction(at).type()) == 2 &&
+               !ptx::is_signed(instruction(at).type()) && draft.op.moved == low.op.moved &&
+               analysis_.used.has(draft.op.dst);
+    };
+    if (!features_.avx512 || !is_half(i) || !form(low.op.a).alike() || !small(form(low.op.a).offsets) ||
+        form(low.op.a).uniform() || in_shared(instruction(i)))
+        return Analysis::none;
+    std::uint32_t other = Analysis::none;
+    for (std::uint32_t at = i + 1; at + 1 < segment_->last; ++at) {
+        const Draft &draft = source_.drafts[at];
+        const Native form_of_it = native_form(source_, at);
+        if (form_of_it == Native::call || form_of_it == Native::store)
+            return Analysis::none;
+        if (form_of_it == Native::pack && draft.list.size() == 2 && draft.list[0] == low.op.dst &&
+            other != Analysis::none && draft.list[1] == source_.drafts[other].op.dst)
+            return other;
+        if (other == Analysis::none && is_half(at) && draft.op.a == low.op.a &&
+            draft.op.immediate == low.op.immediate + 2 && draft.op.dst != low.op.dst) {
+            other = at;
+            continue;
+        }
+        for (std::uint32_t v : references(source_, at).defines)
+            if (v == low.op.a || v == low.op.dst ||
+                (other != Analysis::none && v == source_.drafts[other].op.dst))
+                return Analysis::none;
+    }
+    return Analysis::none;
+}
+
+/// Both halves of a word, at the lower one's place.
+void Emitter::load_both_halves(std::uint32_t i, std::uint32_t other) {
+    const Access from = access(i);
+    Ref word = all_gathered(from, 4, 1).front();
+    upper_halves_[other] = word;
+    load_half(i, word, 0);
+}
+
+/// What load i wants of the word.
+void Emitter::load_half(std::uint32_t i, Ref word, unsigned half) {
+    const std::uint32_t to = source_.drafts[i].op.dst;
+    TypeRef words = shaped(i32_, true);
+    Ref value = half == 0 ? LLVMBuildAnd(builder_, word, number(words, 0xffff), "")
+                          : LLVMBuildLShr(builder_, word, number(words, 16), "");
+    define(i, to, {value, true});
+    halves_[to] = {word, half};
 }
 
 /// All elements of an access, as gathered() has them.
