@@ -1,13 +1,16 @@
 """The software GPU against llama.cpp's CPU backend, decoding and taking prompts; and where its time goes.
 
     python -m benchmarks.soft [--libs DIR] [--model GGUF] [--tokens N] [--seconds S] [--threads N ...]
+                              [--runtime DIR] [--first]
 
 For a model of 15 million parameters and the tests' tiny one (whose tokens are mostly overhead), on one
 thread and on two: milliseconds a token and a prompt of both backends and their ratios (issue 4 wants 1/20
 first, then 1/4), by the clock and by what they had of processors, which is what counts on a busy machine.
 Then, for tokens and prompts apart, lane-instructions per second and the kernels by processor time. Both
 backends are held to as many processors as threads. Kernels are compiled and kept before anything is measured,
-and what counts of a run is the later half of its rounds. Nothing here passes or fails.
+and what counts of a run is the later half of its rounds. With --first, instead, what a library and its
+kernels' first launches cost: loading, indexing a module and lowering a kernel, compiling it, reading it back.
+Nothing here passes or fails.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ from workbench.demo.target import cuda_runtime_12
 CACHE = Path(__file__).resolve().parent.parent / ".cache"
 
 LANES = 32
+READY = re.compile(r"shimbench-host: made ready \S+: (\d+) operations of (\d+) bytes of PTX in ([\d.]+) s")
+COMPILED = re.compile(r"shimbench-host: compiled \S+: (\d+) operations, \d+ native, in ([\d.]+) s")
+LOADED = re.compile(r"^backend cuda: loaded \S+, ([\d.]+) ms", re.MULTILINE)
 LAUNCH = re.compile(
     r"shimbench-host: launch (\S+): (\d+) warp operations in [\d.]+ s, ([\d.]+) s of processors, (\w+)"
 )
@@ -64,12 +70,16 @@ class Times:
     rounds: int
 
 
-def decode(command: list[str], environment: dict[str, str]) -> Times:
-    """Times of the later half of all rounds: earlier ones prepare kernels and capture graphs."""
+def run(command: list[str], environment: dict[str, str]) -> str:
+    """What it writes."""
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, env={**os.environ, **environment}
     )
-    text = done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def times_of(text: str) -> Times:
+    """Times of the later half of all rounds: earlier ones prepare kernels and capture graphs."""
     tokens = [float(ms) for ms in TOKEN.findall(text)]
     prompts = [float(ms) for ms in PROMPT.findall(text)]
     processors = [(float(prompt), float(all_tokens)) for prompt, all_tokens in PROCESSORS.findall(text)]
@@ -95,14 +105,15 @@ def totals_of(log: str) -> dict[str, KernelTotal]:
     return totals
 
 
-def decode_on_soft(
+def run_on_soft(
     paths: native.NativePaths, command: list[str], environment: dict[str, str], says_launches: bool
-) -> tuple[Times, str]:
-    """One run on a host of its own: its times, and the host's log."""
+) -> tuple[str, str]:
+    """One run on a host of its own: what it writes, and the host's log."""
     with tempfile.TemporaryDirectory() as folder:
         socket, log = Path(folder) / "host.sock", Path(folder) / "log"
         say = {"SHIMBENCH_SOFT_LAUNCHES": "1"} if says_launches else {}
-        say |= {name: word for name, word in environment.items() if name.startswith("SHIMBENCH_SOFT_")}
+        ours = ("SHIMBENCH_SOFT_", "XDG_CACHE_HOME")
+        say |= {name: word for name, word in environment.items() if name.startswith(ours)}
         with log.open("wb") as errors:
             host = subprocess.Popen(
                 [paths.host, "--socket", socket, "--device", "soft"], stderr=errors, env={**os.environ, **say}
@@ -110,16 +121,39 @@ def decode_on_soft(
         try:
             while not socket.exists() and host.poll() is None:
                 pass
-            cublas = [paths.lib / f"lib{name}.so.12" for name in ("cublas", "cublasLt")]
+            version = next(Path(environment["LD_LIBRARY_PATH"]).glob("libcudart.so.1?")).suffix
+            cublas = [paths.lib / f"lib{name}.so{version}" for name in ("cublas", "cublasLt")]
+            cublas = [library for library in cublas if library.exists()]
             soft = {
                 "SHIMBENCH_HOST": f"unix:{socket}",
                 "LD_PRELOAD": ":".join(map(str, cublas)),
                 "LD_LIBRARY_PATH": f"{paths.lib}:{environment['LD_LIBRARY_PATH']}",
             }
-            return decode(command, soft), log.read_text(errors="replace")
+            return run(command, soft), log.read_text(errors="replace")
         finally:
             host.terminate()
             host.wait()
+
+
+def print_first_launches(paths: native.NativePaths, command: list[str], environment: dict[str, str]) -> None:
+    """What comes before kernels run, with nothing kept and then with everything kept, printed."""
+    with tempfile.TemporaryDirectory() as cache:
+        always = {**environment, "SHIMBENCH_SOFT_COMPILE": "always", "XDG_CACHE_HOME": cache}
+        words = [*command, "--tokens", "2", "--prompt-tokens", str(PROMPT_TOKENS), "--repeat", "0"]
+        for what in ("nothing kept", "all kept"):
+            text, log = run_on_soft(paths, words, always, says_launches=True)
+            loading = ", ".join(f"{float(ms):.0f}" for ms in LOADED.findall(text))
+            ready = [(1e3 * float(seconds), int(size)) for _, size, seconds in READY.findall(log)]
+            compiled = [1e3 * float(seconds) for _, seconds in COMPILED.findall(log)]
+            print(f"  {what}, load {os.getloadavg()[0]:.1f}: the library {loading} ms; {len(ready)} kernels")
+            for name, times in (("made ready", [ms for ms, _ in ready]), ("compiled", compiled)):
+                print(
+                    f"    {name}: median {statistics.median(times):.1f} ms, longest {max(times):.0f}, "
+                    f"all {sum(times):.0f}"
+                )
+            print(
+                f"    PTX of their modules: {sum(size for size in {size for _, size in ready}) / 1e6:.0f} MB"
+            )
 
 
 def print_kernels(what: str, log: str, rounds: int) -> float:
@@ -151,11 +185,13 @@ def compare(
         prompting = [*words, "--tokens", "0", "--prompt-tokens", str(PROMPT_TOKENS)]
         both = [*words, "--tokens", str(tokens), "--prompt-tokens", str(PROMPT_TOKENS)]
         always = {**environment, "SHIMBENCH_SOFT_COMPILE": "always"}
-        decode_on_soft(paths, [*both, "--repeat", "0"], always, says_launches=False)  # compiles and keeps
-        cpu = decode([*both, "--gpu-layers", "0"], environment)
-        soft, _ = decode_on_soft(paths, both, environment, says_launches=False)
-        token, token_log = decode_on_soft(paths, decoding, environment, says_launches=True)
-        prompt, prompt_log = decode_on_soft(paths, prompting, environment, says_launches=True)
+        for _ in range(2):  # compiles and keeps, the second time what the first found wanting
+            run_on_soft(paths, [*both, "--repeat", "0"], always, says_launches=False)
+        cpu = times_of(run([*both, "--gpu-layers", "0"], environment))
+        soft = times_of(run_on_soft(paths, both, environment, says_launches=False)[0])
+        token_text, token_log = run_on_soft(paths, decoding, environment, says_launches=True)
+        prompt_text, prompt_log = run_on_soft(paths, prompting, environment, says_launches=True)
+        token, prompt = times_of(token_text), times_of(prompt_text)
     finally:
         os.sched_setaffinity(0, before)
     print(f" {threads} thread{'s' if threads > 1 else ''}, load {os.getloadavg()[0]:.1f}:")
@@ -184,17 +220,21 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--seconds", type=int, default=10, help="each run starts over for so long")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--runtime", type=Path, help="folder of libcudart.so, for --libs; default: CUDA 12's")
+    parser.add_argument("--first", action="store_true", help="what first launches cost, and no more")
     options = parser.parse_args()
     paths = native.paths()
-    environment = {"LD_LIBRARY_PATH": str(cuda_runtime_12())}
+    environment = {"LD_LIBRARY_PATH": str(options.runtime or cuda_runtime_12())}
+    program = [str(paths.bin / "shimbench-llama"), "--libs", str(options.libs or fetch(LLAMA_CUDA_12, CACHE))]
     with tempfile.TemporaryDirectory() as folder:
         shapes = {"15 million parameters": FIFTEEN_MILLION, "tiny": TINY}
         models = {name: make_tiny_model(Path(folder) / name, shape=shape) for name, shape in shapes.items()}
         if options.model:
             models = {options.model.name: options.model}
+        if options.first:
+            return print_first_launches(paths, [*program, "--model", str(models["tiny"])], environment)
         for name, model in models.items():
-            command = [str(paths.bin / "shimbench-llama"), "--libs"]
-            command += [str(options.libs or fetch(LLAMA_CUDA_12, CACHE)), "--model", str(model)]
+            command = [*program, "--model", str(model)]
             command += ["--repeat", str(options.seconds)]
             print(f"{name}:")
             for threads in options.threads:

@@ -65,6 +65,7 @@ class LoadedModule {
     };
     struct Launched {
         std::shared_ptr<const ::soft::Program> program;
+        bool is_new = true;
         std::uint64_t interpreted = 0; // operations of warps
         Code code[2];                  // for any blocks; for rows of whole warps
         ptx::FunctionText source;      // lies in the module's text
@@ -200,7 +201,7 @@ class Engine {
             return perform(module, kernel, wanted, parameters);
         LoadedModule::Launched *launched = nullptr;
         try {
-            launched = &loaded(module).launched(kernel.facts.name);
+            launched = &made_ready(module, kernel.facts.name);
         } catch (const ptx::Error &error) {
             return refuse(kernel.facts.name, CUDA_ERROR_NOT_SUPPORTED, error.what(), error.line);
         } catch (const std::bad_alloc &) {
@@ -281,6 +282,18 @@ class Engine {
         statistics.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
         teller_.launched({module.handle, kernel.facts.name, nullptr, &wanted, &statistics, true}, {}, 0);
         return fault ? fail(kernel, *fault) : CUDA_SUCCESS;
+    }
+
+    /// The kernel, lowered; its module is indexed when that is its first.
+    LoadedModule::Launched &made_ready(const Module &module, const std::string &kernel) {
+        const auto begin = std::chrono::steady_clock::now();
+        LoadedModule::Launched &launched = loaded(module).launched(kernel);
+        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+        if (says_launches_ && std::exchange(launched.is_new, false))
+            std::fprintf(stderr,
+                         "shimbench-host: made ready %s: %zu operations of %zu bytes of PTX in %.6f s\n",
+                         kernel.c_str(), launched.program->ops.size(), module.code.size(), seconds.count());
+        return launched;
     }
 
     LoadedModule &loaded(const Module &module) {
