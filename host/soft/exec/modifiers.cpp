@@ -89,7 +89,7 @@ const std::map<std::string_view, std::string_view> &known_modifiers() {
          "noComplete shared cta acquire release relaxed"},
         {"membar", "cta gl sys"},
         {"min", "ftz NaN xorsign abs relu u16x2 s16x2"},
-        {"mma", "sync aligned m8n8k16 m16n8k4 m16n8k8 m16n8k16 m16n8k32 row col"},
+        {"mma", "sync aligned m8n8k4 m8n8k16 m16n8k4 m16n8k8 m16n8k16 m16n8k32 row col"},
         {"mov", ""},
         {"movmatrix", "sync aligned m8n8 trans"},
         {"mul", "lo hi wide rn rz rm rp ftz sat"},

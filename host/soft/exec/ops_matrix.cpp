@@ -274,6 +274,8 @@ template <unsigned M, unsigned K> Handler integer_multiply(const Instruction &in
 }
 
 Handler choose_mma(const Instruction &in) {
+    if (in.has("m8n8k4"))
+        return choose_quad_mma(in);
     if (!in.has("row") || !in.has("col") || in.modifiers.size() < 4)
         not_implemented(in);
     Type d = in.type(3), a = in.type(2), b = in.type(1), c = in.type(0);

@@ -38,6 +38,7 @@ Handler choose_barrier_object(const ptx::Instruction &, ptx::Space); // mbarrier
 Handler choose_address(ptx::Space, bool to_generic);                 // cvta of shared and local
 Handler choose_exchange(const ptx::Instruction &);                   // shfl, vote, match, activemask, redux
 Handler choose_matrix(const ptx::Instruction &); // mma, ldmatrix, stmatrix, movmatrix, wmma
+Handler choose_quad_mma(const ptx::Instruction &); // mma.m8n8k4 of f16
 Handler choose_wmma(const ptx::Instruction &);
 
 Handler choose_matrix_load(bool shared, bool transposed);
