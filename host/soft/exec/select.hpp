@@ -37,7 +37,7 @@ inline constexpr std::uint32_t arrival_drops = 1, arrival_expects = 2, arrival_c
 Handler choose_barrier_object(const ptx::Instruction &, ptx::Space); // mbarrier, and copies that tell one
 Handler choose_address(ptx::Space, bool to_generic);                 // cvta of shared and local
 Handler choose_exchange(const ptx::Instruction &);                   // shfl, vote, match, activemask, redux
-Handler choose_matrix(const ptx::Instruction &); // mma, ldmatrix, stmatrix, movmatrix, wmma
+Handler choose_matrix(const ptx::Instruction &);   // mma, ldmatrix, stmatrix, movmatrix, wmma
 Handler choose_quad_mma(const ptx::Instruction &); // mma.m8n8k4 of f16
 Handler choose_wmma(const ptx::Instruction &);
 
