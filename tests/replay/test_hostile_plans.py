@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sessions import SessionError
@@ -60,6 +60,14 @@ def model(path: Path) -> dict[str, Any]:
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=calls)
+@example(  # a buffer that the session does not hold
+    calls=[
+        ("cuMemcpyHtoD_v2", (0, 0, 0), []),
+        ("cuMemcpy2D_v2", (1, 0, 0), [
+            Item(ItemKind.ARGS, 0, b"", 0), Buffer(0, 1, 0, BufferState.KEPT, False).item(),
+        ]),
+    ]
+)  # fmt: skip
 def test_whatever_a_session_says_a_plan_is_made_or_refused(
     calls: list[tuple[str, tuple[int, int, int], list[Item]]],
     tmp_path_factory: pytest.TempPathFactory,
