@@ -148,28 +148,29 @@ def test_a_wait_for_a_stream_that_is_captured_is_named_with_who_waits(
 
 @pytest.mark.meets("forbidden-during-capture")
 @BOTH
+@pytest.mark.parametrize(
+    ("fault", "certainty", "cause"),
+    [
+        ("WAITS_TO_CLEAR", "likely", "the shim lost it by itself; called in it: cuMemsetD8Async"),
+        ("ASKS_TO_CLEAR", "proved", "the shim itself called cuStreamSynchronize"),  # by the driver's own name
+    ],
+)
 def test_a_shim_that_loses_a_capture_by_itself_is_told_by_what_was_called_in_it(
-    version: str, foreign_shim: MakeShim, cudart: Runtimes, target_programs: Path, recorder: Recorder
+    version: str,
+    fault: str,
+    certainty: str,
+    cause: str,
+    foreign_shim: MakeShim,
+    cudart: Runtimes,
+    target_programs: Path,
+    recorder: Recorder,
 ) -> None:
     words = [str(target_programs / "capture"), runtime(cudart, version), "clear"]
-    done = recorder.run(words, foreign_shim(FAULT="WAITS_TO_CLEAR"))
+    done = recorder.run(words, foreign_shim(FAULT=fault))
     assert "cudaStreamEndCapture: operation failed due to a previous error during capture" in done.log
     found = first(done.report)
-    assert (found["rule"], found["certainty"]) == ("forbidden-during-capture", "likely")
-    assert "the shim lost it by itself; called in it: cuMemsetD8Async" in found["cause"]
-
-
-@pytest.mark.meets("forbidden-during-capture")
-@BOTH
-def test_a_shim_that_waits_in_a_capture_by_the_drivers_own_name_is_told_to_do_so(
-    version: str, foreign_shim: MakeShim, cudart: Runtimes, target_programs: Path, recorder: Recorder
-) -> None:
-    words = [str(target_programs / "capture"), runtime(cudart, version), "clear"]
-    done = recorder.run(words, foreign_shim(FAULT="ASKS_TO_CLEAR"))
-    assert "cudaStreamEndCapture: operation failed due to a previous error during capture" in done.log
-    found = first(done.report)
-    assert (found["rule"], found["certainty"]) == ("forbidden-during-capture", "proved")
-    assert "the shim itself called cuStreamSynchronize" in found["cause"]
+    assert (found["rule"], found["certainty"]) == ("forbidden-during-capture", certainty)
+    assert cause in found["cause"]
 
 
 @BOTH
