@@ -30,7 +30,7 @@ Mask = Callable[[int, int], npt.NDArray[np.bool_]]
 """Which of the rows start..stop count."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cut:
     """Where a moment lies in the streams of a session.
 

@@ -36,7 +36,7 @@ class BesideLine:
         return self.kind == "call" and (self.divergence is not None or self.a is None or self.b is None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Segment:
     """Lines that are made alike: one head, or calls of both sides (pairs), or of one."""
 

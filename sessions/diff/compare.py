@@ -279,7 +279,7 @@ def _durations(a: Side, b: Side) -> list[Durations]:
         median = [float(np.median(each)) for each in times]
         spread = [(float(np.percentile(each, 10)), float(np.percentile(each, 90))) for each in times]
         calls = len(times[0]), len(times[1])
-        total = float(times[0].sum() + times[1].sum())
+        total = float(times[0].sum()) + float(times[1].sum())
         rows.append((total, Durations(name, calls, (median[0], median[1]), (spread[0], spread[1]))))
     return [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
 
@@ -296,4 +296,4 @@ def _by_function(side: Side) -> dict[str, npt.NDArray[Any]]:
                 if number < FIRST_PSEUDO_FUNCTION:
                     parts.setdefault(int(number), []).append(times)
     name = side.session.schema.function_name
-    return {name(number): np.concatenate(each) for number, each in parts.items()}
+    return {name(number): np.concatenate(each).astype(np.float64) for number, each in parts.items()}

@@ -26,7 +26,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z_-]*")
 Columns = dict[str, npt.NDArray[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Thread:
     """A thread's calls in the order in which they began; `rows` are row indices of the session."""
 

@@ -31,7 +31,7 @@ _HASHED = re.compile(r"cu(Launch|Graph(Launch|Upload)|Memcpy|Memset)")
 Columns = dict[str, npt.NDArray[Any]]
 
 
-@dataclass
+@dataclass(eq=False)
 class Plan:
     """What is performed, and what is not. Rows are those of the session, from 0."""
 

@@ -28,7 +28,7 @@ class State(IntEnum):
     ABSENT = 4
 
 
-@dataclass
+@dataclass(eq=False)
 class Results:
     """Columns over the operations of a plan; times in ns of CLOCK_MONOTONIC."""
 

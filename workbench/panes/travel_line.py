@@ -31,7 +31,7 @@ _MARKS: dict[str, tuple[str, Ink]] = {
 _WORTH = ("build", "failed build", "run", "mark")  # which of them is seen where several are
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TravelPicture:
     """What the line shows: times in ns since the session's start, counts and errors of equal stretches."""
 

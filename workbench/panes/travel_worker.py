@@ -20,7 +20,7 @@ _STEP = 1 << 20  # calls between looks whether something else is wanted
 _NONE: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judged:
     """The diagnosis at a moment, with the GPU mode."""
 
