@@ -16,8 +16,9 @@ struct Choice {
 };
 
 // Each throws ptx::Error for an instruction that is not implemented, naming it; none returns null.
-Choice choose_plain(const ptx::Instruction &);      // one result, values in
-Choice choose_float(const ptx::Instruction &);      // floating-point arithmetic
+Choice choose_plain(const ptx::Instruction &); // one result, values in
+Choice choose_bits(const ptx::Instruction &);  // logic, shifts, fields of bits; no handler for another opcode
+Choice choose_float(const ptx::Instruction &); // floating-point arithmetic
 Choice choose_comparison(const ptx::Instruction &); // setp, set, selp, testp, logic on predicates
 Choice choose_conversion(const ptx::Instruction &); // cvt
 Choice directed_choice(const ptx::Instruction &);   // arithmetic rounded towards zero, down or up
