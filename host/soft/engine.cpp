@@ -209,35 +209,25 @@ class Engine {
         }
         const ::soft::Program *program = launched->program.get();
         ::soft::Launch launch;
-        const bool whole_rows = wanted.block[0] % ::soft::lanes == 0;
-        LoadedModule::Code &code = launched->code[whole_rows];
-        compile(*launched, code, whole_rows);
-        launch.compiled = code.assuming.made;
-        launch.careful = code.careful.made;
         std::copy(wanted.grid, wanted.grid + 3, launch.grid);
         std::copy(wanted.block, wanted.block + 3, launch.block);
         launch.dynamic_shared = wanted.shared_bytes;
         launch.parameters.resize(std::max<std::size_t>(program->parameter_bytes, parameters.size()));
         std::memcpy(launch.parameters.data(), parameters.data(), parameters.size());
         launch.id = ++launches_;
-        launch.counts =
-            counting_ == Counting::all || (counting_ == Counting::first && !launch.compiled &&
-                                           teller_.wants_counts(module.handle, kernel.facts.name, wanted));
         ::soft::GridWorkspace workspace;
         if (wanted.cooperative)
             launch.workspace = &workspace;
-        if (launch.counts || launch.workspace)
-            launch.compiled = launch.careful = nullptr; // both are the interpreter's
         if (settings_.rules.memcheck)
             launch.memory_check = module.memory_check;
         launch.seconds = settings_.rules.launch_seconds;
         launch.abandoned = settings_.abandoned;
         launch.print = [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); };
+        const bool wants_counts =
+            counting_ == Counting::all ||
+            (counting_ == Counting::first && teller_.wants_counts(module.handle, kernel.facts.name, wanted));
         ::soft::LaunchStatistics statistics;
-        const auto fault = executor_->run(*program, launch, &statistics);
-        code.given_up += statistics.given_up;
-        if (!launch.compiled)
-            launched->interpreted += statistics.warp_operations;
+        const auto fault = run_parts(*launched, launch, wants_counts, statistics);
         const ptx::FunctionText &source = launched->source;
         teller_.launched(
             {module.handle, kernel.facts.name, program, &wanted, &statistics, launch.compiled != nullptr},
@@ -253,6 +243,43 @@ class Engine {
     }
 
   private:
+    /// Blocks are interpreted until the kernel's compiled code is there, which goes on with those that are
+    /// left: so the first launch of a long kernel is not interpreted to its end.
+    std::optional<::soft::Fault> run_parts(LoadedModule::Launched &launched, ::soft::Launch &launch,
+                                           bool wants_counts, ::soft::LaunchStatistics &sum) {
+        const bool whole_rows = launch.block[0] % ::soft::lanes == 0;
+        LoadedModule::Code &code = launched.code[whole_rows];
+        const bool interpreted = launch.workspace || (wants_counts && counting_ == Counting::all);
+        const std::uint64_t blocks =
+            static_cast<std::uint64_t>(launch.grid[0]) * launch.grid[1] * launch.grid[2];
+        std::optional<::soft::Fault> fault;
+        do {
+            if (!interpreted) {
+                compile(launched, code, whole_rows);
+                launch.compiled = code.assuming.made;
+                launch.careful = code.careful.made;
+            }
+            launch.counts = wants_counts && !launch.compiled;
+            launch.pause = nullptr;
+            if (!interpreted && !launch.compiled)
+                launch.pause = [&](std::uint64_t operations) {
+                    if (launch.counts && operations < counted_operations)
+                        return false;
+                    compile(launched, code, whole_rows, operations);
+                    return code.assuming.made != nullptr;
+                };
+            ::soft::LaunchStatistics part;
+            fault = executor_->run(*launched.program, launch, &part);
+            code.given_up += part.given_up;
+            if (!launch.compiled)
+                launched.interpreted += part.warp_operations;
+            launch.first += part.blocks;
+            launch.seconds -= part.seconds;
+            sum.add(part);
+        } while (!fault && launch.first < blocks);
+        return fault;
+    }
+
     CUresult fail(const Kernel &kernel, const ::soft::Fault &fault) {
         sticky_ = result_of(fault.kind);
         say(sticky_, fault.message);
@@ -314,13 +341,16 @@ class Engine {
 
     /// Kernels are compiled in the background, while the interpreter goes on: so a kernel is worth it as soon
     /// as it has run for a fraction of what compiling takes. Whether it was compiled before is asked at once.
-    /// Careful code is made when warps had to do without.
-    void compile(LoadedModule::Launched &launched, LoadedModule::Code &code, bool whole_rows) {
+    /// Careful code is made when warps had to do without. `under_way`: operations that the launch has
+    /// interpreted so far.
+    void compile(LoadedModule::Launched &launched, LoadedModule::Code &code, bool whole_rows,
+                 std::uint64_t under_way = 0) {
         if (settings_.rules.memcheck || compiling_ == Compiling::never || !::soft::can_compile() ||
             launched.program->takes_turns)
             return;
         constexpr std::uint64_t worth_making = 300, worth_asking = 5; // interpreted operations for each
         const std::uint64_t operations = launched.program->ops.size();
+        const std::uint64_t interpreted = launched.interpreted + under_way;
         const bool at_once = compiling_ == Compiling::always;
         auto make = [&](LoadedModule::Making &making, ::soft::Care care, bool ask, bool make) {
             if (making.made)
@@ -341,9 +371,8 @@ class Engine {
                     making.order = background_.order(launched.program, whole_rows, care, false);
             }
         };
-        make(code.assuming, ::soft::Care::assuming,
-             at_once || launched.interpreted >= worth_asking * operations,
-             launched.interpreted >= worth_making * operations);
+        make(code.assuming, ::soft::Care::assuming, at_once || interpreted >= worth_asking * operations,
+             interpreted >= worth_making * operations);
         if (code.assuming.made && code.assuming.made->assumes)
             make(code.careful, ::soft::Care::careful, code.given_up > 0, code.given_up >= worth_making);
     }
@@ -368,9 +397,11 @@ class Engine {
         return word == "never" ? Compiling::never : word == "always" ? Compiling::always : Compiling::by_use;
     }
 
-    /// Which launches count what they perform, line by line: of each shape the first, if it is interpreted
-    /// anyway, which costs next to nothing; or all, which are interpreted for it.
+    /// Which launches count what they perform, line by line: of each shape the first, as far as it is
+    /// interpreted, which costs next to nothing; or all, which are interpreted for it.
     enum class Counting { none, first, all };
+    /// One that counts does not leave the interpreter before it has performed so many: half a second or so.
+    static constexpr std::uint64_t counted_operations = 10'000'000;
     static Counting counting() {
         const char *wanted = std::getenv("SHIMBENCH_SOFT_COUNT");
         const std::string word = wanted ? wanted : "";

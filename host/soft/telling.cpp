@@ -80,15 +80,18 @@ void KernelTeller::launched(const Launched &launch, std::string_view text, int l
     total.compiled = launch.compiled;
     total.changed = true;
     if (!launch.statistics->counts.empty())
-        add_lines(total, *launch.program, launch.statistics->counts);
+        add_lines(total, *launch.program, *launch.statistics);
     tell_changes(false);
 }
 
 /// An instruction is as often executed as the first of the operations that it became; a line as often as
 /// all the instructions that came of it, a function that is called twice having become two.
 void KernelTeller::add_lines(Total &total, const ::soft::Program &program,
-                             const std::vector<::soft::OperationCount> &counts) {
+                             const ::soft::LaunchStatistics &launch) {
+    const std::vector<::soft::OperationCount> &counts = launch.counts;
     ++total.counted;
+    total.counted_blocks += launch.counted;
+    total.all_blocks += launch.blocks;
     total.lines_changed = true;
     std::set<int> seen;
     for (std::size_t i = 0; i < counts.size(); ++i) {
@@ -116,7 +119,9 @@ void KernelTeller::tell_lines(std::uint64_t module, const std::string &name, con
     for (const auto &[line, count] : total.lines)
         rows += (rows.empty() ? "[" : ",[") + std::to_string(line) + "," + std::to_string(count.warps) + "," +
                 std::to_string(count.threads) + "]";
-    tell_("lines", who(module, name) + field("counted", total.counted) + ",\"lines\":[" + rows + "]");
+    tell_("lines", who(module, name) + field("counted", total.counted) +
+                       field("blocks", total.counted_blocks) + field("of_blocks", total.all_blocks) +
+                       ",\"lines\":[" + rows + "]");
 }
 
 std::string KernelTeller::kernel_text(std::uint64_t module, const std::string &name, const Total &total) {

@@ -59,13 +59,13 @@ class KernelTeller {
         std::uint64_t other_shapes = 0; // launches of shapes beyond those kept
         std::uint32_t static_shared = 0;
         bool compiled = false, changed = false, lines_changed = false;
-        std::uint64_t counted = 0; // launches
+        std::uint64_t counted = 0;                        // launches
+        std::uint64_t counted_blocks = 0, all_blocks = 0; // of these
         std::map<int, ::soft::OperationCount> lines;
     };
     static Shape shape_of(const wire_launch &launch);
     static std::string kernel_text(std::uint64_t module, const std::string &name, const Total &total);
-    void add_lines(Total &total, const ::soft::Program &program,
-                   const std::vector<::soft::OperationCount> &counts);
+    void add_lines(Total &total, const ::soft::Program &program, const ::soft::LaunchStatistics &launch);
     void tell_text(std::uint64_t module, const std::string &name, std::string_view text, int line);
     void tell_lines(std::uint64_t module, const std::string &name, const Total &total);
 

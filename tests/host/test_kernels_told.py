@@ -101,6 +101,42 @@ def test_all_launches_count_when_asked_to(tell: Callable[..., list[dict[str, Any
     assert told["counted"] == 3 and [row[1:] for row in told["lines"] if row[0] == 15] == [[4, 32]]
 
 
+LONG = """\
+mov.u32 %r3, 0;
+LOOP: add.u32 %r3, %r3, 1;
+setp.lt.u32 %p1, %r3, 20000;
+@%p1 bra LOOP;
+setp.ne.u32 %p2, %r1, 0;
+@%p2 bra DONE;
+add.u32 %r3, %r3, %r2;
+mul.wide.u32 %rd2, %r2, 4;
+add.s64 %rd3, %rd1, %rd2;
+st.global.u32 [%rd3], %r3;
+DONE:"""
+
+
+def test_a_long_first_launch_goes_on_in_compiled_code_and_says_which_part_was_counted(
+    tell: Callable[..., list[dict[str, Any]]], native_paths: NativePaths
+) -> None:
+    if b"libLLVM" not in native_paths.host.read_bytes():
+        pytest.skip("the host was built without LLVM: everything is interpreted")
+    script = """
+k = function(load(TEXT), "k")
+where = allocate(4 * 20000)
+launch(k, (20000, 1, 1), (32, 1, 1), where)
+assert words(where, 20000) == list(range(20000, 40000))
+"""
+    text = kernel(LONG)
+    events = tell(script, text)
+    (kernels,) = last(events, "kernels")["kernels"]
+    assert kernels["launches"] == 1 and kernels["compiled"]
+    assert kernels["instructions"] > 20000 * 3 * 20000
+    told = last(events, "lines")
+    assert told["counted"] == 1 and told["of_blocks"] == 20000 and 0 < told["blocks"] < 20000
+    of = {text.splitlines()[line - 1]: warps for line, warps, _ in told["lines"]}
+    assert of["setp.ne.u32 %p2, %r1, 0;"] == told["blocks"]
+
+
 def test_an_instruction_that_is_not_implemented_names_itself_its_kernel_and_its_line(
     tell: Callable[..., list[dict[str, Any]]],
 ) -> None:

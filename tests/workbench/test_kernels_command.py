@@ -34,7 +34,8 @@ def session(tmp_path: Path) -> str:
         blob = builder.blob(zstandard.compress(b".entry f()\n{ ret; }"))
         fields = {"pid": 77, "module": 5, "kernel": "_Z5scalePf"}
         builder.event("host", event="ptx", line=9, bytes=19, blob=blob, **fields)
-        builder.event("host", event="lines", counted=1, lines=[[10, 4, 100]], **fields)
+        counted = {"counted": 1, "blocks": 12, "of_blocks": 64}
+        builder.event("host", event="lines", lines=[[10, 4, 100]], **counted, **fields)
     return str(tmp_path / "session")
 
 
@@ -50,7 +51,7 @@ def test_a_kernel_is_printed_with_counts_beside_its_lines(
 ) -> None:
     assert main(["kernels", session, "--ptx", "_Z5scalePf"]) == 0
     first, _, second = capsys.readouterr().out.splitlines()
-    assert "1 of 8 launches counted" in first
+    assert "1 of 8 launches (12 of 64 blocks) counted" in first
     assert second.split() == ["10", "4", "25.0", "{", "ret;", "}"]
 
 

@@ -68,7 +68,16 @@ class KernelUse:
     blob: int | None = None  #: payload that holds its text
     text_bytes: int | None = None  #: how long its text is, kept or not
     counted: int = 0  #: launches in which lines were counted
+    counted_blocks: int = 0  #: of these launches, which may go on with code that counts nothing
+    all_blocks: int = 0  #: of these launches
     lines: dict[int, Counted] = field(default_factory=dict)  #: by line of the module
+
+    @property
+    def counted_text(self) -> str:
+        """In words, of how many launches `lines` is, and of which part of these when it is a part."""
+        part = f" ({self.counted_blocks:,} of {self.all_blocks:,} blocks)"
+        whole = self.counted_blocks == self.all_blocks
+        return f"{self.counted:,} of {self.launches:,} launches{'' if whole else part}"
 
 
 @dataclass
@@ -149,6 +158,7 @@ class Kernels:
             use.blob = fields["blob"] if isinstance(fields.get("blob"), int) else None
         else:
             use.counted = _whole(fields.get("counted"))
+            use.counted_blocks, use.all_blocks = _whole(fields.get("blocks")), _whole(fields.get("of_blocks"))
             use.lines = {
                 row[0]: Counted(row[1], row[2])
                 for row in fields.get("lines") or ()

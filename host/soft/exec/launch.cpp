@@ -95,6 +95,20 @@ class Helpers {
 
 } // namespace
 
+void LaunchStatistics::add(const LaunchStatistics &part) {
+    blocks += part.blocks;
+    warp_operations += part.warp_operations;
+    seconds += part.seconds;
+    given_up += part.given_up;
+    processor_seconds += part.processor_seconds;
+    counted += part.counted;
+    counts.resize(std::max(counts.size(), part.counts.size()));
+    for (std::size_t i = 0; i < part.counts.size(); ++i) {
+        counts[i].warps += part.counts[i].warps;
+        counts[i].threads += part.counts[i].threads;
+    }
+}
+
 struct Executor::State {
     explicit State(unsigned threads) : helpers(threads > 0 ? threads - 1 : 0) {}
     BlockRunner runner; // of the calling thread
@@ -112,9 +126,9 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(launch.seconds));
     const std::uint64_t blocks = static_cast<std::uint64_t>(launch.grid[0]) * launch.grid[1] * launch.grid[2];
     const std::vector<std::uint8_t> fixed = prepare_fixed(program, launch);
-    std::atomic<std::uint64_t> next{0}, executed{0}, given_up{0}, spent{0};
+    std::atomic<std::uint64_t> next{launch.first}, executed{0}, given_up{0}, spent{0};
     const std::uint64_t started = statistics != nullptr ? processor_time() : 0;
-    std::atomic<bool> failed{false};
+    std::atomic<bool> failed{false}, paused{false}; // flags alone: nothing else is read by what they say
     std::mutex mutex;
     std::optional<Fault> fault;
     EndCheck end{begin + limit, launch.abandoned, failed};
@@ -130,8 +144,12 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
         try {
             std::uint64_t number;
             while (most-- > 0 && !failed.load(std::memory_order_relaxed) &&
-                   (number = next.fetch_add(1, std::memory_order_relaxed)) < blocks)
+                   !paused.load(std::memory_order_relaxed) &&
+                   (number = next.fetch_add(1, std::memory_order_relaxed)) < blocks) {
                 runner.run(number);
+                if (&runner == &state_->runner && launch.pause && launch.pause(runner.executed()))
+                    paused.store(true, std::memory_order_relaxed);
+            }
         } catch (Fault &caught) {
             note(std::move(caught));
         }
@@ -214,8 +232,8 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
         run_together();
     } else if (prepare(own)) {
         run_blocks(own, 1);
-        const bool share =
-            state_->helpers.count() > 0 && blocks > 1 && own.executed() * (blocks - 1) >= worth_sharing;
+        const bool share = state_->helpers.count() > 0 && blocks - launch.first > 1 &&
+                           own.executed() * (blocks - launch.first - 1) >= worth_sharing;
         const Job help = [&](BlockRunner &runner) {
             const std::uint64_t at = statistics != nullptr ? processor_time() : 0;
             if (!prepare(runner))
@@ -233,6 +251,8 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
         add_up(own);
     }
     if (statistics != nullptr) {
+        statistics->blocks = std::min(next.load(), blocks) - launch.first;
+        statistics->counted = launch.counts ? statistics->blocks : 0;
         statistics->warp_operations = executed;
         statistics->given_up = given_up;
         statistics->processor_seconds = static_cast<double>(spent + processor_time() - started) * 1e-9;

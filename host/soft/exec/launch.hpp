@@ -15,6 +15,7 @@ struct Launch {
     std::uint32_t dynamic_shared = 0;         // bytes
     std::vector<std::uint8_t> parameters;     // laid out as Program::parameters says
     std::uint64_t id = 0;                     // %gridid
+    std::uint64_t first = 0;                  // block, in the grid's order; those before it have run
     std::shared_ptr<const Compiled> compiled; // null: interpreted
     /// Goes on where `compiled` has assumed too much; null: the interpreter does, to the warp's end.
     std::shared_ptr<const Compiled> careful;
@@ -22,10 +23,13 @@ struct Launch {
     /// Of a cooperative launch: the place by which its blocks meet. All blocks are there at once
     /// then and take turns, so that they can wait for one another; such a launch is interpreted.
     GridWorkspace *workspace = nullptr;
-    bool counts = false;             // performed operations one by one; interprets
-    MemoryCheck memory_check;        // asked of each access to global memory, from any thread, unless
-                                     // empty; for interpreted launches alone
-    std::function<bool()> abandoned; // asked now and then from any thread; true ends it too
+    bool counts = false;      // performed operations one by one; interprets
+    MemoryCheck memory_check; // asked of each access to global memory, from any thread, unless
+                              // empty; for interpreted launches alone
+    /// Asked between blocks by the calling thread, with the operations that it has performed: true leaves
+    /// the blocks that nobody has begun. May be empty; not asked in a cooperative launch.
+    std::function<bool(std::uint64_t operations)> pause;
+    std::function<bool()> abandoned;             // asked now and then from any thread; true ends it too
     std::function<void(std::string_view)> print; // what vprintf writes; called from any thread
 };
 
@@ -35,11 +39,16 @@ struct OperationCount {
 };
 
 struct LaunchStatistics {
+    std::uint64_t blocks = 0; // begun, and ended unless there was a fault
     std::uint64_t warp_operations = 0;
     double seconds = 0;
     std::uint64_t given_up = 0;   // warps that careful code would have gone on with
     double processor_seconds = 0; // of all threads together: what counts while neighbours take the processors
     std::vector<OperationCount> counts; // one an operation of the program, when the launch counts them
+    std::uint64_t counted = 0;          // blocks in `counts`
+
+    /// Takes what another part of the same launch came to.
+    void add(const LaunchStatistics &part);
 };
 
 /// Runs launches, one at a time, with threads and memory that are kept from one to the next.
