@@ -113,6 +113,19 @@ def test_lines_are_kept_byte_for_byte(tmp_path: Path) -> None:
     assert list(session.log.search(rb"^x+$|\xff", start=2)) == [4, 5]
 
 
+def test_lines_read_together_are_those_read_one_by_one(tmp_path: Path) -> None:
+    lengths = [0, 1, 80, 300_000, 3, 0, 262_144, 5] + [number % 97 for number in range(9000)]
+    with SessionBuilder(tmp_path / "s") as builder:
+        builder.process(pid=70)
+        for number, length in enumerate(lengths):
+            builder.line(bytes([65 + number % 26]) * length)
+    log = open_session(tmp_path / "s").log
+    alone = [log.line(number) for number in range(len(log))]
+    assert [line.length for line in alone] == [length + 1 for length in lengths]
+    for start, stop in ((0, len(log)), (3, 7), (4090, 4100), (8192, 8192), (1, 4097)):
+        assert log.lines(start, stop) == alone[start:stop]
+
+
 def test_a_line_knows_the_calls_before_it(tmp_path: Path) -> None:
     with SessionBuilder(tmp_path / "s", MODEL) as builder:
         builder.process()
