@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.patience import wait_until
 from workbench import native
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -51,10 +51,8 @@ def start_shim_host(
         path = tmp_path / f"shim-host-{len(hosts)}.sock"
         with (tmp_path / f"shim-host-{len(hosts)}.log").open("wb") as log:
             hosts.append(subprocess.Popen([native_paths.host, "--socket", path, *options], stderr=log))
-        deadline = time.monotonic() + 60
-        while not path.exists():
-            assert hosts[-1].poll() is None and time.monotonic() < deadline, "shimbench-host does not listen"
-            time.sleep(0.01)
+        wait_until(lambda: path.exists() or hosts[-1].poll() is not None, "shimbench-host listens")
+        assert hosts[-1].poll() is None, "shimbench-host ended"
         return {"SHIMBENCH_HOST": f"unix:{path}"}
 
     yield start

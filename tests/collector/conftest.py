@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,18 +12,11 @@ import numpy as np
 import pytest
 
 from sessions import Session, open_session
+from tests.patience import wait_until
 from workbench import native
 from workbench.tap.collector import Collector, Exit
 
 HERE = Path(__file__).parent
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    """Until the condition holds; the limit is only there so that a broken test ends."""
-    limit = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < limit, f"waited in vain for: {what}"
-        time.sleep(0.005)
 
 
 @dataclass
@@ -63,7 +55,7 @@ class Bench:
             self.exits |= {one.pid: one for one in self.collector.poll()}
             return all(pid in self.exits for pid in pids)
 
-        wait_for(ended, f"the end of {pids}")
+        wait_until(ended, f"the end of {pids}")
 
 
 def completed(counts: Path) -> int:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from sessions import CallFlag, ItemKind, Session, open_session
-from tests.collector.conftest import Bench, completed, wait_for
+from tests.collector.conftest import Bench, completed
+from tests.patience import wait_until
 
 
 def sequences_by_thread(session: Session) -> dict[tuple[int, int], list[int]]:
@@ -91,11 +92,11 @@ def test_what_a_full_ring_drops_is_counted(bench: Bench) -> None:
 def test_a_call_that_never_returns_is_in_flight_and_stays_when_its_process_is_killed(bench: Bench) -> None:
     pid, _ = bench.produce(calls=10, hang=1)
     session = bench.open()
-    wait_for(lambda: (session.refresh(), session.in_flight())[1], "the call in flight")
+    wait_until(lambda: (session.refresh(), session.in_flight())[1], "the call in flight")
     (call,) = session.in_flight()
     assert (call.function, call.sequence, call.args[0]) == (1, 11, 11)
     older = call.age_ns
-    wait_for(lambda: session.in_flight()[0].age_ns > older, "its age to grow")
+    wait_until(lambda: session.in_flight()[0].age_ns > older, "its age to grow")
     bench.collector.signal(pid, signal.SIGKILL)
     bench.wait(pid)
     session.refresh()
@@ -111,7 +112,7 @@ def test_fifty_short_processes_killed_at_random_lose_no_completed_call(bench: Be
     for _ in range(50):
         pid, counts = bench.produce(threads=2, calls=1_000_000, rate=20_000, payload=30, chunks=64)
         enough = generator.randrange(1, 400)
-        wait_for(lambda counts=counts, enough=enough: completed(counts) >= enough, "some calls")
+        wait_until(lambda counts=counts, enough=enough: completed(counts) >= enough, "some calls")
         bench.collector.signal(pid, signal.SIGKILL)
         started.append((pid, counts))
     bench.wait(*(pid for pid, _ in started))
@@ -129,11 +130,11 @@ def test_fifty_short_processes_killed_at_random_lose_no_completed_call(bench: Be
 def test_a_killed_collector_leaves_a_session_with_all_it_had_seen(bench: Bench) -> None:
     pid, counts = bench.produce(threads=2, calls=2_000_000, rate=100_000, payload=40, chunks=4096)
     session = bench.open()
-    wait_for(lambda: completed(counts) > 150_000, "calls")
+    wait_until(lambda: completed(counts) > 150_000, "calls")
     before = completed(counts)
-    wait_for(lambda: (session.refresh(), len(session.calls))[1] >= before, "the session to have them")
+    wait_until(lambda: (session.refresh(), len(session.calls))[1] >= before, "the session to have them")
     os.kill(bench.collector.pid, signal.SIGKILL)
-    wait_for(lambda: (session.refresh(), not session.live)[1], "the end of the collector")
+    wait_until(lambda: (session.refresh(), not session.live)[1], "the end of the collector")
     for opened in (session, open_session(bench.collector.directory)):
         assert not opened.live and opened.damage == []
         assert len(opened.calls) >= before
@@ -141,7 +142,7 @@ def test_a_killed_collector_leaves_a_session_with_all_it_had_seen(bench: Bench) 
             assert sorted(found) == list(range(1, len(found) + 1))
         assert opened.calls.payload(len(opened.calls) - 1)[0].original == 40
     after = completed(counts)
-    wait_for(lambda: completed(counts) > after, "the target to go on without it")
+    wait_until(lambda: completed(counts) > after, "the target to go on without it")
     os.kill(pid, signal.SIGKILL)
 
 
@@ -150,10 +151,10 @@ def test_processes_that_somebody_else_starts_are_found_with_their_end(bench: Ben
     assert ended.returncode == 0
     killed = subprocess.Popen(bench.command(tmp_path / "b", calls=5, wait=1))
     session = bench.open()
-    wait_for(lambda: (session.refresh(), len(session.calls))[1] == 10, "its calls")
+    wait_until(lambda: (session.refresh(), len(session.calls))[1] == 10, "its calls")
     killed.kill()
     killed.wait()
-    wait_for(lambda: (session.refresh(), session.processes[-1].ended_ns)[1], "its end")
+    wait_until(lambda: (session.refresh(), session.processes[-1].ended_ns)[1], "its end")
     first, second = session.processes
     assert (first.exit_code, first.signal) == (0, None)
     assert (second.pid, second.exit_code, second.signal) == (killed.pid, None, signal.SIGKILL)
@@ -166,15 +167,15 @@ def test_a_full_disk_is_said_and_what_it_costs_is_counted(bench: Bench, tmp_path
     counts = tmp_path / "counts"
     subprocess.run(bench.command(counts, threads=2, calls=400_000, chunks=4096), check=True)
     session = bench.open()
-    wait_for(lambda: (session.refresh(), session.processes[0].ended_ns)[1], "its end")
-    wait_for(
+    wait_until(lambda: (session.refresh(), session.processes[0].ended_ns)[1], "its end")
+    wait_until(
         lambda: (session.refresh(), len(session.calls) + session.lost == completed(counts))[1],
         "all of the loss to be told",
     )
     assert session.live and session.lost
     resource.prlimit(bench.collector.pid, resource.RLIMIT_FSIZE, (no_limit, no_limit))
     had = len(session.calls)
-    wait_for(lambda: (session.refresh(), session.calls.sealed > 200_000)[1], "sealing to go on")
+    wait_until(lambda: (session.refresh(), session.calls.sealed > 200_000)[1], "sealing to go on")
     again, more = bench.produce(calls=1000)
     bench.wait(again)
     session.refresh()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sessions import open_session
-from tests.collector.conftest import Bench, wait_for
+from tests.collector.conftest import Bench
+from tests.patience import wait_until
 from workbench import native
 from workbench.tap.collector import Collector, CollectorError
 
@@ -25,11 +26,11 @@ def test_exits_are_told_with_code_or_signal(bench: Bench) -> None:
 def test_a_signal_reaches_the_whole_group(bench: Bench) -> None:
     pid = bench.spawn("sh", "-c", "sleep 1000 & echo $!; wait")
     session = bench.open()
-    wait_for(lambda: (session.refresh(), len(session.log))[1], "the child's pid")
+    wait_until(lambda: (session.refresh(), len(session.log))[1], "the child's pid")
     child = int(session.log.line(0).text)
     bench.collector.signal(pid, signal.SIGKILL)
     bench.wait(pid)
-    wait_for(lambda: not Path(f"/proc/{child}").exists(), "the child to be reaped")
+    wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to be reaped")
 
 
 def test_a_program_that_can_t_be_started_is_refused_with_the_reason(bench: Bench) -> None:
@@ -73,7 +74,7 @@ def test_a_workbench_that_comes_back_hears_of_what_ended_meanwhile(bench: Bench)
     bench.collector.detach()
     gate.write_text("go\n")  # as soon as it is read from
     session = bench.open()
-    wait_for(lambda: (session.refresh(), session.processes[0].ended_ns)[1], "its end")
+    wait_until(lambda: (session.refresh(), session.processes[0].ended_ns)[1], "its end")
     again = Collector.attach(bench.collector.directory)
     bench.collector._requests, bench.collector._exits = again._requests, again._exits
     bench.wait(pid)
@@ -84,7 +85,7 @@ def test_it_ends_and_seals_when_nobody_is_left(tmp_path: Path) -> None:
     collector = Collector.start(tmp_path / "s", None, program=native.paths().bin / "shimbench-collector")
     collector.detach()
     session = open_session(tmp_path / "s")
-    wait_for(lambda: (session.refresh(), session.finished)[1], "the session to be sealed")
+    wait_until(lambda: (session.refresh(), session.finished)[1], "the session to be sealed")
     assert collector.wait() == 0
     with pytest.raises(CollectorError, match="no collector answers"):
         Collector.attach(tmp_path / "s")

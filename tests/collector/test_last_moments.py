@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from sessions import CallFlag, Session, open_session
-from tests.collector.conftest import Bench, completed, wait_for
+from tests.collector.conftest import Bench, completed
+from tests.patience import wait_until
 
 BOUND_SECONDS = 0.250
 ROUNDS = 6
@@ -76,7 +77,7 @@ def numbered_lines(session: Session) -> list[int]:
 def is_over(bench: Bench) -> Session:
     """The session once nobody writes it any more, opened anew."""
     session = bench.open()
-    wait_for(lambda: (session.refresh(), not session.live)[1], "the end of its collector")
+    wait_until(lambda: (session.refresh(), not session.live)[1], "the end of its collector")
     return open_session(bench.collector.directory)
 
 
@@ -86,7 +87,7 @@ def test_of_calls_at_most_the_last_250_ms_are_lost(bench: Bench, victim: str, nu
     pid, counts = bench.produce(threads=2, calls=1 << 40, rate=20_000, payload=20, chunks=4096)
     history = History(counts)
     enough = random.Random(number).randrange(4_000, 60_000)
-    wait_for(lambda: completed(counts) >= enough, "some calls")
+    wait_until(lambda: completed(counts) >= enough, "some calls")
     if victim == "collector":
         assert bench.collector.pid is not None
         done = history.until(lambda: os.kill(bench.collector.pid or 0, signal.SIGKILL))
@@ -108,7 +109,7 @@ def test_of_lines_at_most_the_last_250_ms_are_lost(bench: Bench, victim: str, nu
     pid = bench.spawn(sys.executable, "-c", WRITER, str(counts))
     history = History(counts)
     enough = random.Random(number).randrange(400, 2_000)
-    wait_for(lambda: completed(counts) >= enough, "some lines")
+    wait_until(lambda: completed(counts) >= enough, "some lines")
     if victim == "collector":
         assert bench.collector.pid is not None
         done = history.until(lambda: os.kill(bench.collector.pid or 0, signal.SIGKILL))

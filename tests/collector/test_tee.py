@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from sessions import Line, Session, format
-from tests.collector.conftest import Bench, completed, wait_for
+from tests.collector.conftest import Bench, completed
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 
 def lines_of(session: Session, stream: str) -> list[Line]:
@@ -41,7 +42,7 @@ def test_output_reaches_its_reader_in_order_and_whole(bench: Bench, tmp_path: Pa
     assert done.stdout == expected[1]
     assert done.stderr == expected[2]
     session = bench.open()
-    wait_for(lambda: (session.refresh(), len(session.log))[1] == 4000, "all lines")
+    wait_until(lambda: (session.refresh(), len(session.log))[1] == 4000, "all lines")
     for stream, fd in (("stdout", 1), ("stderr", 2)):
         assert b"".join(line.text + b"\n" for line in lines_of(session, stream)) == expected[fd]
 
@@ -90,12 +91,12 @@ def test_a_long_line_without_an_end_survives_the_collector(bench: Bench) -> None
             return ended + int(head[0]["length"]) == len(text)
         return ended == len(text)
 
-    wait_for(is_kept, "the whole line to be kept")
+    wait_until(is_kept, "the whole line to be kept")
     with contextlib.suppress(FileNotFoundError):
         assert partial.stat().st_size < len(text) / 4
     os.kill(bench.collector.pid, signal.SIGKILL)
     session = bench.open()
-    wait_for(lambda: (session.refresh(), not session.live)[1], "its end")
+    wait_until(lambda: (session.refresh(), not session.live)[1], "its end")
     assert b"".join(line.text for line in session.log.lines(0, len(session.log))) == text
     os.kill(pid, signal.SIGKILL)
 
@@ -108,7 +109,7 @@ def test_a_disk_that_fills_up_amid_a_line_costs_that_line_alone(bench: Bench) ->
     resource.prlimit(bench.collector.pid, resource.RLIMIT_FSIZE, (1_500_000, no_limit))
     bench.wait(bench.spawn("cat", str(bench.folder / "text")))
     session = bench.open()
-    wait_for(lambda: (session.refresh(), session.lost_to_disk[1])[1], "the loss to be told")
+    wait_until(lambda: (session.refresh(), session.lost_to_disk[1])[1], "the loss to be told")
     resource.prlimit(bench.collector.pid, resource.RLIMIT_FSIZE, (no_limit, no_limit))
     bench.wait(bench.spawn("echo", "after"))
     session = bench.open()
@@ -123,7 +124,7 @@ def test_a_child_of_a_teed_process_has_its_lines_once_and_under_its_own_pid(benc
     pid = bench.spawn("sh", "-c", f"echo before; {command}; echo after")
     bench.wait(pid)
     session = bench.open()
-    wait_for(lambda: (session.refresh(), len(session.log))[1] == 8, "all lines")
+    wait_until(lambda: (session.refresh(), len(session.log))[1] == 8, "all lines")
     out = lines_of(session, "stdout")
     assert [line.text[:4] for line in out if line.pid != pid] == [b"1:0:", b"1:1:", b"1:2:"]
     assert [line.text for line in out if line.pid == pid] == [b"before", b"after"]
@@ -135,7 +136,7 @@ def test_lines_that_a_parent_reads_and_drops_are_in_the_log(bench: Bench) -> Non
     pid = bench.spawn("sh", "-c", f"x=$({command} 2>&1)")
     bench.wait(pid)
     session = bench.open()
-    wait_for(lambda: (session.refresh(), len(session.log))[1] == 6, "the child's lines")
+    wait_until(lambda: (session.refresh(), len(session.log))[1] == 6, "the child's lines")
 
 
 def test_a_reader_that_is_gone_is_met_as_without_us(bench: Bench, tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_reader_that_is_gone_is_met_as_without_us(bench: Bench, tmp_path: Path
     os.close(writer)
     os.read(reader, 100)
     os.close(reader)
-    assert target.wait(60) == -signal.SIGPIPE
+    assert target.wait(PATIENCE_SECONDS) == -signal.SIGPIPE
 
 
 def test_a_slow_reader_holds_its_writer_up(bench: Bench, tmp_path: Path) -> None:
@@ -154,13 +155,13 @@ def test_a_slow_reader_holds_its_writer_up(bench: Bench, tmp_path: Path) -> None
     target = subprocess.Popen(command, stdout=writer, stderr=subprocess.DEVNULL)
     os.close(writer)
     session = bench.open()
-    wait_for(lambda: (session.refresh(), len(session.log))[1] > 1000, "some lines")
+    wait_until(lambda: (session.refresh(), len(session.log))[1] > 1000, "some lines")
     assert target.poll() is None
     received = bytearray()
     while data := os.read(reader, 1 << 16):
         received += data
     os.close(reader)
-    assert target.wait(60) == 0
+    assert target.wait(PATIENCE_SECONDS) == 0
     assert received == b"".join(b"1:%d:%s\n" % (i, b"x" * 200) for i in range(40_000))
 
 
@@ -168,10 +169,10 @@ def test_when_the_collector_is_killed_a_target_without_a_reader_writes_on(bench:
     done = bench.folder / "done"
     pid = bench.spawn("sh", "-c", f"echo one; kill -STOP $$; echo two && echo three >&2 && touch {done}")
     session = bench.open()
-    wait_for(lambda: (session.refresh(), len(session.log))[1] == 1, "the first line")
+    wait_until(lambda: (session.refresh(), len(session.log))[1] == 1, "the first line")
     os.kill(bench.collector.pid, signal.SIGKILL)
-    wait_for(lambda: (session.refresh(), not session.live)[1], "the end of the collector")
-    wait_for(lambda: os.kill(pid, signal.SIGCONT) or done.exists(), "the target to write on")
+    wait_until(lambda: (session.refresh(), not session.live)[1], "the end of the collector")
+    wait_until(lambda: os.kill(pid, signal.SIGCONT) or done.exists(), "the target to write on")
 
 
 def test_when_the_collector_is_killed_output_still_reaches_its_reader(bench: Bench, tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_when_the_collector_is_killed_output_still_reaches_its_reader(bench: Ben
     first = target.stdout.read(50_000)
     os.kill(bench.collector.pid, signal.SIGKILL)
     rest = target.stdout.read()
-    assert target.wait(60) == 0
+    assert target.wait(PATIENCE_SECONDS) == 0
     assert completed(counts) == 1
     whole = first + rest
     assert whole.startswith(b"1:0:") and whole.endswith(b"1:99999:" + b"x" * 100 + b"\n")
@@ -191,10 +192,10 @@ def test_when_the_collector_is_killed_output_still_reaches_its_reader(bench: Ben
 def test_the_last_words_without_a_newline_survive_the_collector(bench: Bench) -> None:
     bench.spawn("sh", "-c", "printf 'about to hang'; exec sleep 1000")
     partial = bench.collector.directory / "log.partial"
-    wait_for(lambda: partial.exists() or len(bench.open().log), "the words to be kept")
+    wait_until(lambda: partial.exists() or len(bench.open().log), "the words to be kept")
     os.kill(bench.collector.pid, signal.SIGKILL)
     session = bench.open()
-    wait_for(lambda: (session.refresh(), not session.live)[1], "its end")
+    wait_until(lambda: (session.refresh(), not session.live)[1], "its end")
     assert [line.text for line in session.log.lines(0, len(session.log))] == [b"about to hang"]
     os.kill(session.processes[0].pid, signal.SIGKILL)
 

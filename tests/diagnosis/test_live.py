@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 
 from sessions import format
 from sessions.testing import SessionBuilder
+from tests.patience import wait_until
 from workbench.diagnosis.gather import KEPT_FIRST, KEPT_LAST, Gatherer
 from workbench.diagnosis.live import LiveDiagnosis, Report
 from workbench.panes.why import walls_of
@@ -28,9 +28,8 @@ def live(builder: SessionBuilder) -> Iterator[LiveDiagnosis]:
 
 
 def wait_for(watch: LiveDiagnosis, condition: Callable[[Report], object]) -> Report:
-    while not condition(watch.report):  # the pytest time-out is the only clock
-        assert not watch.report.problem, watch.report.problem
-        time.sleep(0.01)
+    wait_until(lambda: watch.report.problem or condition(watch.report), "the report")
+    assert not watch.report.problem, watch.report.problem
     return watch.report
 
 

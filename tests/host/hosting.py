@@ -9,26 +9,15 @@ import signal
 import socket
 import struct
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 MAGIC = 0x3145524957425453
 HELLO = struct.Struct("<Q32sI20x")
 OFFER = struct.Struct("<Q32sII4Q256s")
 ANSWER = struct.Struct("<QII")
-PATIENCE = 60.0
-"""Seconds until a condition that never comes true fails a test."""
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> Any:
-    """The first true value of `condition`."""
-    deadline = time.monotonic() + PATIENCE
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"never happened: {what}"
-        time.sleep(0.01)
-    return value
 
 
 class Probe:
@@ -97,7 +86,7 @@ class Host:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 def greet(path: Path, protocol: str) -> tuple[socket.socket, dict[str, Any], int]:
@@ -106,7 +95,7 @@ def greet(path: Path, protocol: str) -> tuple[socket.socket, dict[str, Any], int
     The connection, the offer, and the region's descriptor (-1: none came).
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    connection.settimeout(PATIENCE)
+    connection.settimeout(PATIENCE_SECONDS)
     connection.connect(str(path))
     connection.send(HELLO.pack(MAGIC, protocol.encode(), os.getpid()))
     data, control, _, _ = connection.recvmsg(OFFER.size, socket.CMSG_SPACE(4))

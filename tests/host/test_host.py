@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hosting import ANSWER, MAGIC, OFFER, PATIENCE, Host, Probe, greet, wait_until
+from hosting import ANSWER, MAGIC, OFFER, Host, Probe, greet
+
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 StartHost = Callable[..., Host]
 StartProbe = Callable[..., Probe]
@@ -168,7 +170,7 @@ def test_a_worker_that_the_signal_to_end_the_host_reached_first_has_not_crashed(
     assert probe.ask("ping 1") == ["ping", str(LAUNCH_FAILED)]
     host.process.send_signal(signal.SIGTERM)
     host.process.send_signal(signal.SIGCONT)
-    assert host.process.wait(PATIENCE) == 0
+    assert host.process.wait(PATIENCE_SECONDS) == 0
     assert not host.events("worker-crashed")
     assert "the signal that ends the host" in host.events("left")[0]["text"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosting import wait_until
 from soft_client import kernel, run_client
 
+from tests.patience import wait_until
 from workbench.native import NativePaths
 
 # Threads below 8 of each warp add; 3 operations a lane on the guarded way.

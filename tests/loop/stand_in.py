@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from tests.patience import PATIENCE_SECONDS
 from workbench.config import Config
 from workbench.loop.drive import Driver, driver_event
 from workbench.loop.host import HostForwarder
@@ -114,7 +115,7 @@ class StandInLoop(Loop):
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until the loop has told enough to make `condition` true."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not condition():
                 self._heard.clear()
                 with contextlib.suppress(TimeoutError):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.patience import reached
 from workbench.loop.build import progress_of, run_build
 from workbench.loop.processes import LocalSpawner, stop_group
 
@@ -38,6 +38,13 @@ async def test_the_status_is_the_commands_own(tmp_path: Path, command: str, stat
     assert report.ok == (status == 0)
 
 
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 async def test_a_build_given_up_leaves_no_process(tmp_path: Path) -> None:
     started = asyncio.Event()
     command = "echo $$; sleep 1000"
@@ -48,24 +55,19 @@ async def test_a_build_given_up_leaves_no_process(tmp_path: Path) -> None:
         started.set()
 
     task = asyncio.ensure_future(run_build(LocalSpawner(), command, tmp_path, 1, tmp_path / "out", on_output))
-    await asyncio.wait_for(started.wait(), 10)
+    await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     shell = int(seen[0])
-    async with asyncio.timeout(10):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            while psutil.Process(shell).status() != psutil.STATUS_ZOMBIE:
-                await asyncio.sleep(0.01)
+    await reached(lambda: has_ended(shell), "its shell has ended")
 
 
 async def test_a_program_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:
     spawner = LocalSpawner()
     script = f"trap '' TERM; touch {tmp_path}/ready; while :; do sleep 0.01; done"
     pid = spawner.spawn(["/bin/sh", "-c", script], {}, tmp_path, "target", 1)
-    async with asyncio.timeout(10):
-        while not (tmp_path / "ready").exists():
-            await asyncio.sleep(0.01)
+    await reached((tmp_path / "ready").exists, "it ignores the signal")
     ended = await stop_group(spawner, pid, patience=0.05)
     assert ended.signal == 9 and ended.status == 137
 

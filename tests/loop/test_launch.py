@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.patience import reached
 from workbench.loop.launch import listening_ports, marked_processes, stop_target, target_environment
 from workbench.loop.processes import LocalSpawner
 
@@ -54,9 +54,7 @@ async def test_stopping_ends_strays_of_other_sessions_and_frees_the_port(tmp_pat
     environment = target_environment(os.environ, {}, mark, dict)
     argv = [sys.executable, "-c", SERVER_WITH_STRAY, str(ready)]
     pid = spawner.spawn(argv, environment, tmp_path, "target", 1)
-    async with asyncio.timeout(10):
-        while not ready.exists() or len(ready.read_text().splitlines()) < 2:
-            await asyncio.sleep(0.01)
+    await reached(lambda: ready.exists() and ready.read_text().count("\n") == 2, "both of them listen")
     rows = [tuple(map(int, line.split())) for line in ready.read_text().splitlines()]
     stray = next(number for number, _ in rows if number != pid)
     port = rows[0][1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +12,12 @@ from textual.pilot import Pilot
 
 from sessions import Session, open_session
 from sessions.writer import library_path
+from tests.patience import reached
 from tests.pilots import obey
 from workbench import native
 from workbench.app import ShimbenchApp
 
 Open = Callable[[str], Session]
-PATIENCE_SECONDS = 300.0
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,11 +62,7 @@ def working(finished: Open) -> ShimbenchApp:
 
 async def until(pilot: Pilot[None], condition: Callable[[], object], what: str = "") -> None:
     """Wait for a condition. The clock is only for what never comes: on a busy machine much takes long."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE_SECONDS
-    while not condition():
-        assert loop.time() < deadline, f"never came true: {what or condition}"
-        await asyncio.sleep(0.01)
+    await reached(condition, what)
     await pilot.pause()
 
 

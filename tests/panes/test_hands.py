@@ -51,7 +51,7 @@ async def test_the_loop_goes_on_while_the_editor_is_open(
     source, editor = tmp_path / "shim.c", tmp_path / "patient"
     source.write_text("int one\n")
     # It stays open until something happens that only a loop that goes on makes happen.
-    waiting = f'for i in $(seq 600); do [ -e "{tmp_path}/built" ] && exit 0; sleep 0.05; done; exit 1'
+    waiting = f'for i in $(seq 6000); do [ -e "{tmp_path}/built" ] && exit 0; sleep 0.05; done; exit 1'
     editor.write_text(f'#!/bin/sh\ntouch "{tmp_path}/open"; {waiting}\n')
     editor.chmod(0o755)
     monkeypatch.setenv("EDITOR", str(editor))

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from sessions import Session, open_session
+from tests.patience import PATIENCE_SECONDS
 from workbench.native import NativePaths
 
 HERE = Path(__file__).parent
-PATIENCE = 120.0
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Desk:
             env={**os.environ, "PYTHONPATH": str(HERE.parent.parent), **environment},
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 

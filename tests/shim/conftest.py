@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from workbench import native
 
 PRELUDE = """\
@@ -44,7 +45,7 @@ def run_python(
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
         )
 
     return run

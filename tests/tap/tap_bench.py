@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tap_registry import Registry
 
+from tests.patience import PATIENCE_SECONDS
 from workbench.native import NativePaths
 from workbench.tap.rundir import make_bare_directory, make_run_directory
 from workbench.tap.stamp import StampReport
@@ -77,4 +78,6 @@ class Bench:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )

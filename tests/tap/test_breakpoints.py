@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from sessions import Session, open_session
+from tests.patience import wait_until
 from workbench.filter import compile_breakpoint
 from workbench.native import NativePaths
 from workbench.tap.collector import Collector, CollectorError
@@ -20,15 +20,6 @@ from workbench.tap.rundir import make_run_directory
 from workbench.views.stops import Stop, Stops
 
 T = TypeVar("T")
-
-
-def wait_until(condition: Callable[[], T]) -> T:
-    """The first true value of a condition."""
-    deadline = time.monotonic() + 60
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    return value
 
 
 class Stage:

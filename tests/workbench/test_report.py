@@ -18,6 +18,7 @@ import pytest
 from sessions import Session, SessionError
 from sessions.archive import unpack
 from sessions.testing import SessionBuilder, out_item, string_item
+from tests.patience import PATIENCE_SECONDS
 from workbench import cli, native
 from workbench.loop.store import BuildStore
 
@@ -139,7 +140,11 @@ def test_the_page_fits_a_phone(report: Path, tmp_path: Path) -> None:
     command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=500,900", "--dump-dom"]
     done = subprocess.run(
-        [*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, timeout=120, check=True
+        [*command, (tmp_path / "page.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
     )
     match = re.search(r"<title>(\d+)/(\d+)</title>", done.stdout)
     assert match is not None and int(match[1]) <= int(match[2])

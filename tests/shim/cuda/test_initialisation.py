@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.patience import PATIENCE_SECONDS
 from workbench import native
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -101,6 +102,6 @@ def test_a_constructor_of_a_preloaded_library_may_initialise(
         env={**shim_host, "LD_PRELOAD": str(early), "LD_LIBRARY_PATH": str(native_paths.lib)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "0 0 1\n", "")
