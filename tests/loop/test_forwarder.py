@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
+from workbench.loop import host
 from workbench.loop.host import HostForwarder
 from workbench.loop.processes import LocalSpawner
 from workbench.loop.status import HostStatus
@@ -40,13 +42,14 @@ class Heard:
 
     async def status(self, state: str) -> HostStatus:
         while True:
-            status = await asyncio.wait_for(self.statuses.get(), 10)
+            status = await asyncio.wait_for(self.statuses.get(), PATIENCE_SECONDS)
             if status.state == state:
                 return status
 
 
 @pytest.fixture
-async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
+async def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Heard]:
+    monkeypatch.setattr(host, "START_PATIENCE_SECONDS", PATIENCE_SECONDS)  # however slow the machine is
     heard = Heard(tmp_path)
     yield heard
     await heard.forwarder.stop()
@@ -55,7 +58,7 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
 async def test_a_forwarder_is_ok_once_it_listens_and_its_state_is_told(heard: Heard) -> None:
     await heard.forwarder.ensure([sys.executable, "-c", FORWARDER], 1)
     assert heard.forwarder.status == HostStatus("ok")
-    state = await asyncio.wait_for(heard.states.get(), 10)
+    state = await asyncio.wait_for(heard.states.get(), PATIENCE_SECONDS)
     assert state["clients"] == 0
     await heard.forwarder.ensure([sys.executable, "-c", FORWARDER], 2)
     os.kill(state["pid"], 0)  # the same command line: the same process goes on
@@ -67,7 +70,7 @@ async def test_a_forwarder_is_ok_once_it_listens_and_its_state_is_told(heard: He
 
 async def test_a_forwarder_that_dies_is_said_to_have_died(heard: Heard) -> None:
     await heard.forwarder.ensure([sys.executable, "-c", FORWARDER], 1)
-    state = await asyncio.wait_for(heard.states.get(), 10)
+    state = await asyncio.wait_for(heard.states.get(), PATIENCE_SECONDS)
     os.kill(state["pid"], signal.SIGKILL)
     assert (await heard.status("failed")).detail == "the forwarder ended: killed by SIGKILL"
     assert not heard.forwarder.running
@@ -75,13 +78,15 @@ async def test_a_forwarder_that_dies_is_said_to_have_died(heard: Heard) -> None:
 
 async def test_what_a_forwarder_tells_last_is_told_although_it_is_ended_right_then(heard: Heard) -> None:
     # As when a kernel's fault ends the target, and with it the run.
-    last_words = (
-        'print(json.dumps({"event": "kernel-fault"}), file=open(os.environ["SHIMBENCH_HOST_STATE"], "a"))'
-    )
-    handler = f"signal.signal(signal.SIGTERM, lambda *_: ({last_words}, os._exit(0)))"
-    program = FORWARDER.replace("listener.listen()", f"{handler}\nlistener.listen()")
+    blocked = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])"
+    last_words = """
+signal.sigwait([signal.SIGTERM])
+print(json.dumps({"event": "kernel-fault"}), file=open(os.environ["SHIMBENCH_HOST_STATE"], "a"))
+"""
+    program = FORWARDER.replace("signal.pause()", last_words)
+    program = program.replace("listener.listen()", f"{blocked}\nlistener.listen()")
     await heard.forwarder.ensure([sys.executable, "-c", program], 1)
-    await asyncio.wait_for(heard.states.get(), 10)
+    await asyncio.wait_for(heard.states.get(), PATIENCE_SECONDS)
     await heard.forwarder.stop()
     assert heard.states.get_nowait() == {"event": "kernel-fault"}
 
@@ -93,7 +98,7 @@ async def test_a_forwarder_that_never_listens_because_it_ended_has_failed(heard:
 
 async def test_another_command_line_replaces_the_forwarder(heard: Heard) -> None:
     await heard.forwarder.ensure([sys.executable, "-c", FORWARDER], 1)
-    first = (await asyncio.wait_for(heard.states.get(), 10))["pid"]
+    first = (await asyncio.wait_for(heard.states.get(), PATIENCE_SECONDS))["pid"]
     await heard.forwarder.ensure([sys.executable, "-c", FORWARDER + "\n"], 2)
-    second = (await asyncio.wait_for(heard.states.get(), 10))["pid"]
+    second = (await asyncio.wait_for(heard.states.get(), PATIENCE_SECONDS))["pid"]
     assert first != second and heard.forwarder.status.state == "ok"

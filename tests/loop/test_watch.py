@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from watchdog.events import FileSystemEvent
 
+from tests.patience import PATIENCE_SECONDS, wait_until
 from workbench.loop.watch import Saved, SourceFiles, SourceWatcher
 
 
@@ -19,8 +22,30 @@ class Watched:
         self.bursts: asyncio.Queue[Saved] = asyncio.Queue()
         self.watcher = SourceWatcher(directory, ["shim/**/*.[ch]"], self.bursts.put_nowait)
 
+    def _have_all_noticed(self) -> None:
+        """Hold the asyncio loop up until the observer has said all that was written so far. Its thread has
+        its turn when the machine gives it one: what was written at once must not be two bursts by that."""
+        noticed: set[str] = set()
+        asked = {
+            str(place / "asked.tmp") for place in (self.directory / "shim", self.directory / "shim/cuda")
+        }
+        on_any_event = self.watcher._handler.on_any_event
+
+        def listening(event: FileSystemEvent) -> None:
+            on_any_event(event)
+            if event.event_type == "deleted":
+                noticed.add(os.fsdecode(event.src_path))
+
+        self.watcher._handler.on_any_event = listening  # type: ignore[method-assign]
+        for name in asked:
+            Path(name).touch()
+            Path(name).unlink()
+        wait_until(lambda: asked <= noticed, "the observer to say all")
+        self.watcher._handler.on_any_event = on_any_event  # type: ignore[method-assign]
+
     async def next(self) -> list[str]:
-        saved = await asyncio.wait_for(self.bursts.get(), 10)
+        self._have_all_noticed()
+        saved = await asyncio.wait_for(self.bursts.get(), PATIENCE_SECONDS)
         return [str(path.relative_to(self.directory)) for path in saved.paths]
 
     async def nothing_but(self, *names: str) -> None:
