@@ -15,6 +15,8 @@ from sessions import Session, open_session
 from sessions.marks import Marks
 from workbench.app import ShimbenchApp
 from workbench.panes.chooser import Chooser
+from workbench.panes.frame import Rule
+from workbench.panes.text_lines import TextLine
 from workbench.panes.viewer import SourceViewer
 
 SIZE = (120, 40)
@@ -106,7 +108,10 @@ async def test_a_source_opens_at_its_line_and_is_searched_there(
         asked: list[tuple[Path, int]] = []
         monkeypatch.setattr(app.outside, "edit", lambda path, line: asked.append((path, line)))
         await pilot.press("s", *"export_table_alloc", "enter")
-        await until(pilot, lambda: isinstance(app.screen, Chooser) and len(choices(app)) == 1, "it is found")
+        await until(
+            pilot, lambda: isinstance(app.screen, Chooser) and "all" in app.screen.note, "it is found"
+        )
+        assert len(choices(app)) == 1
         await pilot.press("enter")
         viewer = app.screen
         assert isinstance(viewer, SourceViewer) and viewer.content.selected == 2
@@ -127,3 +132,18 @@ def test_what_a_search_found(snap_compare: Any, session: Session, size: tuple[in
         await until(pilot, lambda: isinstance(app.screen, Chooser) and "all" in app.screen.note, "found")
 
     assert snap_compare(opened(session), terminal_size=size, run_before=run)
+
+
+async def test_a_list_filled_before_it_is_drawn_shows_what_it_was_filled_with(session: Session) -> None:
+    """As when a search is over before a busy machine has drawn the list."""
+    async with opened(session).run_test(size=SIZE) as pilot:
+        app = await shown(pilot)
+        chooser = Chooser("SEARCH a", [], "searching …")
+        app.push_screen(chooser)
+        chooser.fill([TextLine([("found", "plain")])], "all 1 found")
+        await until(pilot, lambda: app.screen is chooser and chooser.choices.is_mounted, "it is there")
+        assert choices(app) == ["found"]
+        assert "all 1 found" in chooser.query_one(Rule).render_line(0).text
+        await pilot.press("escape")
+        chooser.fill([], "too late")
+        await pilot.pause()

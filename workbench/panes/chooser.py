@@ -40,22 +40,21 @@ class Chooser(ModalScreen[object]):
         self, title: str, lines: Sequence[TextLine], empty: str, note: str = "", enter: str = "go there"
     ) -> None:
         super().__init__()
-        self.enter = enter
-        self.heading, self.note = title, note
+        self.note = note
         self.choices = _Choices(lines, empty)
+        self._rule = Rule([Tab("", title, "overlay")], "┌", "┐", id="overlay-rule")
+        self._rule.show(info=note, notes=f"Enter {enter}  / search  Esc close")
 
     def fill(self, lines: Sequence[TextLine], note: str) -> None:
-        """Show more lines than before, and what stands behind the title."""
-        if self.is_attached:
+        """Show more lines than before, and what stands behind the title; also before it is drawn."""
+        self.note, self.choices.source = note, lines
+        self._rule.show(info=note)
+        if self.choices.is_mounted and self.is_attached:
             self.choices.set_lines(list(lines))
-            self.query_one(Rule).show(info=note)
-            self.note = note
 
     def compose(self) -> ComposeResult:
         """A rule with the title over the lines."""
-        rule = Rule([Tab("", self.heading, "overlay")], "┌", "┐", id="overlay-rule")
-        rule.show(info=self.note, notes=f"Enter {self.enter}  / search  Esc close")
-        yield rule
+        yield self._rule
         yield self.choices
         yield Prompt()
 
