@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <new>
 #include <set>
-#include <thread>
 #include <utility>
 
 #include "server/state.hpp"
@@ -156,7 +155,7 @@ class Engine {
     explicit Engine(EngineSettings settings)
         : settings_(std::move(settings)), teller_(std::move(settings_.tell)) {
         if (!settings_.threads)
-            settings_.threads = std::max(1u, std::thread::hardware_concurrency());
+            settings_.threads = ::soft::usable_processors();
         ::soft::install_fault_handler();
         executor_ = std::make_unique<::soft::Executor>(settings_.threads);
     }

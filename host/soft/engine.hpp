@@ -6,7 +6,7 @@
 namespace shimbench::soft {
 
 struct EngineSettings {
-    unsigned threads = 0; // host threads a launch may use; 0: as many as the host has cores
+    unsigned threads = 0; // host threads a launch may use; 0: as many as there are processors it may run on
     KernelRules rules;
     std::function<bool()> abandoned; // true once nobody waits for results any more; may be empty
     Tell tell;                       // of kernels' times and faults; may be empty

@@ -9,6 +9,7 @@
 #include <deque>
 #include <mutex>
 #include <new>
+#include <sched.h>
 #include <thread>
 
 namespace soft {
@@ -107,6 +108,14 @@ void LaunchStatistics::add(const LaunchStatistics &part) {
         counts[i].warps += part.counts[i].warps;
         counts[i].threads += part.counts[i].threads;
     }
+}
+
+unsigned usable_processors() {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) > 0)
+        return static_cast<unsigned>(CPU_COUNT(&allowed));
+    return std::max(1u, std::thread::hardware_concurrency()); // more of them than the set has room for
 }
 
 struct Executor::State {

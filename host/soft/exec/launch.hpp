@@ -73,4 +73,7 @@ class Executor {
 
 void install_fault_handler();
 
+/// Processors that this process may run on, which are fewer than the machine has where it is held to some.
+unsigned usable_processors();
+
 } // namespace soft

@@ -1,5 +1,7 @@
 // Divergence and where it ends, barriers, atomics across blocks.
 #include <numeric>
+#include <sched.h>
+#include <thread>
 
 #include "machine.hpp"
 
@@ -296,6 +298,21 @@ void a_guarded_instruction_leaves_other_lanes_alone() {
         EXPECT(words[i] == (i % 4 == 2 ? 9u : 4u));
 }
 
+void processors_that_a_process_is_kept_off_are_not_counted() {
+    std::thread held([] {
+        cpu_set_t all, one;
+        EXPECT(sched_getaffinity(0, sizeof all, &all) == 0);
+        EXPECT(soft::usable_processors() == static_cast<unsigned>(CPU_COUNT(&all)));
+        CPU_ZERO(&one);
+        for (unsigned i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++i)
+            if (CPU_ISSET(i, &all))
+                CPU_SET(i, &one);
+        EXPECT(sched_setaffinity(0, sizeof one, &one) == 0); // of this thread alone
+        EXPECT(soft::usable_processors() == 1);
+    });
+    held.join();
+}
+
 } // namespace
 
 int main() {
@@ -319,5 +336,6 @@ int main() {
     blocks_on_many_threads_share_atomics();
     blocks_of_a_cooperative_launch_wait_for_one_another();
     a_guarded_instruction_leaves_other_lanes_alone();
+    processors_that_a_process_is_kept_off_are_not_counted();
     std::puts("control flow as it should be");
 }
