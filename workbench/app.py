@@ -6,6 +6,7 @@ take longer to load than the frame to draw, come with `workbench.panes.content` 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,11 +16,13 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 
+from workbench import trouble
 from workbench.errors import ShimbenchError
 from workbench.panes.actions import PANES, bindings, registry
 from workbench.panes.arrangement import Arrangement
 from workbench.panes.asking import Asking
 from workbench.panes.frame import Frames, Rule
+from workbench.panes.guard import Guard
 from workbench.panes.header import Bar
 from workbench.panes.lines import LineView
 from workbench.panes.looks import KeyTurn, Looks
@@ -92,6 +95,7 @@ class ShimbenchApp(App[bool]):
         self.arrangement = Arrangement(self)
         self.asking = Asking(self)
         self.outside = Outside(self)
+        self.guard = Guard(self)
         self.key_turn = KeyTurn()
         self._opening = name
         self._then = then  # done when the session is on the screen
@@ -250,6 +254,13 @@ class ShimbenchApp(App[bool]):
             self.pane = pane
             self.arrangement.arrange()
 
+    def _handle_exception(self, error: Exception) -> None:
+        """What ends the application all the same is written down as well."""
+        if not trouble.raised:
+            with contextlib.suppress(OSError):
+                trouble.write_down(error, "the application")
+        super()._handle_exception(error)
+
     # The session
 
     async def on_event(self, event: events.Event) -> None:
@@ -304,9 +315,9 @@ class ShimbenchApp(App[bool]):
         if reason:
             self.notify(f"{row.title}: {reason}", severity="warning")
             return
-        result = row.run(self)
+        result = self.guard.once(row.title, lambda: row.run(self))
         if inspect.isawaitable(result):
-            self.run_worker(result, exclusive=False)
+            self.run_worker(self.guard.finish(row.title, result), exclusive=False)
         self.arrangement.show_keys()
         self.key_turn.done()
 
@@ -320,11 +331,11 @@ class ShimbenchApp(App[bool]):
 
     def on_prompt_offered(self, message: Prompt.Offered) -> None:
         """Candidates for what is being typed."""
-        self.asking.offered(message)
+        self.guard.once("the prompt", lambda: self.asking.offered(message))
 
     def on_prompt_answered(self, message: Prompt.Answered) -> None:
         """The prompt was answered, or left."""
-        self.asking.answered(message)
+        self.guard.once("the prompt", lambda: self.asking.answered(message))
 
     def next_error(self, step: int) -> None:
         """Go to the next or previous failed call, at the end round to the other end."""
@@ -373,7 +384,7 @@ class ShimbenchApp(App[bool]):
 
     def on_line_view_chosen(self, message: LineView.Chosen) -> None:
         """A double click is Enter."""
-        self.jumps.choose()
+        self.guard.once("Enter", self.jumps.choose)
 
     def copy_line(self) -> None:
         """Copy the whole line under the cursor."""
@@ -389,12 +400,15 @@ class ShimbenchApp(App[bool]):
         if not self.arrangement.whole:
             return
         if message.view is self.calls:
-            row = self.calls.selected_row()
-            if row is not None:
-                self.content.inspector.show_row(row)
-                if not self.log_pane.following:
-                    self.log_pane.show_after_call(row + 1)
+            self.guard.once("what follows the selected call", self._follow_call)
         self.arrangement.show_titles()
+
+    def _follow_call(self) -> None:
+        row = self.calls.selected_row()
+        if row is not None:
+            self.content.inspector.show_row(row)
+            if not self.log_pane.following:
+                self.log_pane.show_after_call(row + 1)
 
     def on_line_view_status_changed(self, message: LineView.StatusChanged) -> None:
         """Titles carry filter, follow and pause."""
@@ -411,11 +425,11 @@ class ShimbenchApp(App[bool]):
 
     def on_why_pane_clicked(self, message: WhyPane.Clicked) -> None:
         """A click on a piece of evidence."""
-        self.jumps.to(message.target)
+        self.guard.once("evidence", lambda: self.jumps.to(message.target))
 
     def on_travel_line_clicked(self, message: TravelLine.Clicked) -> None:
         """A click on the time line goes there."""
-        self.travel.to_time(message.time_ns)
+        self.guard.once("time travel", lambda: self.travel.to_time(message.time_ns))
 
     def on_bar_clicked(self, message: Bar.Clicked) -> None:
         """A click on the GPU mode shows where it comes from."""

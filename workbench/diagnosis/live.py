@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench import trouble
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.gather import Gatherer
 from workbench.diagnosis.limits import Limit, newest_limit
@@ -95,8 +96,12 @@ class LiveDiagnosis:
         try:
             self._watch(open_session(self.path))
         except (SessionError, OSError) as error:  # a damaged part: what was found stays
-            report = self.report
-            self.report = Report(report.explanation, report.limit, report.seen, problem=str(error))
+            self._give_up(str(error) or repr(error))
+        except Exception as error:
+            self._give_up(trouble.keep(error, "the diagnosis"))
+
+    def _give_up(self, problem: str) -> None:
+        self.report = replace(self.report, problem=problem)
 
     def _watch(self, session: Session) -> None:
         from workbench.diagnosis.engine import explain_facts  # all the rules: not before the first frame

@@ -132,9 +132,11 @@ class Arrangement:
 
     def show_titles(self) -> None:
         """Filter, follow and pause of the panes, and the keys of the chosen one."""
+        if self.whole:
+            self._app.guard.keep_up("titles", self._show_titles)
+
+    def _show_titles(self) -> None:
         app = self._app
-        if not self.whole:
-            return
         for identity in ("narrow-rule", "calls-rule", "tabs-rule", "log-rule"):
             rule = app.query_one(f"#{identity}", Rule)
             refocused, rule.focused_pane = rule.focused_pane != app.pane, app.pane
@@ -167,6 +169,9 @@ class Arrangement:
 
     def show_tab(self) -> None:
         """What the pane of the chosen tab knows by now."""
+        self._app.guard.keep_up(self._app.tab, self._show_tab)
+
+    def _show_tab(self) -> None:
         app, content = self._app, self._app.content
         if app.tab == "coverage":
             content.coverage.show_rows()
@@ -187,9 +192,11 @@ class Arrangement:
 
     def show_header(self) -> None:
         """The two lines at the top, and WHY's title."""
+        if self.whole:
+            self._app.guard.keep_up("header", self._show_header)
+
+    def _show_header(self) -> None:
         app = self._app
-        if not self.whole:
-            return
         width = app.size.width
         moment = app.travel.facts
         now = app.loop.status if app.loop is not None and moment is None else None

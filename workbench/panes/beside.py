@@ -16,6 +16,7 @@ from sessions import SessionError
 from sessions.decode import CallDecoder
 from sessions.diff import Comparison, Divergence, compare
 from sessions.diff.beside import Beside, BesideLine
+from workbench import trouble
 from workbench.errors import ShimbenchError
 from workbench.panes.format import count_text, elide
 from workbench.panes.frame import Rule, Tab
@@ -192,7 +193,9 @@ class BesideScreen(ModalScreen[object]):
         try:
             self.found = find(*self._openers)
         except (SessionError, ShimbenchError, OSError) as error:
-            self.problem = str(error)
+            self.problem = str(error) or repr(error)
+        except Exception as error:
+            self.problem = trouble.keep(error, "compare")
 
     def _look(self) -> None:
         if self.problem:

@@ -21,6 +21,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from workbench.panes.actions import bindings
+from workbench.panes.guard import sentence_of
 from workbench.panes.parts import Inked, Part, highlight, parts_text
 
 Edges = tuple[Segment | None, Segment | None]
@@ -63,6 +64,8 @@ class LineView(Inked, ScrollView, can_focus=True):
         self.cursor = 0
         self.following = False
         self.pattern: re.Pattern[str] | None = None
+        self.trouble = ""
+        """why the lines are not brought up to date any more, said in place of the first row"""
         self._widest = 0
         self._told = ""
         self._drawn: dict[Hashable, Strip] = {}
@@ -263,10 +266,15 @@ class LineView(Inked, ScrollView, can_focus=True):
 
     def _row_key(self, y: int) -> Hashable | None:
         """The key of what stands in a visible row, with the cursor on it or not."""
-        index = self.line_at(y)
-        if index is None:
-            return (self.nothing(),) if y == 0 else ()
-        key = self.line_key(index)
+        if y == 0 and self.trouble:
+            return (self.trouble,)
+        try:
+            index = self.line_at(y)
+            if index is None:
+                return (self.nothing(),) if y == 0 else ()
+            key = self.line_key(index)
+        except Exception:  # drawing the row will say which
+            return None
         return None if key is None else (key, index == self.cursor)
 
     def _edges(self) -> Edges | None:
@@ -296,7 +304,17 @@ class LineView(Inked, ScrollView, can_focus=True):
         return Strip(segments, width + (left is not None) + (right is not None))
 
     def render_line(self, y: int) -> Strip:
-        """One visible row."""
+        """One visible row. A line that can't be drawn says why; an exception would end the application."""
+        width = self.scrollable_content_region.width
+        if y == 0 and self.trouble:
+            return self.strip_of([(self.trouble, "error")], False, 0, width)
+        try:
+            return self.visible_row(y)
+        except Exception as error:
+            return self.strip_of([(sentence_of(error, f"a line of {self.where}"), "error")], False, 0, width)
+
+    def visible_row(self, y: int) -> Strip:
+        """What stands in a row of the view."""
         index = self.line_at(y)
         width = self.scrollable_content_region.width
         if index is None:

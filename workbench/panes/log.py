@@ -236,10 +236,10 @@ class LogPane(LineView):
             return [(text, "error") for text, _ in parts]
         return coloured(parse_bytes(line.text))
 
-    def render_line(self, y: int) -> Strip:
+    def visible_row(self, y: int) -> Strip:
         """A visible row: a line, or with wrapping a part of one."""
         if not self.wrap or not self.count():
-            return super().render_line(y)
+            return super().visible_row(y)
         rows = self._wrapped_rows()
         width = self.scrollable_content_region.width
         if y >= len(rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ COLLECT_AFTER = 3.0  # seconds after which garbage is collected even if the rule
 COLLECT_EVERY = 10_000, 20, 50  # a painted frame makes thousands of short-lived objects: not at each
 WRITTEN_IN = 0.004  # seconds that a key's frame takes to be written, if nothing is in the way
 VIEW_PERIOD = 0.25  # seconds between updates of the derived views, more when they are dear
+DERIVED = "what is derived from the calls"
 VIEW_SHARE = 8  # a view update that took t seconds of the processor is not repeated for this many t
 
 
@@ -65,7 +67,6 @@ class Looks:
         self.views_due = 0.0
         """when they may be derived again, by the monotonic clock"""
         self._header_due = 0.0
-        self._damage_told: set[str] = set()
         self._was_live = app.session.live
         self._at_once = MOST_AT_ONCE
         self._cpu_seconds = 0.0  # of this process, at the last look
@@ -73,25 +74,19 @@ class Looks:
         self._frame = FRAME
         self._opened_at = time.monotonic()
         self._explained: Explanation | None = None
+        self._problem = ""  # of the diagnosis, told last
 
     def tick(self) -> None:
         """One look, and the appointment for the next."""
-        from sessions import SessionError
-
         app = self._app
         self._begin_collecting()
         if app.key_turn.all_quiet:
             app.set_timer(0.005, self.tick)
             return
-        pause = SLOWEST_FRAME
-        try:
-            if app.arrangement.whole:
-                pause = self._look()
-        except SessionError as error:  # a damaged part must not take the rest off the screen
-            if str(error) not in self._damage_told:
-                self._damage_told.add(str(error))
-                app.notify(str(error), title="the session is damaged", severity="error", timeout=30)
-        app.set_timer(pause, self.tick)
+        pause = None
+        if app.arrangement.whole:
+            pause = app.guard.keep_up("the look at the session", self._look)
+        app.set_timer(pause or SLOWEST_FRAME, self.tick)
 
     def _begin_collecting(self) -> None:
         """Let garbage be collected, which the commands put off: until the rules are loaded as well nothing
@@ -107,13 +102,12 @@ class Looks:
 
     def _look(self) -> float:
         """Show what was recorded since, the derived views now and then; -> seconds until the next look."""
-        app, session = self._app, self._app.session
+        app, session, keep_up = self._app, self._app.session, self._app.guard.keep_up
         now = time.monotonic()
-        changed = self._was_live and session.refresh()
+        changed = bool(self._was_live and session.refresh())
         finished = self._was_live and not session.live
         self._was_live = session.live
-        explained = self._explained is app.facts.diagnosis.report.explanation
-        self.stale = self.stale or changed or finished or not explained
+        self.stale = self.stale or changed or finished or not self._all_explained
         behind = self._take_calls()
         if app.calls.stops.update():  # what stops or goes on is said with the next frame
             self.stale, self.views_due, self._header_due = True, 0.0, 0.0
@@ -121,13 +115,13 @@ class Looks:
         if now >= self._shown_at + (SLOWEST_FRAME if behind else self._frame):
             self._begin_frame(now)
             # Calls under way are asked for with the rest: one that has returned since must not stay.
-            app.calls.show(in_flight_too=session.live or finished)
-            app.log_pane.advance()
+            keep_up("calls", lambda: app.calls.show(in_flight_too=session.live or finished))
+            keep_up("log", app.log_pane.advance)
             if now >= self._header_due and session.live:
                 self._header_due = now + VIEW_PERIOD
                 app.arrangement.show_header()
-            app.travel.look()
-            app.rules.look(time.monotonic() + SLICE)
+            keep_up("time travel", app.travel.look)
+            keep_up("colours and counters", lambda: app.rules.look(time.monotonic() + SLICE))
             if due and (self.stale or session.live):
                 self.stale = behind
                 spent = time.thread_time()
@@ -148,37 +142,53 @@ class Looks:
         True if there are more of them than a slice allows. Time is the processor's: on a busy machine a
         slice takes longer, but it must not become smaller."""
         lines, facts, total = self._app.calls, self._app.facts, len(self._app.session.calls)
+        keep_up = self._app.guard.keep_up
         deadline = time.thread_time() + SLICE
-        while (start := min(lines.scanned, facts.scanned)) < total:
+        while (start := self._scanned(total)) < total:
             began = time.thread_time()
             if began >= deadline:
                 return True
             # Up to where a chunk ends, which is decoded as a whole.
             stop = min(start + self._at_once - start % self._at_once, total)
-            lines.advance(stop)
+            keep_up("calls", partial(lines.advance, stop))
             if facts.scanned < stop:
-                facts.take(stop)
+                keep_up(DERIVED, partial(facts.take, stop))
             took = time.thread_time() - began
             if took > 2 * SLICE and self._at_once > LEAST_AT_ONCE:  # a filter by text looks at each call
                 self._at_once //= 2
             elif took < SLICE / 4 and self._at_once < MOST_AT_ONCE:
                 self._at_once *= 2
-        facts.take(total)  # lines and events are new without calls as well
+        keep_up(DERIVED, lambda: facts.take(total))  # lines and events are new without calls as well
         return False
+
+    def _scanned(self, total: int) -> int:
+        """The calls that all have taken in who do; who failed at them is not waited for."""
+        rests = self._app.guard.rests
+        lines = total if rests("calls") else self._app.calls.scanned
+        return min(lines, total if rests(DERIVED) else self._app.facts.scanned)
 
     @property
     def settled(self) -> bool:
         """Whether everything known of the session is on the screen."""
         app = self._app
         scanned = app.calls.calls.scanned == len(app.session.calls) == app.facts.scanned
-        explained = app.facts.diagnosed and self._explained is app.facts.diagnosis.report.explanation
+        explained = app.facts.diagnosed and self._all_explained
         return not self.stale and scanned and explained and app.travel.settled
+
+    @property
+    def _all_explained(self) -> bool:
+        """Whether all that the diagnosis says is on the screen."""
+        report = self._app.facts.diagnosis.report
+        return self._explained is report.explanation and self._problem == report.problem
 
     def _update_views(self) -> None:
         app = self._app
-        app.facts.judge()
-        app.marking.look()
-        self._explained = app.facts.diagnosis.report.explanation
+        app.guard.keep_up(DERIVED, app.facts.judge)
+        app.guard.keep_up("marks", app.marking.look)
+        report = app.facts.diagnosis.report
+        self._explained, self._problem = report.explanation, report.problem
+        if report.problem:
+            app.guard.say("the diagnosis", report.problem)
         if app.travel.moment is None:  # else they stand still
             self.show_views()
 
@@ -188,6 +198,6 @@ class Looks:
 
         app = self._app
         app.arrangement.show_tab()
-        app.why.show(walls_of(self._explained))
+        app.guard.keep_up("why", lambda: app.why.show(walls_of(self._explained)))
         app.arrangement.show_header()
         app.arrangement.show_titles()

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from workbench import trouble
 from workbench.panes.chooser import Chooser
 from workbench.panes.format import count_text, elide_start, time_text
 from workbench.panes.parts import column
@@ -54,6 +55,8 @@ class Searching:
             self._state = "the first " if len(self._found) >= MOST else "all "
         except (SessionError, OSError) as error:
             self._state = f"{error}: "
+        except Exception as error:
+            self._state = f"{trouble.keep(error, 'search')}: "
 
     def _reached(self, row: int) -> bool:
         self._row = row

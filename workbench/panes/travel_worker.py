@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from workbench import trouble
+
 if TYPE_CHECKING:
     from sessions import Session
     from sessions.moment import Cut
@@ -80,7 +82,9 @@ class TravelWorker:
                     self.progress = ""
                     self._wake.wait()
         except (SessionError, OSError) as error:
-            self.problem, self.progress = str(error), ""
+            self.problem, self.progress = str(error) or repr(error), ""
+        except Exception as error:
+            self.problem, self.progress = trouble.keep(error, "time travel"), ""
 
     def _build(self, session: Session) -> None:
         from workbench.views.snapshots import Snapshots
