@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zipfile
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import scenario
 from conftest import Open, shown, until
 from textual.events import Key
 
 from sessions import open_session
+from tests.patience import reached
 from tests.pilots import arrive
 from workbench.app import ShimbenchApp
 from workbench.loop.status import LoopEvent
@@ -281,6 +284,24 @@ async def test_s_makes_a_report_of_the_session(broken: ShimbenchApp, tmp_path: P
     broken.root = tmp_path
     async with broken.run_test(size=(120, 40)) as pilot:
         await pilot.press("S")
-        await until(pilot, lambda: (tmp_path / "broken.zip").exists(), "the report")
+        await until(pilot, lambda: (tmp_path / "broken.zip").exists() and not broken.workers, "the report")
     with zipfile.ZipFile(tmp_path / "broken.zip") as report:
         assert "report.html" in report.namelist()
+
+
+async def test_a_report_that_is_being_made_ends_with_the_workbench(
+    broken: ShimbenchApp, tmp_path: Path
+) -> None:
+    def makers() -> list[int]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [
+                each.pid for each in psutil.Process().children() if str(tmp_path) in " ".join(each.cmdline())
+            ]
+        return []
+
+    broken.root = tmp_path
+    async with broken.run_test(size=(120, 40)) as pilot:
+        await pilot.press("S")
+        await until(pilot, makers, "the report is begun")
+    await reached(lambda: not makers(), "it has ended")
+    assert not list(tmp_path.iterdir())

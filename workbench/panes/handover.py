@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +29,13 @@ async def _report(app: ShimbenchApp) -> None:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await process.communicate()
+    try:
+        _, said = await process.communicate()
+    except asyncio.CancelledError:  # the workbench is left: a report nobody hears of is not made
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+        await process.wait()
+        raise
     lines = said.decode("utf-8", "replace").strip().splitlines() or ["nothing said"]
     if process.returncode:
         app.notify(lines[-1], title="no report", severity="error", timeout=20)
