@@ -50,6 +50,9 @@ class Process:
     lost: int = 0
     modules: list[Module] = field(default_factory=list)  # by address; unloaded ones too, till mapped over
     registered: bool = False  # its tap has spoken to the collector
+    unrecorded: str = ""  # why its calls are not recorded
+    advice: str = ""  # what to do that they are; may be empty
+    unrecorded_children: int = 0  # forked, and unable to register
 
     def module_at(self, address: int) -> Module | None:
         """The mapped file an address lies in."""
@@ -114,7 +117,10 @@ class Processes:
             return
         if event.kind == "run" and "run" in fields:
             self._run = max(self._run, int(fields["run"]))
-        if event.kind not in ("process", "exit", "exec", "modules", "maps"):
+        if event.kind not in ("process", "exit", "exec", "modules", "maps", "unrecorded"):
+            return
+        if event.kind == "unrecorded" and "index" not in fields:
+            self._add_refused_children(fields)
             return
         process = self._process(int(fields["index"]), event)
         if event.kind == "process":
@@ -122,6 +128,11 @@ class Processes:
                 if name in fields:
                     setattr(process, name, fields[name])
             process.parent_index = fields.get("parent", process.parent_index)
+            if process.registered:
+                process.unrecorded = process.advice = ""
+        elif event.kind == "unrecorded":
+            process.unrecorded = str(fields.get("why", ""))
+            process.advice = str(fields.get("advice", ""))
         elif event.kind == "exec":
             process.ended_ns = event.time_ns
         elif event.kind == "exit":
@@ -144,6 +155,15 @@ class Processes:
                 raise ValueError(f"{event.kind} of process {index}, which is not known")
             self.list.append(Process(index=index, started_ns=event.time_ns))
         return self.list[index]
+
+    def _add_refused_children(self, fields: dict[str, Any]) -> None:
+        index = int(fields.get("parent", -1))
+        if 0 <= index < len(self.list):
+            parent = self.list[index]
+            parent.unrecorded_children += int(fields.get("count", 1))
+            count, why = parent.unrecorded_children, fields.get("why", "")
+            parent.unrecorded = f"{count} of its forked children: {why}"
+            parent.advice = str(fields.get("advice", ""))
 
     def _add_lost(self, fields: dict[str, Any]) -> None:
         index = int(fields.get("process", -1))

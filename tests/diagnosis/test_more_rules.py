@@ -226,6 +226,17 @@ def test_a_process_that_lost_the_environment(builder: SessionBuilder) -> None:
     assert "LD_LIBRARY_PATH" in found.cause
 
 
+def test_a_program_whose_loader_takes_no_tap(builder: SessionBuilder) -> None:
+    child = builder.process(["server"])
+    builder.event("process", index=child, registered=False)
+    builder.event("unrecorded", index=child, why="it is setuid", advice="run a copy")
+    assert rules(builder) == []  # as long as it does without the run's libraries
+    builder.line("libcuda.so.1: cannot open shared object file: No such file or directory", process=child)
+    found = diagnose(builder.open())[0]
+    assert (found.rule, found.process, found.fix) == ("environment-dropped", child, "run a copy")
+    assert "it is setuid" in found.cause
+
+
 @pytest.mark.parametrize("ours", [True, False])
 def test_another_driver_than_the_one_that_was_built(builder: SessionBuilder, ours: bool) -> None:
     libraries = {"libcuda.so.1": "/store/libcuda.so.1"}

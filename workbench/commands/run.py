@@ -100,7 +100,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(report, indent=1))
     else:
         _say(f"shimbench: recorded in {loop.session_dir}")
-    for warning in (*_losses(loop.session_dir), *_wrong_libraries(loop.session_dir)):
+    warnings = (_losses, _unrecorded, _wrong_libraries)
+    for warning in (text for told in warnings for text in told(loop.session_dir)):
         _say(f"shimbench: warning: {warning}")
     if outcome.timed_out:
         _say(f"shimbench: the target was still running after {options.timeout:g} s and was ended")
@@ -119,6 +120,20 @@ def _losses(session_dir: Path) -> list[str]:
     said = [f"{calls} calls and {lines} lines are lost, the disk took no more: {session_dir}"]
     left = session.lost - calls
     return (said if calls or lines else []) + ([f"{left} calls are lost"] if left else [])
+
+
+def _unrecorded(session_dir: Path) -> list[str]:
+    """Processes of which nothing is in the session, why, and what to do."""
+    from sessions import open_session
+    from workbench.views.summary import unrecorded
+
+    said = []
+    for row in unrecorded(open_session(session_dir)):
+        first, more = row["pids"][0], len(row["pids"]) - 1
+        others = f" and {more} more" if more else ""
+        advice = f"; {row['advice']}" if row["advice"] else ""
+        said.append(f"{row['program']} (pid {first}{others}): calls not recorded: {row['why']}{advice}")
+    return said
 
 
 def _wrong_libraries(session_dir: Path) -> list[str]:

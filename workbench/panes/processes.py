@@ -54,6 +54,10 @@ class ProcessesPane(TextLines):
             parts.append((f"  {count_text(process.lost)} calls LOST", "fatal"))
         lines = [TextLine(parts, process.index)]
         under = indent.replace("├─", "│ ").replace("└─", "  ") + "   "
+        if process.unrecorded:
+            advice = f"; {process.advice}" if process.advice else ""
+            words = f"NOT RECORDED: {process.unrecorded}{advice}"
+            lines.append(TextLine([(under, "rule"), (words, "warn")], process.index))
         command = " ".join(self._short(word) for word in process.argv)
         lines.append(TextLine([(under, "rule"), (command, "dim")], process.index))
         for soname, path in mapped_libraries(process):

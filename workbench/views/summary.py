@@ -300,10 +300,31 @@ def tally(session: Session) -> dict[str, int]:
     return {"calls": calls, "internal_calls": internal, "table_calls": table, "lookups": lookups}
 
 
+def unrecorded(session: Session) -> list[dict[str, Any]]:
+    """Processes whose calls are not recorded, those of one program and reason together."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for process in session.processes:
+        if process.unrecorded:
+            program = process.argv[0] if process.argv else process.exe
+            row = found.setdefault(
+                (program, process.unrecorded),
+                {
+                    "program": program,
+                    "command": process.argv,
+                    "pids": [],
+                    "why": process.unrecorded,
+                    "advice": process.advice or None,
+                },
+            )
+            row["pids"].append(process.pid)
+    return list(found.values())
+
+
 def summarize(session: Session) -> dict[str, Any]:
     """Everything `shimbench run --json` says of a session; plain JSON.
 
-    runs, processes (with how they ended), calls and what else is recorded (tally()), lost,
+    runs, processes (with how they ended), unrecorded (processes that no tap could speak for: command, pids,
+    why, advice), calls and what else is recorded (tally()), lost,
     calls_by_function, errors, symbols (asked, answered, missing: of the newest run), in_flight,
     wrong_libraries (mapped instead of those of the run), gpu_mode with its evidence.
     """
@@ -323,10 +344,12 @@ def summarize(session: Session) -> dict[str, Any]:
                 "exit_code": process.exit_code,
                 "signal": process.signal,
                 "lost": process.lost,
+                "unrecorded": process.unrecorded or None,
                 "maps": [{"path": m.path, "soname": m.soname} for m in process.maps],
             }
             for process in session.processes
         ],
+        "unrecorded": unrecorded(session),
         **tally(session),
         "lost": session.lost,
         "log_lines": len(session.log),

@@ -14,7 +14,7 @@ INSUFFICIENT_DRIVER = 35
 
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
-    shown = list(_dropped(facts))
+    shown = [*_dropped(facts), *_unrecorded(facts)]
     yield from shown or _unseen(facts)
 
 
@@ -39,6 +39,31 @@ def _unseen(facts: Facts) -> Iterator[Diagnosis]:
             stage=Stage.LOAD,
             evidence=[facts.line_evidence(said)],
             process=said.process,
+            independent=True,
+        )
+
+
+def _unrecorded(facts: Facts) -> Iterator[Diagnosis]:
+    """No tap could be loaded into a process, and it misses a library of the run: that is why."""
+    for process in facts.processes:
+        if not process.unrecorded or process.registered:
+            continue
+        missed = facts.lines("not-loaded", process.index) + facts.errors([35, 100], process.index)
+        if not missed or "dropped from its environment" in process.unrecorded:
+            continue
+        words = " ".join(process.argv[:2])
+        yield Diagnosis(
+            rule="environment-dropped",
+            what=f"{words} does not run under the shim",
+            cause=f"the run's libraries do not reach process {process.pid} ({words}): {process.unrecorded}",
+            fix=process.advice,
+            certainty="proved",
+            stage=Stage.LOAD,
+            evidence=[
+                Evidence(f"process {process.pid}: {process.unrecorded}"),
+                facts.line_evidence(missed[0]),
+            ],
+            process=process.index,
             independent=True,
         )
 

@@ -116,11 +116,14 @@ Collector::Collector(const Options &options)
       control_(loop_, options.sockets,
                [this](std::string_view verb, Fields fields) { return answer(verb, fields); }) {
     loop_.add(signals_.get(), EPOLLIN, [this](uint32_t) { take_signals(); });
-    loop_.add(listener_.get(), EPOLLIN, [this](uint32_t) { accept_target(); });
+    loop_.add(listener_.get(), EPOLLIN, [this](uint32_t) { accept_target(listener_.get()); });
     last_run_ = options_.run;
     std::string path = options_.sockets / "collector.sock";
     if (options_.user >= 0 && chown(path.c_str(), static_cast<uid_t>(options_.user), gid_t(-1)) != 0)
         session::throw_errno(path);
+    named_listener_ = listen_at_name(path);
+    if (named_listener_)
+        loop_.add(named_listener_.get(), EPOLLIN, [this](uint32_t) { accept_target(named_listener_.get()); });
 }
 
 void Collector::take_signals() {
@@ -220,6 +223,10 @@ std::string Collector::start_program(Fields fields) {
             facts.env.emplace_back(entry.substr(0, equals), entry.substr(equals + 1));
     tell_process(image, facts, -1);
     watch_end(image);
+    if (take_preload(facts.env)) {
+        image.tapped = true;
+        suspect(pid, 0);
+    }
     writer_.publish();
     return ok(std::to_string(pid));
 }
@@ -264,7 +271,9 @@ void Collector::tend(int64_t now) {
         calibration_.update();
         next_calibration_ = now + kCalibrateEvery;
     }
+    look_for_untold(now);
     for (Image *image : active_) {
+        tell_refused_children(*image);
         tell_losses(*image);
         tell_lost_buffers(*image);
         if (image->modules_stale && now >= image->next_scan)
@@ -331,6 +340,14 @@ void Collector::go_on_ending(int64_t now) {
 
 // Milliseconds to wait: short while calls come, longer and longer while none do.
 int Collector::timeout(bool busy) {
+    int wait = pause_for_calls(busy);
+    int64_t now = monotonic_ns();
+    for (const Suspect &one : suspects_)
+        wait = std::min(wait, static_cast<int>(std::max<int64_t>(1, (one.next_look - now) / 1'000'000)));
+    return wait;
+}
+
+int Collector::pause_for_calls(bool busy) {
     bool rings =
         std::any_of(active_.begin(), active_.end(), [](Image *image) { return bool(image->region); });
     if (!rings) {
@@ -348,6 +365,7 @@ void Collector::run() {
         bool busy = drain_regions();
         look_for_held_calls();
         int64_t now = monotonic_ns();
+        look_at_suspects(now);
         if (now >= next_tend_)
             tend(now);
         writer_.publish();
@@ -369,8 +387,10 @@ void Collector::seal() {
     reap_children();
     drain_regions();
     look_for_held_calls();
-    for (Image *image : active_)
+    for (Image *image : active_) {
+        tell_refused_children(*image);
         tell_losses(*image);
+    }
     write_in_flight();
     tee_.finish();
     writer_.publish(); // what is lost by now is known

@@ -8,6 +8,7 @@
 #include "procfs.hpp"
 #include "region.hpp"
 #include "tee.hpp"
+#include "why_unrecorded.hpp"
 #include "writer.hpp"
 
 #include <filesystem>
@@ -18,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <sys/resource.h>
+#include <unordered_set>
 #include <vector>
 
 namespace shimbench::collector {
@@ -48,7 +50,10 @@ struct Image {
     session::LogRole role = session::LogRole::Target;
     bool spawned = false;    // by us: its end is told to the workbench
     bool registered = false; // its tap has spoken
+    bool tapped = false;     // its tap has spoken, or should have: so should its children's
     bool alive = true;
+    uint64_t stack = 0;            // tells it from what it becomes by an exec
+    uint32_t refused_children = 0; // as last told
     std::unique_ptr<Region> region;
     std::optional<TickClock> clock;
     uint64_t lost = 0;
@@ -68,6 +73,14 @@ struct Image {
     std::vector<HeldCall> held; // as last told
 };
 
+// A process that may turn out to be unrecorded.
+struct Suspect {
+    int pid = 0;
+    uint64_t stack_before = 0;                   // of what it was, or was forked from; 0 not known
+    int64_t since = 0, next_look = 0, pause = 0; // ns
+    int looks = 0;
+};
+
 class Collector {
   public:
     explicit Collector(const Options &options);
@@ -76,12 +89,13 @@ class Collector {
 
   private:
     // Processes (processes.cpp)
-    void accept_target();
+    void accept_target(int listener);
     void read_hello(int fd, std::shared_ptr<session::Descriptor> socket);
     void welcome(session::Descriptor socket, uint32_t pid, const tap_hello &hello,
                  std::vector<session::Descriptor> fds);
     Image &add_image(uint32_t pid);
     Image *living(uint32_t pid);
+    bool take_preload(const std::vector<std::pair<std::string, std::string>> &environment);
     void inherit_from_parent(Image &image, int parent_pid);
     void watch_end(Image &image);
     void tell_process(Image &image, const ProcessFacts &facts, int parent_index);
@@ -91,6 +105,19 @@ class Collector {
     void replaced_by_exec(Image &image, int32_t by);
     void image_ended(Image &image, ExitStatus status);
     void reap_children();
+
+    // Processes no tap speaks for (unrecorded.cpp)
+    Image *known_ancestor(int pid);
+    bool is_descendant(int pid);
+    bool orphan_of_ours(int pid);
+    void hung_up(Image &image);
+    void suspect(int pid, uint64_t stack_before);
+    void look_for_untold(int64_t now);
+    void look_at_suspects(int64_t now);
+    bool settled(const Suspect &one, int64_t now);
+    void tell_unrecorded(int pid, const Unrecorded &what);
+    void say_unrecorded(const Image &image, const std::string &name, const Unrecorded &what);
+    void tell_refused_children(Image &image);
 
     // Calls (recording.cpp)
     bool drain_regions();
@@ -132,6 +159,7 @@ class Collector {
     void go_on_ending(int64_t now);
     void signal_all(int number);
     int timeout(bool busy);
+    int pause_for_calls(bool busy);
 
     Options options_;
     rlimit file_limit_; // of what is spawned
@@ -140,7 +168,7 @@ class Collector {
     Tee tee_;                     // forks its guardian: before the writer has a thread and a lock
     session::Descriptor signals_; // blocks them, before the writer has a thread
     session::Writer writer_;
-    session::Descriptor listener_;
+    session::Descriptor listener_, named_listener_;
     Control control_;
     std::vector<std::unique_ptr<Image>> images_;
     std::vector<Image *> active_; // those that live
@@ -153,6 +181,12 @@ class Collector {
     std::vector<FlyingCall> flying_;
     std::vector<session::InFlightRow> flying_rows_;
     std::vector<Breakpoint> breakpoints_;
+    std::vector<Suspect> suspects_;
+    std::unordered_set<int> others_; // processes looked at: suspects, recorded, or none of ours
+    std::unordered_set<std::string> said_unrecorded_;
+    std::string preload_; // what LD_PRELOAD names of ours
+    size_t told_unrecorded_ = 0;
+    int64_t next_untold_ = 0;
     int last_run_ = 0;
     int pause_ms_ = 1;
     int64_t next_tend_ = 0, next_calibration_ = 0;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
+#include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -54,6 +56,26 @@ Descriptor listen_at(const std::string &directory, const std::string &name, int 
     umask(mask);
     if (bound != 0 || listen(socket.get(), 128) != 0)
         throw_errno(directory + "/" + name);
+    return socket;
+}
+
+// rundir.py makes the same name.
+Descriptor listen_at_name(const std::string &path) {
+    struct stat file;
+    if (stat(path.c_str(), &file) != 0)
+        return {};
+    char name[80];
+    int length =
+        std::snprintf(name, sizeof name, "shimbench-%llx-%llu", static_cast<unsigned long long>(file.st_dev),
+                      static_cast<unsigned long long>(file.st_ino));
+    Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path + 1, name, static_cast<size_t>(length));
+    auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + static_cast<size_t>(length));
+    if (!socket || bind(socket.get(), reinterpret_cast<sockaddr *>(&address), size) != 0 ||
+        listen(socket.get(), 128) != 0)
+        return {};
     return socket;
 }
 

@@ -27,7 +27,9 @@ class Fields {
 
 // A listening AF_UNIX socket of this user only; the path may be as long as a path may be.
 session::Descriptor listen_at(const std::string &directory, const std::string &name, int type);
-// True when the other end runs as the same user.
+// The same by a name that lies in no folder, made from the socket's file at `path`: for who may not enter its
+// folder or has another root. Anybody may connect, so who it is must be looked at. Empty when there is none.
+session::Descriptor listen_at_name(const std::string &path);
 // Is the peer a process of ours, or of `other` (a user's number, -1 nobody)? Its pid.
 bool known_user(int socket, int &pid, long other = -1);
 

@@ -94,8 +94,8 @@ bool same_destination(int output, int errors) {
 
 } // namespace
 
-void Collector::accept_target() {
-    int fd = accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+void Collector::accept_target(int listener) {
+    int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
         return;
     auto socket = std::make_shared<Descriptor>(fd);
@@ -107,10 +107,14 @@ void Collector::read_hello(int fd, std::shared_ptr<Descriptor> socket) {
     std::vector<Descriptor> fds;
     int pid = 0;
     loop_.remove(fd);
-    if (receive_hello(fd, hello, fds) && hello.kind == TAP_HELLO && known_user(fd, pid, options_.user) &&
-        !fds.empty())
-        welcome(std::move(*socket), static_cast<uint32_t>(pid), hello, std::move(fds));
-    // else it is closed, and the tap passes everything through
+    if (!receive_hello(fd, hello, fds) || hello.kind != TAP_HELLO || fds.empty())
+        return; // it is closed, and the tap passes everything through
+    // What our targets start may run as anybody.
+    if (known_user(fd, pid, options_.user) || (pid > 0 && is_descendant(pid)))
+        return welcome(std::move(*socket), static_cast<uint32_t>(pid), hello, std::move(fds));
+    writer_.event(writer_.now(), "refused",
+                  "\"pid\":" + std::to_string(pid) +
+                      ",\"why\":\"a process of another user, started by none of the target's\"");
 }
 
 void Collector::welcome(Descriptor socket, uint32_t pid, const tap_hello &hello,
@@ -146,7 +150,10 @@ void Collector::welcome(Descriptor socket, uint32_t pid, const tap_hello &hello,
             if (static_cast<int>(other->pid) == facts.ppid)
                 parent_index = other->index;
     }
-    image.registered = true;
+    image.registered = image.tapped = true;
+    image.stack = read_state(static_cast<int>(pid)).stack;
+    if (preload_.empty())
+        take_preload(facts.env);
     image.clock.emplace(region->head(), calibration_);
     image.region = std::move(region);
     image.region->set_breakpoints(breakpoints_); // before it is answered: its first call may be one
@@ -155,6 +162,8 @@ void Collector::welcome(Descriptor socket, uint32_t pid, const tap_hello &hello,
     image.socket = std::move(socket);
     if (!image.pidfd)
         watch_end(image);
+    if (image.pidfd) // else its socket is watched for its end already
+        loop_.add(image.socket.get(), EPOLLRDHUP, [this, watched = &image](uint32_t) { hung_up(*watched); });
     tell_process(image, facts, parent_index);
     scan_modules(image);
 
@@ -198,6 +207,20 @@ Image &Collector::add_image(uint32_t pid) {
     image.pid = pid;
     active_.push_back(&image);
     return image;
+}
+
+// Which library of ours a target gets by LD_PRELOAD; true when there is one.
+bool Collector::take_preload(const std::vector<std::pair<std::string, std::string>> &environment) {
+    for (const auto &[name, value] : environment)
+        for (size_t at = 0; name == "LD_PRELOAD" && at < value.size();) {
+            size_t end = std::min(value.find_first_of(": ", at), value.size());
+            if (std::string word = value.substr(at, end - at); word.ends_with("/libshimbench-preload.so")) {
+                preload_ = word;
+                return true;
+            }
+            at = end + 1;
+        }
+    return false;
 }
 
 Image *Collector::living(uint32_t pid) {
@@ -323,6 +346,8 @@ void Collector::replaced_by_exec(Image &image, int32_t by) {
     std::erase(active_, &image);
     if (image.pidfd)
         loop_.remove(image.pidfd.get());
+    if (image.socket)
+        loop_.remove(image.socket.get());
     image.pidfd.reset();
     image.socket.reset();
     writer_.event(writer_.now(), "exec",
@@ -332,6 +357,7 @@ void Collector::replaced_by_exec(Image &image, int32_t by) {
 void Collector::image_ended(Image &image, ExitStatus status) {
     if (!image.alive)
         return;
+    tell_refused_children(image);
     finish_region(image);
     image.alive = false;
     std::erase(active_, &image);

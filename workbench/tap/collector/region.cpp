@@ -68,6 +68,11 @@ bool append_items(std::span<const std::byte> cells, std::vector<std::byte> &out)
     return true;
 }
 
+std::pair<uint32_t, uint64_t> Region::refused_children() {
+    uint32_t count = load_acquire(shared().refused_children);
+    return {count, load_acquire(shared().refused_child)};
+}
+
 std::unique_ptr<Region> Region::adopt(int memfd, std::string &why) {
     struct stat info;
     if (fstat(memfd, &info) != 0 || info.st_size < static_cast<off_t>(sizeof(tap_region))) {

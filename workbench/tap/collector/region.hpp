@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace shimbench::collector {
@@ -87,6 +88,8 @@ class Region {
     void set_buffers(uint32_t which, uint64_t limit);
     // How many it has.
     uint64_t buffers_taken();
+    // How many forked children could not register, and the last of them: its pid, and errno << 32.
+    std::pair<uint32_t, uint64_t> refused_children();
     // Says that there is still somebody who can release calls.
     void beat();
     // Records dropped by the target so far.

@@ -31,7 +31,7 @@ static bool add_lane(uint64_t least) {
     if (fd < 0)
         return false;
     void *base = MAP_FAILED;
-    if (ftruncate(fd, (off_t)size) == 0)
+    if (tap_may_make_file(size) && ftruncate(fd, (off_t)size) == 0)
         base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     bool sent = base != MAP_FAILED && tap_send_lane(fd, number, size);
     close(fd);

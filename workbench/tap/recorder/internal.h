@@ -5,12 +5,10 @@
 #include "shimbench/recorder.h"
 #include "tap_model.h"
 
-#define TAP_REGION_SIZE (256ull << 20) /* sparse; touched only as far as records come */
-
 enum registration { REGISTRATION_NONE = 0, REGISTRATION_DONE, REGISTRATION_REFUSED };
 
 /* Hands `region` to the collector and tees descriptors 1 and 2 if that is wanted. The socket that stays
- * open, or -1 when there is no collector or it doesn't want us. */
+ * open, or -1 and errno when there is no collector or it doesn't want us. */
 int tap_register(const struct tap_region *region, int region_fd, const char *origin);
 /* True when the socket made by tap_register is certainly closed at the other end. */
 bool tap_collector_is_gone(void);
@@ -21,6 +19,8 @@ void tap_do_without_collector(struct tap_region *region);
 /* In a fork's child: forgets the parent's socket, and closes it if it's still that. */
 void tap_forget_socket(void);
 bool tap_socket_is_configured(void);
+/* Whether a file of this size is within the process's limit; one that isn't would end the process. */
+bool tap_may_make_file(uint64_t size);
 
 /* Makes the calling process known, once; after a fork again. */
 bool tap_ensure_registered(void);

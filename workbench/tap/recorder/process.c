@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,8 +17,9 @@ static const uint32_t nobody; /* generation 0: not registered */
 struct tap_process shimbench_process = {.alive = &nobody};
 
 static enum registration state;
-static uint32_t generation;      /* ordinary memory: a fork's child inherits it */
-static uint32_t *fork_page;      /* holds `generation`; a fork's child finds 0 */
+static uint32_t generation; /* ordinary memory: a fork's child inherits it */
+static uint32_t *fork_page; /* holds `generation`; a fork's child finds 0 */
+static uint64_t region_size;
 static uint32_t registering_pid; /* a lock; one held by a forked parent's thread is void in the child */
 
 static uint64_t clock_ns(clockid_t clock) {
@@ -43,19 +45,37 @@ static uint64_t estimate_ticks_per_second(const struct tap_region *region) {
     return (uint64_t)((double)ticks * 1e9 / (double)ns);
 }
 
+/* Sparse, and touched only as far as records come; the smaller ones are for who may have no more. */
+static const uint64_t region_sizes[] = {256ull << 20, 32ull << 20, 4ull << 20};
+
+/* A file larger than the limit would cost the target a SIGXFSZ, also one in memory. */
+bool tap_may_make_file(uint64_t size) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur;
+}
+
+/* Zeroed, with its size filled in; NULL and errno when there is none to be had. */
 static struct tap_region *map_region(int *fd_out) {
     int fd = memfd_create("shimbench-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return NULL;
-    void *memory = MAP_FAILED;
-    if (ftruncate(fd, (off_t)TAP_REGION_SIZE) == 0)
-        memory = mmap(NULL, TAP_REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (memory == MAP_FAILED) {
-        close(fd);
-        return NULL;
+    errno = EFBIG;
+    for (size_t i = 0; i < sizeof region_sizes / sizeof *region_sizes; i++) {
+        uint64_t size = region_sizes[i];
+        if (!tap_may_make_file(size) || ftruncate(fd, (off_t)size) != 0)
+            continue;
+        void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        if (memory == MAP_FAILED)
+            continue;
+        *fd_out = fd;
+        struct tap_region *region = memory;
+        region->size = size;
+        return region;
     }
-    *fd_out = fd;
-    return memory;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return NULL;
 }
 
 static void lay_out(struct tap_region *region) {
@@ -64,7 +84,6 @@ static void lay_out(struct tap_region *region) {
     uint64_t threads_end = page + breaks + TAP_MAX_THREADS * sizeof(struct tap_thread);
     region->abi_version = TAP_ABI_VERSION;
     region->pid = (uint32_t)getpid();
-    region->size = TAP_REGION_SIZE;
     region->start_mono_ns = clock_ns(CLOCK_MONOTONIC);
     region->start = tap_ticks();
     region->start_unix_ns = clock_ns(CLOCK_REALTIME);
@@ -75,7 +94,7 @@ static void lay_out(struct tap_region *region) {
     region->threads_offset = (uint32_t)(page + breaks);
     region->max_threads = TAP_MAX_THREADS;
     region->chunks_offset = (threads_end + TAP_CHUNK_SIZE - 1) / TAP_CHUNK_SIZE * TAP_CHUNK_SIZE;
-    region->max_chunks = (uint32_t)((TAP_REGION_SIZE - region->chunks_offset) / TAP_CHUNK_SIZE);
+    region->max_chunks = (uint32_t)((region->size - region->chunks_offset) / TAP_CHUNK_SIZE);
     region->capture_limit = 256;
 }
 
@@ -98,29 +117,61 @@ static bool make_fork_page(void) {
     return true;
 }
 
-static void register_process(const char *origin) {
-    if (!tap_socket_is_configured() || !make_fork_page())
-        return;
+/* False, with the reason in errno: nobody knows of this process. */
+static bool try_to_register(const char *origin) {
     shimbench_process.has_tsc = tsc_is_invariant();
     int fd;
     struct tap_region *region = map_region(&fd);
     if (!region)
-        return;
+        return false;
+    uint64_t size = region->size;
     lay_out(region);
     region->ticks_per_second = estimate_ticks_per_second(region);
     __atomic_store_n(&region->magic, TAP_MAGIC, __ATOMIC_RELEASE);
     int collector = tap_register(region, fd, origin);
+    int saved = errno;
     close(fd);
     if (collector < 0) {
-        munmap(region, TAP_REGION_SIZE);
-        return;
+        munmap(region, size);
+        errno = saved;
+        return false;
     }
     state = REGISTRATION_DONE;
+    region_size = size;
     shimbench_process.region = region;
     shimbench_process.alive = fork_page;
     if (++generation == 0)
         generation = 1;
     __atomic_store_n(fork_page, generation, __ATOMIC_RELEASE);
+    return true;
+}
+
+/* A process that has used up its descriptors gets more for the moment, as far as its hard limit goes. */
+static bool register_process(const char *origin) {
+    if (!tap_socket_is_configured() || !make_fork_page())
+        return false;
+    if (try_to_register(origin))
+        return true;
+    struct rlimit before, raised;
+    if (errno != EMFILE || getrlimit(RLIMIT_NOFILE, &before) != 0 || before.rlim_cur == before.rlim_max) {
+        errno = errno ? errno : EPERM;
+        return false;
+    }
+    raised = before;
+    raised.rlim_cur = raised.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &raised) != 0)
+        return false;
+    bool done = try_to_register(origin);
+    int saved = errno;
+    setrlimit(RLIMIT_NOFILE, &before);
+    errno = saved;
+    return done;
+}
+
+/* In the parent's region, which the collector reads: a child that it will hear nothing of. */
+static void tell_refused(struct tap_region *parents, int why) {
+    __atomic_store_n(&parents->refused_child, (uint64_t)why << 32 | (uint32_t)getpid(), __ATOMIC_RELAXED);
+    __atomic_fetch_add(&parents->refused_children, 1, __ATOMIC_RELEASE);
 }
 
 /* The region is the parent's: leave it, and become a process of our own. */
@@ -133,8 +184,11 @@ static void become_child(void) {
     tap_forget_buffers();
     shimbench_process.alive = &nobody;
     shimbench_process.region = NULL;
-    munmap(parents, TAP_REGION_SIZE);
-    register_process("fork");
+    const size_t page = 4096; /* its head stays a moment */
+    munmap((uint8_t *)parents + page, region_size - page);
+    if (!register_process("fork"))
+        tell_refused(parents, errno);
+    munmap(parents, page);
 }
 
 static bool forked_since(void) {

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -67,6 +68,18 @@ static int connect_to_path(int fd, const char *path) {
     return result;
 }
 
+/* Whoever may not enter the socket's folder, or has another root: a name that lies in no folder. */
+static int connect_to_name(int fd) {
+    const char *name = shimbench_setting("name", "SHIMBENCH_SOCKET_NAME");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = name ? strlen(name) : 0;
+    if (length == 0 || length >= sizeof address.sun_path)
+        return -1;
+    memcpy(address.sun_path + 1, name, length);
+    return connect(fd, (struct sockaddr *)&address,
+                   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length));
+}
+
 static int connect_to_collector(void) {
     const char *path = socket_path();
     if (!path)
@@ -78,8 +91,12 @@ static int connect_to_collector(void) {
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
     if (connect_to_path(fd, path) != 0) {
-        close(fd);
-        return -1;
+        int why = errno;
+        if (connect_to_name(fd) != 0) {
+            close(fd);
+            errno = why;
+            return -1;
+        }
     }
     return fd;
 }
@@ -174,6 +191,7 @@ int tap_register(const struct tap_region *region, int region_fd, const char *ori
     if (!send_hello(fd, region, region_fd, origin) || !receive_welcome(fd) || fstat(fd, &status) != 0) {
         close(fd);
         fd = -1;
+        errno = ECONNREFUSED;
         goto out;
     }
     fd = move_up(fd);

@@ -241,14 +241,15 @@ struct tap_region {
     uint32_t capture_limit;  /* bytes of one in or out value at the most (default 256) */
     uint32_t breaks_offset;  /* of struct tap_break, by function number */
     uint32_t max_breaks;
-    uint32_t holds;          /* times a call stopped, counted by the threads: a change is worth a look */
-    uint32_t collector_beat; /* counted on by the collector as long as there are breakpoints */
-    uint32_t buffers;        /* enum tap_buffers; set before TAP_ATTENTION_BUFFERS */
-    uint32_t reserved_word;
-    uint64_t buffer_limit; /* bytes of buffers that the process may have put into lanes, raised by the
-                              collector as long as the session's own limit is not reached */
-    uint64_t buffer_taken; /* bytes it has put there, counted by the threads */
-    uint64_t reserved[11];
+    uint32_t holds;            /* times a call stopped, counted by the threads: a change is worth a look */
+    uint32_t collector_beat;   /* counted on by the collector as long as there are breakpoints */
+    uint32_t buffers;          /* enum tap_buffers; set before TAP_ATTENTION_BUFFERS */
+    uint32_t refused_children; /* forked, and could not register: what they call is not recorded */
+    uint64_t buffer_limit;     /* bytes of buffers that the process may have put into lanes, raised by the
+                                  collector as long as the session's own limit is not reached */
+    uint64_t buffer_taken;     /* bytes it has put there, counted by the threads */
+    uint64_t refused_child;    /* the last of them: its pid, as it sees it itself, and errno << 32 */
+    uint64_t reserved[10];
 };
 static_assert(sizeof(struct tap_region) <= 4096, "the header fits its page");
 
