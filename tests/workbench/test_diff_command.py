@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sessions.testing import SessionBuilder, out_item
+from sessions.testing import SessionBuilder, out_item, string_item
 from workbench import cli, native
 
 
@@ -50,6 +50,27 @@ def test_what_is_ignored_can_be_listed_and_added_to(
     ignore = ["--ignore", "cuDeviceGetCount.count"]
     assert cli.main(["diff", *ignore, f"{two_runs}:1", f"{two_runs}:2"]) == 0
     assert cli.main(["diff", "--ignore", "count", f"{two_runs}:1", f"{two_runs}:2"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ("_Z4moveILi8EEvPf", ['name="scale"', 'name="move<8>"']),
+        ("_Z5scalePd", ['"_Z5scalePf"', '"_Z5scalePd"']),
+    ],
+    ids=["readable", "overloads-as-they-are"],
+)
+def test_kernels_have_readable_names_where_these_tell_them_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], now: str, said: list[str]
+) -> None:
+    with SessionBuilder(tmp_path / "two", native.paths().model.read_bytes()) as builder:
+        for run, name in ((1, "_Z5scalePf"), (2, now)):
+            process = builder.process(["llama-server"], run=run)
+            builder.call("cuModuleGetFunction", process=process, args=(1, 2, 3), items=[string_item(2, name)])
+            builder.exit(process)
+    assert cli.main(["diff", f"{tmp_path / 'two'}:1", f"{tmp_path / 'two'}:2"]) == 1
+    out = capsys.readouterr().out
+    assert all(text in out for text in said), out
 
 
 def test_a_run_that_is_not_there_is_told(two_runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,6 +161,8 @@ def _count_of(number: int, one: str, many: str) -> str:
 
 
 def _lines(found: Comparison, divergence: Divergence, decoders: tuple[CallDecoder, CallDecoder]) -> list[str]:
+    from workbench.views.demangle import with_demangled
+
     more = f" ({divergence.calls} calls)" if divergence.calls > 1 else ""
     more += f", {divergence.repeats} times" if divergence.repeats > 1 else ""
     detail = f": {divergence.detail}" if divergence.detail else ""
@@ -170,7 +172,12 @@ def _lines(found: Comparison, divergence: Divergence, decoders: tuple[CallDecode
     ):
         if row is not None:
             lines.append(f"    {letter} {row + 1:>8}  {decoder.text(side.session, row)}")
-    return lines
+    readable = [with_demangled(line) for line in lines]
+    # Overloads differ in what a readable name leaves out.
+    overloads = len({line.split(maxsplit=2)[2] for line in readable[1:]}) < len(
+        {line.split(maxsplit=2)[2] for line in lines[1:]}
+    )
+    return lines if overloads else readable
 
 
 def _duration_lines(rows: list[Durations]) -> list[str]:

@@ -25,6 +25,7 @@ from workbench.panes.lines import LineView
 from workbench.panes.parts import Ink, Part, column
 from workbench.panes.prompt import Prompt
 from workbench.panes.text_lines import TextLine, TextLines
+from workbench.views.demangle import with_demangled
 
 if TYPE_CHECKING:
     from sessions import Session
@@ -144,7 +145,7 @@ class BesideView(LineView):
             return [(" " * room, "plain")]
         side = (self.beside.found.a, self.beside.found.b)[number]
         nesting = side.session.calls.row(row).nesting
-        text = "  " * min(nesting, 6) + self._decoders[number].text(side.session, row)
+        text = "  " * min(nesting, 6) + with_demangled(self._decoders[number].text(side.session, row))
         ink: Ink = "error" if line.differs else "plain"
         number_part = column(str(row + 1), 8, "number", right=True)
         return [number_part, ("  ", "plain"), column(elide(text, room - 10), room - 10, ink)]

@@ -21,6 +21,7 @@ from sessions.items import out_word, string_of, words_of
 from sessions.replay import Plan
 from workbench.replay.perform import Performance, Wish, perform
 from workbench.replay.stage import Stage
+from workbench.views.demangle import demangled, with_demangled
 
 _NAMING = {"cuModuleGetFunction": (0, 2), "cuLibraryGetKernel": (0, 2)}  # handle out, name
 _ASKS = re.compile(
@@ -48,9 +49,9 @@ class Divergence:
     @property
     def text(self) -> str:
         """In lines."""
-        what = f"kernel {self.kernel}" if self.kernel else "no launch of a kernel"
+        what = f"kernel {demangled(self.kernel)}" if self.kernel else "no launch of a kernel"
         lines = [f"the first call after which they differ is {self.call}, of pid {self.pid}: {what}"]
-        lines.append(f"    {self.line}")
+        lines.append(f"    {with_demangled(self.line)}")
         lines += [f"    {parameter}" for parameter in self.parameters]
         if self.memory is not None:
             lines.append(f"    memory at 0x{self.memory[0]:x}, {self.memory[1]} bytes: {self.detail}")
@@ -65,6 +66,7 @@ class Divergence:
             "pid": self.pid,
             "text": self.line,
             "kernel": self.kernel,
+            "demangled": None if self.kernel is None else demangled(self.kernel),
             "parameters": self.parameters,
             "memory": None if self.memory is None else {"start": self.memory[0], "bytes": self.memory[1]},
             "detail": self.detail,

@@ -15,6 +15,7 @@ from workbench.commands.common import size
 from workbench.replay.minimise import Prefix
 from workbench.replay.perform import Performance, Replay
 from workbench.replay.stage import Stage
+from workbench.views.demangle import with_demangled
 
 _REASONS_SHOWN = 12
 _GRAVE = ("crashed", "hung", "returned", "other end", "not begun")
@@ -137,9 +138,9 @@ def _differences(session: Session, replay: Replay, limit: int) -> Iterator[str]:
         more = f", {one.repeats} times" if one.repeats > 1 else ""
         whose = f" in {len(one.pids)} processes" if len(one.pids) > 1 else f" in pid {one.pids[0]}"
         yield ""
-        yield f"~ {one.kind}{more}{whose if several else ''}: {one.detail}"
+        yield with_demangled(f"~ {one.kind}{more}{whose if several else ''}: {one.detail}")
         if one.row is not None:
-            yield f"    {one.row + 1:>8}  {recorded.text(session, one.row)}"
+            yield with_demangled(f"    {one.row + 1:>8}  {recorded.text(session, one.row)}")
     left = sum(replay.counts.values()) - sum(one.repeats for one in shown)
     if left > 0:
         yield f"\nand {left} more (--limit)"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from functools import cache, lru_cache
+
+_MANGLED = re.compile(r"(?<![\w$.])_Z[\w$.]+")
 
 
 @lru_cache(maxsize=4096)
@@ -21,6 +24,11 @@ def demangled(name: str) -> str:
     whole = ctypes.string_at(text).decode(errors="replace")
     _libc().free(ctypes.c_void_p(text))
     return without_parameters(whole)
+
+
+def with_demangled(text: str) -> str:
+    """A text with each name of C++ as its author wrote it: `name="_Z5scalePf"` -> `name="scale"`."""
+    return _MANGLED.sub(lambda found: demangled(found[0]), text) if "_Z" in text else text
 
 
 def without_parameters(text: str) -> str:
