@@ -53,6 +53,7 @@ class Process:
     unrecorded: str = ""  # why its calls are not recorded
     advice: str = ""  # what to do that they are; may be empty
     unrecorded_children: int = 0  # forked, and unable to register
+    ended_for: str = ""  # why the workbench ended it; "" when it ended by itself
 
     def module_at(self, address: int) -> Module | None:
         """The mapped file an address lies in."""
@@ -82,6 +83,8 @@ def _put_over(before: list[Module], modules: list[Module]) -> list[Module]:
     return sorted(kept + latest, key=lambda module: module.start)
 
 
+_STOPS = (9, 15)  # by which the workbench ends what it ends
+
 _PLAIN = ("pid", "ppid", "exe", "argv", "env", "cwd", "run", "role", "registered")
 
 
@@ -94,6 +97,7 @@ class Processes:
         self.lost_lines = 0
         """log lines that the writer could not keep"""
         self._run = -1
+        self._stopping: dict[int, str] = {}  # runs whose end has begun, and why
 
     @property
     def newest_run(self) -> int:
@@ -115,6 +119,8 @@ class Processes:
         if event.kind == "lost":
             self._add_lost(fields)
             return
+        if event.kind == "run-stopping":
+            self._stopping[int(fields.get("run", -1))] = str(fields.get("reason", ""))
         if event.kind == "run" and "run" in fields:
             self._run = max(self._run, int(fields["run"]))
         if event.kind not in ("process", "exit", "exec", "modules", "maps", "unrecorded"):
@@ -139,6 +145,8 @@ class Processes:
             process.ended_ns = event.time_ns
             process.exit_code = fields.get("exit_code")
             process.signal = fields.get("signal")
+            if process.signal in _STOPS or process.exit_code:
+                process.ended_for = self._stopping.get(process.run, "")
         elif event.kind == "modules":
             modules = [Module(str(path), int(start), int(end)) for path, start, end in fields["modules"]]
             process.modules = _put_over(process.modules, modules)

@@ -162,6 +162,8 @@ class Runs:
         """End the run under way, and whatever it has left."""
         loop = self._loop
         await loop.driver.cease()
+        if loop.status.run > 0:
+            loop.record_event("run-stopping", run=loop.status.run, reason=reason)
         if self.pid is None:
             await end_strays(self.mark)
             return

@@ -55,3 +55,8 @@ def elide_start(text: str, width: int) -> str:
     if len(text) <= width:
         return text
     return "…" + text[len(text) - width + 1 :] if width > 1 else text[-width:] if width > 0 else ""
+
+
+def ended_words(reason: str) -> str:
+    """How a run, or a process of one, is told that the workbench ended, by the reason it gave then."""
+    return "ended with the session" if reason == "the workbench ends" else f"ended ({reason})"

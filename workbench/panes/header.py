@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from workbench.panes.format import count_text, duration_text, elide
+from workbench.panes.format import count_text, duration_text, elide, ended_words
 from workbench.panes.parts import Ink, Inked, Part, parts_text
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
         words[0] = words[0].rsplit("/", 1)[-1]
     target, ending = " ".join(words), ""
     if ended is not None and not alive:
-        signal, code = ended.get("signal"), ended.get("exit_code")
-        ending = f"killed by signal {signal}" if signal else f"exit {code}" if code else "ended"
+        ending = _how_it_ended(ended)
     return HeaderFacts(
         run, shim, f"{detail} {str(name)[:4]}".strip(), host, target, alive if session.live else len(mine),
         bool(alive), len(session.calls), int(session.lost), any(session.lost_to_disk), session.live,
@@ -107,6 +106,15 @@ def header_facts(session: Session, status: LoopStatus | None) -> HeaderFacts:
         save_to_call, None if began is None else max(_last_moment(session, stopped) - began, 0),
         ending, rung, status.top if status is not None and status.top != "tokens" else "", driven,
     )  # fmt: skip
+
+
+def _how_it_ended(ended: Mapping[str, Any]) -> str:
+    """By itself, or because the workbench ended it: that is no failure, whatever signal it took."""
+    signal, code = ended.get("signal"), ended.get("exit_code")
+    reason = str(ended.get("reason") or "by itself")
+    if reason != "by itself" and signal in (None, 9, 15):
+        return ended_words(reason)
+    return f"killed by signal {signal}" if signal else f"exit {code}" if code else "ended"
 
 
 def _tokens(fields: Mapping[str, Any]) -> str:
@@ -207,7 +215,7 @@ class HeaderLine:
         ]
         if facts.ending:
             ending = facts.ending.removeprefix("killed by ") if brief else facts.ending
-            parts.append((f", {ending}", "dim" if ending == "ended" else "error"))
+            parts.append((f", {ending}", "dim" if ending.startswith("ended") else "error"))
         else:
             parts.append((f", {facts.processes}p" if brief else f", {count}", "dim"))
         if facts.top:

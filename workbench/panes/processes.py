@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from workbench.panes.format import count_text, duration_text
+from workbench.panes.format import count_text, duration_text, ended_words
 from workbench.panes.parts import Ink, Part
 from workbench.panes.text_lines import TextLine, TextLines
 
@@ -118,6 +118,8 @@ def how_it_ended(process: Process) -> tuple[str, Ink]:
     if process.ended_ns is None:
         return "alive", "ok"
     after = f" after {duration_text(process.ended_ns - process.started_ns)}"
+    if process.ended_for:
+        return f"{ended_words(process.ended_for)}{after}", "dim"
     if process.signal:
         return f"killed by {signal_name(process.signal)}{after}", "error"
     if process.exit_code is None:

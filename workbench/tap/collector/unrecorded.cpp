@@ -65,14 +65,16 @@ void Collector::hung_up(Image &image) {
 }
 
 void Collector::suspect(int pid, uint64_t stack_before) {
-    bool known = std::any_of(suspects_.begin(), suspects_.end(), [&](const Suspect &s) { return s.pid == pid; });
+    bool known =
+        std::any_of(suspects_.begin(), suspects_.end(), [&](const Suspect &s) { return s.pid == pid; });
     if (!known && told_unrecorded_ < kMostUnrecorded)
         suspects_.push_back({pid, stack_before, monotonic_ns(), 0, kShortestLook, 0});
 }
 
 // Processes that nobody told of: started by vfork, or by a program without a tap.
 void Collector::look_for_untold(int64_t now) {
-    if (now < next_untold_ || std::none_of(active_.begin(), active_.end(), [](Image *i) { return i->tapped; }))
+    if (now < next_untold_ ||
+        std::none_of(active_.begin(), active_.end(), [](Image *i) { return i->tapped; }))
         return;
     std::unique_ptr<DIR, int (*)(DIR *)> folder(opendir("/proc"), closedir);
     std::unordered_set<int> there;

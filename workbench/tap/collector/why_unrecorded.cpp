@@ -167,8 +167,8 @@ std::string closed_part(const Owner &owner, const std::string &path) {
 
 // Whether its loader could open the library that LD_PRELOAD names.
 std::optional<Unrecorded> unreachable(int pid, const std::string &preload) {
-    if (std::string root = proc_path(pid, "root"); access((root + preload).c_str(), F_OK) != 0 &&
-                                                   access(preload.c_str(), F_OK) == 0)
+    if (std::string root = proc_path(pid, "root");
+        access((root + preload).c_str(), F_OK) != 0 && access(preload.c_str(), F_OK) == 0)
         return Unrecorded{"its root (of a chroot, a container or a mount namespace of its own) does not have "
                           "the tap's folder",
                           "bind-mount " + preload.substr(0, preload.rfind('/')) +
@@ -195,7 +195,8 @@ size_t open_files(int pid) {
 // A tap is loaded and could not reach the collector.
 Unrecorded silent_tap(int pid) {
     std::string limits = read_file(proc_path(pid, "limits")), status = read_file(proc_path(pid, "status"));
-    std::string_view files = value_of(limits, "Max open files"), space = value_of(limits, "Max address space");
+    std::string_view files = value_of(limits, "Max open files"),
+                     space = value_of(limits, "Max address space");
     if (auto limit = numbers_in(files); !limit.empty() && open_files(pid) + 2 > limit[0])
         return {"all its descriptors are in use (" + std::to_string(limit[0]) + ")",
                 "raise its hard limit of open files: ulimit -Hn"};
@@ -224,7 +225,8 @@ ProcessState read_state(int pid) {
     if (name_end == std::string::npos || name_end + 2 >= text.size())
         return state;
     state.alive = std::strchr("ZXx", text[name_end + 2]) == nullptr;
-    std::vector<unsigned long> fields = numbers_in(std::string_view(text).substr(name_end + 3)); // from the 4th
+    std::vector<unsigned long> fields =
+        numbers_in(std::string_view(text).substr(name_end + 3)); // from the 4th
     constexpr size_t kStack = 28 - 4, kEnvironmentEnd = 51 - 4;
     if (fields.size() > kEnvironmentEnd) {
         state.stack = fields[kStack];
@@ -242,9 +244,10 @@ bool has_environment(int pid, std::string_view beginning) {
 std::optional<Unrecorded> why_unrecorded(int pid, const std::string &preload, bool waited_long) {
     if (!may_be_read(pid)) {
         Owner owner = owner_of(read_file(proc_path(pid, "status")));
-        return Unrecorded{"it runs as " + user_name(owner.user) +
-                              " by a setuid program, for which the loader drops LD_PRELOAD and LD_LIBRARY_PATH",
-                          "start what it starts directly, or record as that user"};
+        return Unrecorded{
+            "it runs as " + user_name(owner.user) +
+                " by a setuid program, for which the loader drops LD_PRELOAD and LD_LIBRARY_PATH",
+            "start what it starts directly, or record as that user"};
     }
     ProgramFile program = read_program(pid);
     if (!program.read)
@@ -252,8 +255,9 @@ std::optional<Unrecorded> why_unrecorded(int pid, const std::string &preload, bo
     if (!program.is_64)
         return Unrecorded{"it is no 64-bit program", "shimbench records x86-64 only"};
     if (program.loader.empty())
-        return Unrecorded{"it is linked statically, so that it loads no library and nothing in it can be tapped",
-                          "if it is to use CUDA, link it dynamically (Go: CGO_ENABLED=1)"};
+        return Unrecorded{
+            "it is linked statically, so that it loads no library and nothing in it can be tapped",
+            "if it is to use CUDA, link it dynamically (Go: CGO_ENABLED=1)"};
     if (program.loader.find("ld-linux") == std::string::npos)
         return Unrecorded{"its loader is " + program.loader + ", and the tap is made for glibc's",
                           "link it against glibc"};
@@ -281,7 +285,8 @@ std::optional<Unrecorded> why_unrecorded(int pid, const std::string &preload, bo
         return std::nullopt; // the loader is at work: it takes what is preloaded first
     if (auto reason = unreachable(pid, preload))
         return reason;
-    return Unrecorded{"its loader did not take " + name + " from LD_PRELOAD", "its own line on stderr says why"};
+    return Unrecorded{"its loader did not take " + name + " from LD_PRELOAD",
+                      "its own line on stderr says why"};
 }
 
 } // namespace shimbench::collector

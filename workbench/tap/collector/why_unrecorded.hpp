@@ -10,8 +10,8 @@ namespace shimbench::collector {
 
 struct ProcessState {
     bool alive = false;
-    bool ready = false;  // past its exec: it has its environment
-    uint64_t stack = 0;  // where its stack begins, another one after each exec; 0 when we may not know
+    bool ready = false; // past its exec: it has its environment
+    uint64_t stack = 0; // where its stack begins, another one after each exec; 0 when we may not know
 };
 ProcessState read_state(int pid);
 
