@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from sessions import Process, Session, open_session
-from tests.collector.conftest import wait_for
+from tests.patience import wait_until
 from workbench.native import NativePaths
 from workbench.tap.collector import Collector
 from workbench.tap.rundir import make_run_directory
@@ -107,7 +107,9 @@ class Bench:
 
     def ended(self, pid: int) -> Session:
         exits: set[int] = set()
-        wait_for(lambda: (exits.update(one.pid for one in self.collector.poll()), pid in exits)[1], "its end")
+        wait_until(
+            lambda: (exits.update(one.pid for one in self.collector.poll()), pid in exits)[1], "its end"
+        )
         return self.session()
 
     def told(self, pid: int) -> Process:
@@ -119,7 +121,7 @@ class Bench:
             found[:] = [process for process in session.processes if process.unrecorded]
             return bool(found)
 
-        wait_for(is_told, "a process that is told as unrecorded")
+        wait_until(is_told, "a process that is told as unrecorded")
         os.killpg(pid, signal.SIGKILL)
         return found[0]
 
@@ -193,7 +195,7 @@ def test_it_is_recorded_through(bench: Bench, through: tuple[str, ...]) -> None:
 def test_it_is_recorded_when_it(bench: Bench, program: str) -> None:
     session = bench.session()
     bench.start(sys.executable, "-c", program)
-    wait_for(lambda: (session.refresh(), versions_asked(session) == CALLS)[1], "its calls")
+    wait_until(lambda: (session.refresh(), versions_asked(session) == CALLS)[1], "its calls")
     assert unrecorded(session) == []
 
 
@@ -205,7 +207,9 @@ def test_another_users_process_that_no_target_started_is_refused(bench: Bench) -
     )
     assert done.stdout == b"ready\ndone\n"
     session = bench.session()
-    wait_for(lambda: (session.refresh(), any(e.kind == "refused" for e in session.events))[1], "the refusal")
+    wait_until(
+        lambda: (session.refresh(), any(e.kind == "refused" for e in session.events))[1], "the refusal"
+    )
     assert (session.processes, len(session.calls)) == ([], 0)
 
 
@@ -280,7 +284,7 @@ def test_a_child_without_descriptors_is_recorded_as_long_as_its_hard_limit_has_r
 
 def test_a_child_that_can_have_no_more_descriptors_is_told_by_its_parent(bench: Bench) -> None:
     session = bench.ended(bench.start(sys.executable, "-c", NO_DESCRIPTORS, "64"))
-    wait_for(lambda: (session.refresh(), unrecorded(session) != [])[1], "the child that is not recorded")
+    wait_until(lambda: (session.refresh(), unrecorded(session) != [])[1], "the child that is not recorded")
     (told,) = unrecorded(session)
     assert told["why"] == "1 of its forked children: it could not register: Too many open files"
     assert "ulimit -Hn" in told["advice"]
