@@ -24,7 +24,7 @@ worker process of its own; what it made is freed when it ends.
   --compute-capability M.N    (default 8.0)
   --name TEXT                 the device's name
   --pci ADDRESS               (default 0000:00:05.0)
-  --max-clients N             (default 64)
+  --max-clients N             (default 64, at most 256)
   --client-memory SIZE        most device memory of one client (default: all)
   --pinned SIZE               most pinned host memory of one client (default 4GiB)
   --launch-limit SECONDS      a kernel that runs longer is ended: CUDA_ERROR_LAUNCH_TIMEOUT (default 300)

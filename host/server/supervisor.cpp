@@ -6,6 +6,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <deque>
 #include <fstream>
 #include <new>
 #include <system_error>
@@ -30,6 +32,8 @@ namespace {
 
 constexpr int state_poll_ms = 100;
 constexpr unsigned warm_failures_max = 5; // workers that die before they had a client, in a row
+constexpr std::int64_t place_patience_ns = 1'000'000'000; // of who finds all places taken
+constexpr std::size_t waiting_max = 256;
 
 [[noreturn]] void throw_errno(const std::string &what) {
     throw std::system_error(errno, std::generic_category(), what);
@@ -75,6 +79,23 @@ int listen_at(const std::string &path) {
     return socket;
 }
 
+std::int64_t monotonic_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1'000'000'000ll + now.tv_nsec;
+}
+
+// Whether a process is over, be it reaped or not.
+bool has_ended(pid_t pid) {
+    const int descriptor = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+    if (descriptor < 0)
+        return errno == ESRCH;
+    pollfd end{descriptor, POLLIN, 0};
+    const bool ended = poll(&end, 1, 0) == 1;
+    close(descriptor);
+    return ended;
+}
+
 std::string command_of(pid_t pid) {
     std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
     std::string name;
@@ -117,6 +138,7 @@ class Supervisor {
             bool changed = take_signals();
             if (watched[1].revents)
                 changed = accept_client() || changed;
+            changed = serve_waiting() || changed;
             state_.state(state_text(facts_, *table_), changed);
         }
         stop();
@@ -124,6 +146,12 @@ class Supervisor {
     }
 
   private:
+    struct Waiting {
+        int socket;
+        pid_t client;
+        std::int64_t since_ns;
+    };
+
     void warm_up() {
         int ends[2];
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
@@ -137,6 +165,8 @@ class Supervisor {
             close(ends[0]);
             close(listener_);
             close(signals_);
+            for (const Waiting &one : waiting_)
+                close(one.socket);
             WorkerSettings worker = settings_.worker;
             worker.state = state_.descriptor();
             std::signal(SIGPIPE, SIG_DFL);
@@ -162,33 +192,77 @@ class Supervisor {
             note("refused", peer.pid, "another user's process (uid " + std::to_string(peer.uid) + ")");
             return true;
         }
-        ClientRow *row = nullptr;
-        for (auto &candidate : table_->rows)
-            if (candidate.state.load() == RowState::Unused) {
-                row = &candidate;
-                break;
+        if (!waiting_.empty() || !free_row()) {
+            const Waiting one{socket, peer.pid, monotonic_ns()};
+            if (waiting_.size() >= waiting_max) {
+                refuse_waiting(one);
+                return true;
             }
-        if (!row || clients_ >= settings_.max_clients) {
-            refuse(socket, peer.pid,
-                   "there are " + std::to_string(clients_) + " clients, the most it serves");
+            waiting_.push_back(one);
+            note("waiting", peer.pid, "all " + std::to_string(clients_) + " places are taken");
             return true;
         }
-        fill_row(*row, peer.pid);
+        hand_over(socket, peer.pid);
+        return true;
+    }
+
+    ClientRow *free_row() {
+        if (clients_ < settings_.max_clients)
+            for (auto &row : table_->rows)
+                if (row.state.load() == RowState::Unused)
+                    return &row;
+        return nullptr;
+    }
+
+    // In their order, as places get free: one whose client has ended does as soon as its worker has, however
+    // long that takes under load. Who waits for nobody to go is refused.
+    bool serve_waiting() {
+        bool changed = false;
+        while (!waiting_.empty()) {
+            const Waiting first = waiting_.front();
+            const bool served = free_row();
+            if (!served && (monotonic_ns() - first.since_ns < place_patience_ns || one_is_leaving()))
+                break;
+            waiting_.pop_front(); // before another worker is made, which closes what waits
+            if (served)
+                hand_over(first.socket, first.client);
+            else
+                refuse_waiting(first);
+            changed = true;
+        }
+        return changed;
+    }
+
+    bool one_is_leaving() const {
+        for (const auto &row : table_->rows)
+            if (row.state.load() != RowState::Unused && has_ended(row.client.load()))
+                return true;
+        return false;
+    }
+
+    void refuse_waiting(const Waiting &one) {
+        refuse(one.socket, one.client,
+               "there are " + std::to_string(clients_) + " clients, the most it serves (shimbench-host " +
+                   "--max-clients N serves up to " + std::to_string(table_rows) + ")");
+    }
+
+    void hand_over(int socket, pid_t client) {
+        ClientRow *row = free_row();
+        fill_row(*row, client);
         const auto number = static_cast<std::uint32_t>(row - table_->rows);
         if (!send_with_descriptor(outbox_, &number, sizeof(number), socket)) {
             row->state.store(RowState::Unused);
-            refuse(socket, peer.pid, "its worker could not be started");
-            return true;
+            refuse(socket, client, "its worker could not be started");
+            return;
         }
         clients_++;
         warm_failures_ = 0;
         close(socket);
         close(outbox_);
-        log("client %d (%s): worker %d", peer.pid, row->command, warm_);
-        state_.event("client", ",\"pid\":" + std::to_string(peer.pid) + ",\"worker\":" +
-                                   std::to_string(warm_) + ",\"command\":" + json_string(row->command));
+        log("client %d (%s): worker %d", client, row->command, warm_);
+        state_.event("client", ",\"pid\":" + std::to_string(client) + ",\"worker\":" + std::to_string(warm_) +
+                                   ",\"command\":" + json_string(row->command));
         warm_up();
-        return true;
     }
 
     void fill_row(ClientRow &row, pid_t client) {
@@ -280,6 +354,8 @@ class Supervisor {
 
     void stop() {
         log("stopping");
+        for (const Waiting &one : waiting_)
+            close(one.socket);
         close(listener_);
         unlink(settings_.socket_path.c_str());
         kill(warm_, SIGKILL);
@@ -306,6 +382,7 @@ class Supervisor {
     sigset_t unblocked_{};
     unsigned clients_ = 0;
     unsigned warm_failures_ = 0;
+    std::deque<Waiting> waiting_; // for a place
     bool stopping_ = false;
 };
 

@@ -274,6 +274,17 @@ def test_our_shim_without_a_host_says_so(builder: SessionBuilder) -> None:
     assert (found.rule, "/x" in found.cause) == ("host-unreachable", True)
 
 
+def test_a_host_that_serves_no_more_clients_names_the_key(builder: SessionBuilder) -> None:
+    builder.line(
+        "shimbench: libcuda.so.1: cuInit: the host refuses this process: there are 64 clients, the most it"
+        " serves (shimbench-host --max-clients N serves up to 256)"
+    )
+    call(builder, "cuInit", args=(0,), result=46)
+    found = only(builder)
+    assert (found.rule, found.certainty) == ("host-unreachable", "proved")
+    assert "serves no more clients" in found.what and "--max-clients" in found.fix
+
+
 def test_launches_that_nobody_executes_are_told(builder: SessionBuilder) -> None:
     builder.event("host", device="count-only")
     bootstrap(builder)

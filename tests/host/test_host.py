@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import struct
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -201,6 +202,27 @@ def test_more_clients_than_the_limit_are_refused(start_host: StartHost, start_pr
     first.kill()
     wait_until(lambda: not host.state()["clients"], "the first one's place is free")
     assert start_probe(host).ask("ping 1") == ["ping", "0"]
+
+
+def test_who_finds_all_places_taken_waits_for_one_whose_client_has_ended(
+    start_host: StartHost, start_probe: StartProbe
+) -> None:
+    """However long its worker takes: here it is stopped, as by a busy machine."""
+    host = start_host("--max-clients", "1")
+    first, second, third = start_probe(host), start_probe(), start_probe()
+    worker = host.worker_of(first)
+    os.kill(worker, signal.SIGSTOP)
+    first.kill()
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(second.ask_line(f"connect {host.socket_path}")))
+    asking.start()
+    wait_until(lambda: host.events("waiting"), "it waits")
+    os.kill(worker, signal.SIGCONT)
+    asking.join()
+    assert [answer.split() for answer in answers] == [["connect", "0"]]
+    assert host.events("refused") == []
+    said = third.ask_line(f"connect {host.socket_path}")  # nobody goes
+    assert "there are 1 clients, the most it serves (shimbench-host --max-clients N" in said
 
 
 def test_memory_is_limited_per_client_and_in_all(start_host: StartHost, start_probe: StartProbe) -> None:

@@ -18,13 +18,23 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
             evidence += [facts.line_evidence(said) for said in ours[:1]]
             reason = ours[0].subject
             stale = "protocol" in reason or "rebuild" in reason
+            full = "the most it serves" in reason
             yield Diagnosis(
                 rule="host-stale" if stale else "host-unreachable",
                 what=f"cuInit fails with {facts.result(call)}: "
-                + ("shim and host are of different builds" if stale else "the shim has no host"),
+                + (
+                    "shim and host are of different builds"
+                    if stale
+                    else "the host serves no more clients"
+                    if full
+                    else "the shim has no host"
+                ),
                 cause=reason,
                 fix="rebuild shim and host from the same sources (shimbench build)"
                 if stale
+                else 'have it serve more ([host] run = "shimbench-host --max-clients 128"), or end'
+                " processes that hold a context and need none"
+                if full
                 else "start the forwarder (shimbench host), or have SHIMBENCH_HOST name its socket",
                 certainty="proved",
                 stage=Stage.INIT,
