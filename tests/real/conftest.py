@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from sessions import Session, SessionError, open_session
+from tests.patience import PATIENCE_SECONDS
 from tests.real import rules_met
 from workbench import native
 from workbench.demo.consumer import LLAMA_CUDA_12, DownloadError, NpmPackage, Package, Wheel, fetch
@@ -30,7 +31,6 @@ ROOT = Path(__file__).parent.parent.parent
 FOREIGN_SHIM = ROOT / "tests" / "fixtures" / "foreign_shim"
 # A shim of another build: C++, behind a version script, before a driver that it opens itself.
 PROXY_SHIM = ROOT / "tests" / "fixtures" / "proxy_shim"
-PATIENCE_SECONDS = 60.0
 
 LLAMA_CUDA_13 = NpmPackage(
     "@node-llama-cpp/linux-x64-cuda",

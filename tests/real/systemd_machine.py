@@ -14,8 +14,7 @@ import time
 from pathlib import Path
 
 from sessions import Session, open_session
-
-PATIENCE_SECONDS = 90.0
+from tests.patience import PATIENCE_SECONDS
 
 # Run as process 1 of new namespaces. $1 is an empty folder to mount things in.
 BOOT = """

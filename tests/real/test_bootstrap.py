@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from workbench import native
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def use_runtime(library: Path, shim: Path, environment: dict[str, str]) -> str:
         env={**os.environ, "LD_LIBRARY_PATH": str(shim), **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
     return done.stdout.strip()
@@ -115,7 +116,9 @@ def list_devices(llama: Consumer, paths: native.NativePaths, shim: Path, host: d
         "LD_PRELOAD": ":".join(map(str, cublas)),
     }
     command = llama.command(paths, "--list-devices")
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120).stderr
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    ).stderr
 
 
 def test_llama_cpp_finds_the_device(

@@ -12,6 +12,7 @@ import pytest
 from calls import driver_calls
 from conftest import Consumer, Recorder, Recording
 
+from tests.patience import PATIENCE_SECONDS
 from workbench.native import NativePaths
 from workbench.tap.rundir import make_bare_directory, make_run_directory
 from workbench.views.coverage import Coverage
@@ -82,7 +83,12 @@ def said_by_the_target(recording: Recording) -> tuple[int, str, str]:
 def alone(command: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
     """The same of a target that runs without a collector around it."""
     done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
+        command,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     status = 128 - done.returncode if done.returncode < 0 else done.returncode
     return status, done.stdout, without_paths(done.stderr.rstrip("\n"))

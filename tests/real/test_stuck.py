@@ -16,6 +16,7 @@ import pytest
 from conftest import Recorder
 
 from sessions import CallFlag, InFlight, Pseudo, Session, SessionError, open_session
+from tests.patience import PATIENCE_SECONDS
 
 Until = Callable[..., Any]
 ForeignShim = Callable[..., Path]
@@ -162,9 +163,9 @@ def test_a_kill_9_leaves_a_session_that_opens_with_what_had_been_recorded(
     )
     try:
         if victim == "target":
-            assert process.wait(60) == 128 + signal.SIGKILL
+            assert process.wait(PATIENCE_SECONDS) == 128 + signal.SIGKILL
         else:
-            process.wait(60)
+            process.wait(PATIENCE_SECONDS)
         again = open_session(path)
         assert len(again.calls) >= seen
         assert again.calls.row(seen - 1).number == seen
@@ -188,7 +189,7 @@ def test_a_kill_9_of_the_forwarder_leaves_the_target_recorded_and_the_session_wh
     seen = len(session.calls)
     until(lambda: session.refresh() and len(session.calls) > seen + 1000, "more calls after it")
     process.send_signal(signal.SIGINT)
-    process.wait(60)
+    process.wait(PATIENCE_SECONDS)
     again = open_session(path)
     assert not again.live and not again.damage
     assert again.processes[host.index].signal == signal.SIGKILL

@@ -9,19 +9,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from conftest import PATIENCE_SECONDS
 
 from sessions import Session, open_session
 from sessions.processes import Process
+from tests.patience import wait_until
 from workbench.native import NativePaths
-
-T = TypeVar("T")
 
 CONFIGURATION = """
 [host]
@@ -29,15 +26,6 @@ run = "shimbench-host --device count-only"
 [target]
 command = ["/bin/sh", "-c", "trap 'exit 3' TERM; sleep 1000 & while :; do echo tick; sleep 0.1; done"]
 """
-
-
-def wait_until(condition: Callable[[], T], what: str) -> T:
-    """The first true value of `condition`."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"never happened: {what}"
-        time.sleep(0.02)
-    return value
 
 
 def marked(directory: Path) -> dict[int, str]:
