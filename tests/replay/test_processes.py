@@ -41,7 +41,7 @@ def test_one_process_is_chosen_by_its_pid_its_index_or_what_it_does(
         assert (status, [part["pid"] for part in one["processes"]]) == (0, [last["pid"]])
     _, both = desk.replay(session, "--process", "saxpy")
     assert [part["pid"] for part in both["processes"]] == [part["pid"] for part in said["processes"][:2]]
-    done = desk.shimbench("replay", session, "--process", "elsewhere")
+    done = desk.here("replay", session, "--process", "elsewhere")
     assert done.returncode == 2 and f"{last['pid']} program calls" in done.stderr
 
 
@@ -60,7 +60,7 @@ def test_a_crash_in_one_process_leaves_the_others_to_be_performed(
 def test_what_ended_a_process_is_shown_whatever_the_limit(
     desk: Desk, recorded: Callable[..., Path], other_shim: OtherShim
 ) -> None:
-    done = desk.shimbench("replay", recorded("saxpy", 4), "--library", other_shim(2), "--limit", 0)
+    done = desk.here("replay", recorded("saxpy", 4), "--library", other_shim(2), "--limit", 0)
     assert "~ crashed: signal 11" in done.stdout and "more (--limit)" not in done.stdout
 
 
@@ -137,14 +137,14 @@ def test_a_stream_that_is_ready_later_is_no_difference(
 def test_strict_refuses_what_lacks_inputs_and_lists_them(desk: Desk, recorded: Callable[..., Path]) -> None:
     assert desk.replay(recorded("saxpy", 3), "--strict")[0] == 0
     bare = desk.record("saxpy", buffers=None)
-    done = desk.shimbench("replay", bare, "--strict")
+    done = desk.here("replay", bare, "--strict")
     assert done.returncode == 2 and done.stdout == ""
     for line in (
         "1 x cuModuleLoadData: a module's image was not recorded",
         "2 x zeros instead: it was not recorded: `shimbench run --buffers` does",
     ):
         assert line in done.stderr
-    said = desk.shimbench("replay", bare).stdout
+    said = desk.here("replay", bare).stdout
     assert "recorded without buffers: no module, no launch and no copy's content" in said
 
 
@@ -183,5 +183,5 @@ def test_a_session_whose_buffers_were_cut_off_is_performed_as_far_as_it_goes(
     why = "the session's buffers.dat is cut off or damaged there"
     assert status in (0, 1) and said["missing"].get(why, 0) + said["outputs_missing"] > 0
     assert said["performed"] + said["skipped"] == said["calls"]
-    done = desk.shimbench("replay", session, "--strict")
+    done = desk.here("replay", session, "--strict")
     assert done.returncode == (2 if said["lacking"] else status)

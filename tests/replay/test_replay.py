@@ -110,9 +110,9 @@ def test_usage_errors_have_status_2(desk: Desk, recorded: Callable[..., Path]) -
         (("--library", "nowhere.so"), "there is no such file"),
         (("--compare", "nothing"), "neither soft, count-only, driver, nor a directory, nor a library"),
     ):
-        done = desk.shimbench("replay", session, *words)
+        done = desk.here("replay", session, *words)
         assert done.returncode == 2 and text in done.stderr
-    assert desk.shimbench("replay", desk.folder / "none").returncode == 2
+    assert desk.here("replay", desk.folder / "none").returncode == 2
 
 
 def test_a_library_that_does_not_load_is_no_difference_but_an_error(
@@ -120,7 +120,7 @@ def test_a_library_that_does_not_load_is_no_difference_but_an_error(
 ) -> None:
     text = desk.folder / "libcuda.so.1"
     text.write_text("no library")
-    done = desk.shimbench("replay", recorded("saxpy", 3), "--library", text)
+    done = desk.here("replay", recorded("saxpy", 3), "--library", text)
     assert done.returncode == 2 and "the replay could not begin" in done.stderr
 
 
