@@ -22,6 +22,12 @@ from workbench.sessions_store import FILE_NAME
 DRIVER_SONAMES = ("libcuda.so.1", "libnvidia-ml.so.1")
 """What the tap stands in front of."""
 
+
+def plain_name(soname: str) -> str:
+    """libcuda.so of libcuda.so.1: a driver's package installs that name too, and some programs ask for it."""
+    return soname[: soname.index(".so") + 3]
+
+
 OWN_SONAMES = (
     *DRIVER_SONAMES,
     "libcublas.so.12",

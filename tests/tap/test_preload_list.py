@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -74,3 +76,28 @@ def test_a_bare_run_keeps_what_the_user_preloads(tmp_path: Path, library: Path) 
     )
     assert bare["LD_PRELOAD"].split(":") == ["/x.so", str(tmp_path / "bare" / "lib" / "libcuda.so.1")]
     assert "LD_PRELOAD" not in make_bare_directory(tmp_path / "again", {"libcuda.so.1": library})
+
+
+@pytest.mark.parametrize("tapped", [True, False])
+def test_a_driver_is_found_under_the_name_without_a_version_too(
+    tmp_path: Path, native_paths: NativePaths, library: Path, tapped: bool
+) -> None:
+    libraries = {"libcuda.so.1": library}
+    environment = (
+        make_run_directory(tmp_path / "run", native_paths, libraries, tmp_path / "socket")
+        if tapped
+        else make_bare_directory(tmp_path / "run", libraries)
+    )
+    program = (
+        "import ctypes\n"
+        "print([ctypes.CDLL(name).cuInit(7) for name in ('libcuda.so', 'libcuda.so.1')])\n"
+        "print(len({line.split()[-1] for line in open('/proc/self/maps') if 'libcuda.so' in line}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["[7, 7]", "1" if tapped else "0"]

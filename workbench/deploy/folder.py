@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench.config import DRIVER_SONAMES
+from workbench.config import DRIVER_SONAMES, plain_name
 from workbench.deploy.elf import NotALibraryError, read_library
 from workbench.errors import ShimbenchError, UsageError
 
@@ -175,9 +175,9 @@ def _wanted(libraries: Mapping[str, Path]) -> dict[str, tuple[Content, str]]:
         files[name] = look(path.resolve()), str(path.resolve())
         if name != soname:
             links[soname] = Content("link", target=name), ""
-        plain = soname[: soname.index(".so") + 3]
+        plain = plain_name(soname)
         if soname in DRIVER_SONAMES and plain not in (name, *libraries):
-            links[plain] = Content("link", target=soname), ""  # some ask for libcuda.so
+            links[plain] = Content("link", target=soname), ""
     return {**files, **{name: link for name, link in links.items() if name not in files}}
 
 

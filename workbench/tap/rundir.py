@@ -12,6 +12,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
+from workbench.config import plain_name
 from workbench.tap.stamp import NotLoadableError, StampReport, stamp
 
 #: Libraries that a tap stands in front of.
@@ -61,10 +62,10 @@ def make_run_directory(
             conf.append(f"shim.{soname}={path}")
             continue
         link = _folder(soname, tap, lib) / soname
-        link.unlink(missing_ok=True)
-        link.symlink_to(path)
+        _link(link, path)
         if soname.startswith(PRELOADED) and link not in preload:
             preload.append(link)
+    _link_plain_names(tap, libraries)
     (tap / "shimbench.conf").write_text("\n".join(conf) + "\n")
     inherited = inherited or {}
     return {
@@ -88,10 +89,10 @@ def make_bare_directory(
     preload = []
     for soname, path in libraries.items():
         link = lib / soname
-        link.unlink(missing_ok=True)
-        link.symlink_to(path)
+        _link(link, path)
         if soname.startswith(PRELOADED) or soname in preload_too:
             preload.append(link)
+    _link_plain_names(lib, libraries)
     inherited = inherited or {}
     environment = {"LD_LIBRARY_PATH": _joined([lib], inherited.get("LD_LIBRARY_PATH"))}
     if preload or inherited.get("LD_PRELOAD"):
@@ -108,6 +109,17 @@ def _name_of(socket: Path) -> list[str]:
     except OSError:
         return []
     return [f"name=shimbench-{file.st_dev:x}-{file.st_ino}"]
+
+
+def _link(link: Path, target: Path | str) -> None:
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+
+
+def _link_plain_names(folder: Path, libraries: Collection[str]) -> None:
+    for soname in TAPPED:
+        if soname in libraries and plain_name(soname) not in libraries:
+            _link(folder / plain_name(soname), soname)
 
 
 def _place_tap(
