@@ -76,8 +76,9 @@ struct Operand {
         sink,      // _
     };
     Kind kind = Kind::none;
-    bool negated = false;  // !predicate
-    bool is_float = false; // an immediate written as a floating-point number of 64 bits
+    bool negated = false;    // !predicate
+    bool is_element = false; // a symbol with an index: a[2]
+    bool is_float = false;   // an immediate written as a floating-point number of 64 bits
     int index = -1;
     std::uint64_t bits = 0;
     std::int64_t offset = 0;

@@ -18,6 +18,11 @@ std::vector<std::string> split(std::string_view text, char by) {
     }
 }
 
+/// Whether an element of an array is memory to it; to others it is an address.
+bool names_memory(std::string_view opcode) {
+    return opcode == "ld" || opcode == "ldu" || opcode == "st" || opcode == "atom" || opcode == "red";
+}
+
 /// Whether PTX has a special register of that name, "%tid.x".
 bool is_special(std::string_view name) {
     static constexpr std::string_view names[] = {"tid",
@@ -191,8 +196,25 @@ Operand Parser::primary() {
     } else {
         result.kind = Operand::Kind::symbol;
         result.text = unique_name(word.text);
+        if (lexer_.accept("[")) {
+            result.is_element = true;
+            result.offset = element_offset(word, result.text);
+            lexer_.expect("]");
+        }
     }
     return result;
+}
+
+/// Bytes from an array's begin to the element whose index stands in brackets behind its name.
+std::int64_t Parser::element_offset(const Token &word, const std::string &name) {
+    const std::int64_t index = integer();
+    if (index == 0)
+        return 0;
+    for (const Variable &variable : function_.variables)
+        if (variable.name == name)
+            return index * static_cast<std::int64_t>(size_of(variable.type));
+    throw Error(word.line,
+                "elements of " + std::string(word.text) + " but its first are not supported by name");
 }
 
 Operand Parser::operand() {
@@ -305,6 +327,10 @@ void Parser::statement() {
     } catch (const Error &error) {
         throw Error(error.line, std::string(error.what()) + ", in " + std::string(word.text));
     }
+    if (names_memory(instruction.opcode))
+        for (Operand &operand : instruction.operands)
+            if (operand.is_element) // as in ld.global.u32 %r1, a[2]: what stands there, not where it is
+                operand.kind = Operand::Kind::address;
     function_.body.push_back(std::move(instruction));
 }
 

@@ -44,6 +44,7 @@ class Parser {
     void declare_variable(Space space);
     Operand operand();
     Operand primary();
+    std::int64_t element_offset(const Token &word, const std::string &name);
     int find_register(std::string_view name) const;
     std::string unique_name(std::string_view name) const;
 

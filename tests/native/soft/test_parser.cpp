@@ -67,6 +67,20 @@ void numbers_are_read_as_written() {
     EXPECT(words_of("/* two\nlines */ mov.f32 %f1, 1.5; // more\nmov.b32 %r2, %f1;", 1)[0] == 0x3fc00000);
 }
 
+void elements_of_arrays_are_named_by_their_index() {
+    const std::string level = ".shared .align 8 .b32 row[8];\n";
+    const std::string store = "mov.u32 %r3, row; st.shared.u32 [%r3+8], 77;\n";
+    EXPECT(words_of(level + store + "mov.u32 %r4, row[2]; ld.shared.u32 %r2, [%r4];", 1)[0] == 77);
+    EXPECT(words_of(level + store + "ld.shared.u32 %r2, row[2];", 1)[0] == 77);
+    EXPECT(words_of(level + "st.shared.u32 row[0], 5; ld.shared.u32 %r2, [row];", 1)[0] == 5);
+    EXPECT(words_of(level + "mov.u32 %r4, row; mov.u32 %r5, row[3]; sub.u32 %r2, %r5, %r4;", 1)[0] == 12);
+    const std::string global =
+        ".global .b32 far[4];\n.visible .entry k() { .reg .b64 %rd<2>; mov.u64 %rd1, far[2]; }";
+    EXPECT(
+        error_of(".version 8.4\n.target sm_80\n.address_size 64\n" + global).second.find("not supported") !=
+        std::string::npos);
+}
+
 void any_cut_of_a_text_ends_in_an_error_or_a_kernel() {
     const std::string text = kernel_text(
         "mov.u32 %r3, tile; ld.shared.v2.u32 {%r4, %r5}, [%r3+8];\n@!%p1 bra L; L: mov.b32 %r2, -1;",
@@ -86,6 +100,7 @@ void any_cut_of_a_text_ends_in_an_error_or_a_kernel() {
 int main() {
     errors_name_their_line();
     numbers_are_read_as_written();
+    elements_of_arrays_are_named_by_their_index();
     any_cut_of_a_text_ends_in_an_error_or_a_kernel();
     std::puts("texts read as they should be");
 }
