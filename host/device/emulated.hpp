@@ -63,6 +63,8 @@ struct KernelEngine {
     std::function<CUresult(const Module &, const std::string &, ModuleVariable &)> variable;
     // Says that a kernel can't be had: its name, the result its program gets, and why. May be empty.
     std::function<void(const std::string &, CUresult, const std::string &)> refused;
+    // Says the same of a whole module. May be empty.
+    std::function<void(CUresult, const std::string &)> module_refused;
     // See Device::rest. May be empty.
     std::function<bool(bool)> rest;
 };
@@ -253,7 +255,7 @@ class EmulatedDevice final : public Device {
         unsigned flags = 0;
         int priority = 0;
         std::uint64_t context = 0;
-        std::uint64_t capture = 0; // of `captured_`; 0 none
+        std::uint64_t capture = 0; // the graph that is captured, in `captured_`; 0 none
         bool origin = false;       // of that capture
         std::uint64_t id = 0;      // never given again
     };
@@ -263,11 +265,6 @@ class EmulatedDevice final : public Device {
         std::uint64_t capture = 0;
         std::optional<std::chrono::steady_clock::time_point> recorded;
     };
-    struct Capture {
-        Graph graph;
-        bool invalid = false;
-    };
-
     std::uint64_t new_handle() { return next_handle_ += 16; }
     std::uint64_t context_of_caller() const { return caller.context ? caller.context : primary_; }
     void destroy_context(std::uint64_t context);
@@ -310,7 +307,8 @@ class EmulatedDevice final : public Device {
     std::unordered_map<std::uint64_t, Event> events_;
     std::unordered_map<std::uint64_t, Module> modules_;
     std::unordered_map<std::uint64_t, Kernel> kernels_;
-    std::unordered_map<std::uint64_t, Capture> captured_;
+    std::unordered_map<std::uint64_t, bool>
+        captured_; // graphs that are being captured: whether it is invalid
     std::unordered_map<std::uint64_t, Graph> graphs_;
     std::unordered_map<std::uint64_t, Graph> executables_;
     std::unordered_map<std::uint64_t, CUgraphNodeType> nodes_;

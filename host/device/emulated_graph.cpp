@@ -64,13 +64,13 @@ CUresult EmulatedDevice::submit(std::uint64_t handle, Operation operation) {
     const CUresult checked = check(operation);
     if (checked != CUDA_SUCCESS || !on->capture)
         return checked == CUDA_SUCCESS ? perform(operation) : checked;
-    Capture &capture = captured_[on->capture];
-    if (capture.invalid)
+    if (captured_[on->capture])
         return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     const std::uint64_t node = new_handle();
     nodes_[node] = node_type(operation);
-    capture.graph.nodes.push_back(node);
-    capture.graph.operations.push_back(std::move(operation));
+    Graph &graph = graphs_[on->capture];
+    graph.nodes.push_back(node);
+    graph.operations.push_back(std::move(operation));
     return CUDA_SUCCESS;
 }
 
@@ -144,7 +144,7 @@ CUresult EmulatedDevice::cuGraphClone(CUgraph *phGraphClone, CUgraph originalGra
 
 CUresult EmulatedDevice::cuGraphDestroy(CUgraph hGraph) {
     const auto found = graphs_.find(number(hGraph));
-    if (found == graphs_.end())
+    if (found == graphs_.end() || captured_.contains(found->first))
         return CUDA_ERROR_INVALID_VALUE;
     for (const std::uint64_t node : found->second.nodes)
         nodes_.erase(node);

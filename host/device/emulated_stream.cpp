@@ -84,7 +84,7 @@ CUresult EmulatedDevice::cuStreamGetId(CUstream hStream, unsigned long long *str
 }
 
 CUresult EmulatedDevice::refuse_in_capture(Stream &stream, CUresult result) {
-    captured_[stream.capture].invalid = true;
+    captured_[stream.capture] = true;
     return result;
 }
 
@@ -98,7 +98,8 @@ CUresult EmulatedDevice::cuStreamBeginCapture_v2(CUstream hStream, CUstreamCaptu
         return on->capture ? CUDA_ERROR_ILLEGAL_STATE : CUDA_ERROR_INVALID_VALUE;
     on->capture = new_handle();
     on->origin = true;
-    captured_[on->capture];
+    graphs_[on->capture];
+    captured_[on->capture] = false;
     captures_++;
     return CUDA_SUCCESS;
 }
@@ -122,13 +123,14 @@ CUresult EmulatedDevice::cuStreamEndCapture(CUstream hStream, CUgraph *phGraph) 
         return CUDA_ERROR_ILLEGAL_STATE;
     if (!on->origin)
         return CUDA_ERROR_STREAM_CAPTURE_UNMATCHED;
-    Capture done = std::move(captured_[on->capture]);
+    const auto graph = as<CUgraph>(on->capture);
+    const bool invalid = captured_[on->capture];
     end_capture(on->capture);
-    if (done.invalid)
+    if (invalid) {
+        cuGraphDestroy(graph);
         return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
-    const std::uint64_t handle = new_handle();
-    graphs_[handle] = std::move(done.graph);
-    *phGraph = as<CUgraph>(handle);
+    }
+    *phGraph = graph;
     return CUDA_SUCCESS;
 }
 
@@ -136,9 +138,9 @@ CUresult EmulatedDevice::cuStreamIsCapturing(CUstream hStream, CUstreamCaptureSt
     const Stream *on = stream(number(hStream));
     if (!on || !captureStatus)
         return on ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_INVALID_HANDLE;
-    *captureStatus = !on->capture                     ? CU_STREAM_CAPTURE_STATUS_NONE
-                     : captured_[on->capture].invalid ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
-                                                      : CU_STREAM_CAPTURE_STATUS_ACTIVE;
+    *captureStatus = !on->capture             ? CU_STREAM_CAPTURE_STATUS_NONE
+                     : captured_[on->capture] ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
+                                              : CU_STREAM_CAPTURE_STATUS_ACTIVE;
     return CUDA_SUCCESS;
 }
 

@@ -1,5 +1,8 @@
 /* Streams and their capture. The handles 1 (legacy) and 2 (per thread) travel as they are: the host
  * knows the calling thread. */
+#include <stdint.h>
+#include <stdlib.h>
+
 #include "cuda/context.h"
 #include "cuda/init.h"
 #include "cuda/shim.h"
@@ -87,24 +90,43 @@ EXPORT CUresult cuStreamGetCaptureInfo(CUstream stream, CUstreamCaptureStatus *s
     return context_ready() ?: forward_cuStreamGetCaptureInfo(stream, status, id ? id : &unwanted);
 }
 
-/* The graph being made has no handle before its capture ends: whoever asks for it, or for its nodes,
- * while there is one, is refused. */
+/* The number of a capture is its graph's handle. The host performs a graph's nodes in the order in which
+ * they were captured, so what comes next depends on the last of them, and on nothing else. */
+static CUresult last_captured(CUgraph graph, const CUgraphNode **dependencies, size_t *count) {
+    static _Thread_local CUgraphNode last; /* the caller's until its next call, as the API has it */
+    CUgraphNode *nodes = NULL;
+    size_t all = 0;
+    CUresult result = cuGraphGetNodes(graph, NULL, &all);
+    if (result == CUDA_SUCCESS && all) {
+        nodes = calloc(all, sizeof *nodes);
+        result = nodes ? cuGraphGetNodes(graph, nodes, &all) : CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    if (result == CUDA_SUCCESS) {
+        last = all ? nodes[all - 1] : NULL;
+        if (dependencies)
+            *dependencies = all ? &last : NULL;
+        if (count)
+            *count = all != 0;
+    }
+    free(nodes);
+    return result;
+}
+
 EXPORT CUresult cuStreamGetCaptureInfo_v3(CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id,
                                           CUgraph *graph, const CUgraphNode **dependencies,
                                           const CUgraphEdgeData **edges, size_t *count) {
-    CUstreamCaptureStatus found;
     cuuint64_t number;
-    if (!status)
-        return CUDA_ERROR_INVALID_VALUE;
-    CUresult result = cuStreamGetCaptureInfo(stream, &found, &number);
-    if (result != CUDA_SUCCESS)
-        return result;
-    if (found == CU_STREAM_CAPTURE_STATUS_ACTIVE && (graph || dependencies || edges || count))
-        return CUDA_ERROR_NOT_SUPPORTED;
-    *status = found;
-    if (id)
+    CUresult result = cuStreamGetCaptureInfo(stream, status, &number);
+    if (result == CUDA_SUCCESS && id)
         *id = number;
-    return CUDA_SUCCESS;
+    if (result != CUDA_SUCCESS || *status != CU_STREAM_CAPTURE_STATUS_ACTIVE)
+        return result;
+    if (graph)
+        *graph = (CUgraph)(uintptr_t)number;
+    if (edges)
+        *edges = NULL; /* none of them carries data */
+    return dependencies || count ? last_captured((CUgraph)(uintptr_t)number, dependencies, count)
+                                 : CUDA_SUCCESS;
 }
 
 EXPORT CUresult cuStreamGetCaptureInfo_v2(CUstream stream, CUstreamCaptureStatus *status, cuuint64_t *id,
