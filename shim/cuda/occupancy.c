@@ -35,3 +35,44 @@ EXPORT CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *bytes, CUfunctio
     return context_ready()
                ?: forward_cuOccupancyAvailableDynamicSMemPerBlock(bytes, function, blocks, block_size);
 }
+
+/* The block size at which a multiprocessor has the most threads, the largest of those; and a grid that fills
+ * the device with such blocks. */
+EXPORT CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(int *grid_size, int *block_size,
+                                                          CUfunction function,
+                                                          CUoccupancyB2DSize shared_bytes_of,
+                                                          size_t shared_bytes, int limit,
+                                                          unsigned int flags) {
+    CUdevice device;
+    int warp = 0, processors = 0, most = 0, best = 0;
+    if (!grid_size || !block_size || limit < 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult result = cuCtxGetDevice(&device)
+                          ?: cuDeviceGetAttribute(&warp, CU_DEVICE_ATTRIBUTE_WARP_SIZE, device)
+                          ?: cuDeviceGetAttribute(&processors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device)
+                          ?: cuFuncGetAttribute(&most, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function);
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (limit && limit < most)
+        most = limit;
+    for (int size = most; size > 0; size = (size - 1) / warp * warp) {
+        int blocks = 0;
+        result = cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
+            &blocks, function, size, shared_bytes_of ? shared_bytes_of(size) : shared_bytes, flags);
+        if (result != CUDA_SUCCESS)
+            return result;
+        if (blocks * size > best) {
+            best = blocks * size;
+            *block_size = size;
+            *grid_size = blocks * processors;
+        }
+    }
+    return best ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+EXPORT CUresult cuOccupancyMaxPotentialBlockSize(int *grid_size, int *block_size, CUfunction function,
+                                                 CUoccupancyB2DSize shared_bytes_of, size_t shared_bytes,
+                                                 int limit) {
+    return cuOccupancyMaxPotentialBlockSizeWithFlags(grid_size, block_size, function, shared_bytes_of,
+                                                     shared_bytes, limit, 0);
+}

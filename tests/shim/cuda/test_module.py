@@ -104,20 +104,62 @@ def test_streams_have_numbers_that_do_not_come_again(answers: Answers, shim_host
     assert answers(script, shim_host, START) == ["0", "0", "0", "4 0 True", "400"]
 
 
-def test_a_capture_has_a_number_and_its_graph_cannot_be_had_before_its_end(
+def test_a_capture_tells_its_number_its_graph_and_what_comes_next_depends_on(
     answers: Answers, shim_host: dict[str, str]
 ) -> None:
     script = """
         stream, number, status, graph = c_void_p(), c_uint64(), c_int(), c_void_p()
+        nodes, count, memory, all = ctypes.POINTER(c_void_p)(), c_size_t(9), c_uint64(), c_size_t()
         assert cuda.cuStreamCreate(byref(stream), 0) == 0
-        def info(wanted=None):
-            result = cuda.cuStreamGetCaptureInfo_v2(stream, byref(status), byref(number), wanted, None, None)
+        assert cuda.cuMemAlloc_v2(byref(memory), c_size_t(64)) == 0
+        def info():
+            result = cuda.cuStreamGetCaptureInfo_v2(
+                stream, byref(status), byref(number), byref(graph), byref(nodes), byref(count))
             return result, status.value, number.value != 0
         print(*info())
         assert cuda.cuStreamBeginCapture_v2(stream, 0) == 0
-        print(*info(), cuda.cuStreamGetCaptureInfo(stream, byref(status), None))
-        print(info(byref(graph))[0])
+        print(*info(), graph.value != 0, count.value)
+        print(cuda.cuStreamGetCaptureInfo(stream, byref(status), None))
+        for made in (1, 2):
+            assert cuda.cuMemsetD8Async(memory, 1, c_size_t(64), stream) == 0
+            assert info()[0] == 0 and cuda.cuGraphGetNodes(graph, None, byref(all)) == 0
+            listed = (c_void_p * all.value)()
+            assert cuda.cuGraphGetNodes(graph, listed, byref(all)) == 0
+            print(all.value, count.value, nodes[0] == listed[made - 1])
+        captured = graph.value
         assert cuda.cuStreamEndCapture(stream, byref(graph)) == 0
-        print(*info(byref(graph)))
+        print(graph.value == captured, *info(), cuda.cuGraphDestroy(graph))
     """
-    assert answers(script, shim_host, START) == ["0 0 False", "0 1 True 0", "801", "0 0 False"]
+    assert answers(script, shim_host, START) == [
+        "0 0 False",
+        "0 1 True True 0",
+        "0",
+        "1 1 True",
+        "2 1 True",
+        "True 0 0 False 0",
+    ]
+
+
+def test_the_best_block_size_fills_a_multiprocessor(answers: Answers, shim_host: dict[str, str]) -> None:
+    script = """
+        grid, block, fits, limited = c_int(), c_int(), c_int(), c_int()
+        assert cuda.cuModuleLoadData(byref(module), PTX) == 0
+        assert cuda.cuModuleGetFunction(byref(function), module, b"add") == 0
+        def best(bytes_of, limit):
+            return cuda.cuOccupancyMaxPotentialBlockSize(
+                byref(grid), byref(block), function, bytes_of, c_size_t(0), limit)
+        def active(size, shared=0):
+            fits = c_int()
+            assert cuda.cuOccupancyMaxActiveBlocksPerMultiprocessor(
+                byref(fits), function, size, c_size_t(shared)) == 0
+            return fits.value
+        print(best(None, 0), all(active(size) * size <= active(block.value) * block.value
+                                 for size in range(32, 1025, 32)), grid.value % active(block.value))
+        print(best(None, 200), block.value <= 200)
+        def bytes_of(size):
+            return 48 << 10 if size <= 64 else 1 << 20
+        print(best(ctypes.CFUNCTYPE(c_size_t, c_int)(bytes_of), 0), block.value)
+        print(best(None, -1), cuda.cuOccupancyMaxPotentialBlockSize(
+            None, byref(block), function, None, c_size_t(0), 0))
+    """
+    assert answers(script, shim_host, START) == ["0 True 0", "0 True", "0 64", "1 1"]
