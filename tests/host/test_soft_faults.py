@@ -138,6 +138,25 @@ def test_memcheck_finds_a_store_past_its_allocation_on_a_page_that_is_mapped(
     assert _NUMBERS.splitlines()[int(str(fault["line"])) - 1].startswith("st.global")
 
 
+# Each thread stores 4 bytes into shared memory, of which a launch asks for 8.
+_A_LITTLE_TOO_FAR = kernel(
+    "mov.u32 %r3, row; shl.b32 %r4, %r1, 2; add.u32 %r3, %r3, %r4; st.shared.u32 [%r3], %r1;",
+    level=".extern .shared .align 4 .b8 row[];",
+)
+
+
+@pytest.mark.parametrize(("checks", "error"), [(True, "700"), (False, "0")])
+def test_shared_memory_is_made_up_to_its_unit_but_under_memcheck(
+    native_paths: NativePaths, start_shim_host: Callable[..., dict[str, str]], checks: bool, error: str
+) -> None:
+    host = start_shim_host("--device", "soft", *["--memcheck"] * checks)
+    script = """
+launch(function(load(TEXT), "k"), (1, 1, 1), (4, 1, 1), 0, shared=8)
+print(cuda.cuCtxSynchronize())
+"""
+    assert run_client(script, _A_LITTLE_TOO_FAR, native_paths, host).split() == [error]
+
+
 # Each thread has 16 bytes copied into shared memory from the parameter's address on.
 _COPIES = kernel(
     """\

@@ -16,6 +16,9 @@ namespace {
 
 constexpr std::size_t page = 4096;
 
+/// Bytes: the allocation unit of 8.x and 9.x, as the ISA gives it with %total_smem_size.
+constexpr std::uint64_t shared_unit = 128;
+
 /// Set while this thread runs a warp: where a bad access of its kernel goes on.
 thread_local sigjmp_buf *fault_exit = nullptr;
 thread_local std::uint64_t fault_address = 0;
@@ -170,7 +173,11 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
     std::copy(launch.grid, launch.grid + 3, block.grid);
     block.threads = launch.block[0] * launch.block[1] * launch.block[2];
     block.dynamic_shared = launch.dynamic_shared;
-    block.shared_size = static_cast<std::uint64_t>(program.static_shared) + launch.dynamic_shared;
+    // A GPU hands it out in units, and programs that read a little too far get away with it (Dr.Jit's
+    // block_reduce does): so do they here, but where each access is checked.
+    const std::uint64_t unit = launch.memory_check ? 1 : shared_unit;
+    block.shared_size =
+        (static_cast<std::uint64_t>(program.static_shared) + launch.dynamic_shared + unit - 1) / unit * unit;
     block.shared = shared_arena_.reserve(block.shared_size);
     block.local_size = program.local_bytes;
     warps_.resize((block.threads + lanes - 1) / lanes);
