@@ -42,8 +42,11 @@ CUresult EmulatedDevice::load(wire_load_kind kind, std::vector<std::byte> image,
     if (const soft::CodeEntry &only = module.entries.front();
         only.kind == soft::CodeKind::Ptx && only.stored.size() == module.image.size()) {
         log = soft::ptx_complaint(soft::unpack(only).value_or(""));
-        if (!log.empty())
+        if (!log.empty()) {
+            if (engine_.module_refused)
+                engine_.module_refused(CUDA_ERROR_INVALID_PTX, log.substr(0, log.find('\n')));
             return CUDA_ERROR_INVALID_PTX;
+        }
     }
     module.handle = handle = new_handle();
     Module &kept =

@@ -42,6 +42,7 @@ void say(CUresult result, const std::string &message) {
                        : result == CUDA_ERROR_LAUNCH_TIMEOUT     ? "CUDA_ERROR_LAUNCH_TIMEOUT"
                        : result == CUDA_ERROR_NOT_SUPPORTED      ? "CUDA_ERROR_NOT_SUPPORTED"
                        : result == CUDA_ERROR_NO_BINARY_FOR_GPU  ? "CUDA_ERROR_NO_BINARY_FOR_GPU"
+                       : result == CUDA_ERROR_INVALID_PTX        ? "CUDA_ERROR_INVALID_PTX"
                                                                  : "CUDA_ERROR_LAUNCH_FAILED";
     std::fprintf(stderr, "shimbench-host: %s: %s\n", name, message.c_str());
 }
@@ -175,6 +176,13 @@ class Engine {
                       ",\"error\":" + std::to_string(result) + ",\"kernel\":" + json_string(kernel) +
                           ",\"line\":" + std::to_string(line) + ",\"text\":" + json_string(why));
         return result;
+    }
+
+    /// Says why a module's text is not taken.
+    void refuse_module(CUresult result, const std::string &why) {
+        say(result, why);
+        teller_.event("module-refused",
+                      ",\"error\":" + std::to_string(result) + ",\"text\":" + json_string(why));
     }
 
     bool rest(bool last) { return teller_.tell_changes(last); }
@@ -435,6 +443,7 @@ KernelEngine make_engine(EngineSettings settings) {
             [engine](const std::string &kernel, CUresult result, const std::string &why) {
                 engine->refuse(kernel, result, why);
             },
+            [engine](CUresult result, const std::string &why) { engine->refuse_module(result, why); },
             [engine](bool last) { return engine->rest(last); }};
 }
 

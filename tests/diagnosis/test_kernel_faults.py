@@ -53,6 +53,16 @@ def test_a_kernel_without_code_is_told_with_what_its_module_holds(
     assert fix in first.fix
 
 
+def test_a_module_that_is_not_taken_is_told_with_the_line_that_the_forwarder_could_not_read(
+    launching: SessionBuilder,
+) -> None:
+    text = "ptxas application ptx input, line 32; error : expected ';', found '[', in mov.u64"
+    tell(launching, "module-refused", error=218, text=text)
+    call(launching, "cuModuleLoadData", result=218)
+    (found,) = [each for each in diagnose(launching.open()) if each.rule == "no-code-for-architecture"]
+    assert found.cause == text and found.certainty == "proved" and "host/soft/ptx" in found.fix
+
+
 def test_the_error_alone_says_that_a_kernel_went_wrong(launching: SessionBuilder) -> None:
     call(launching, "cuCtxSynchronize", result=716)
     found = only(launching)

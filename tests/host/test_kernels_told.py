@@ -145,3 +145,11 @@ def test_an_instruction_that_is_not_implemented_names_itself_its_kernel_and_its_
     told = last(tell(script, text), "kernel-refused")
     assert (told["kernel"], told["error"]) == ("k", 801)
     assert "tex.1d" in told["text"] and text.splitlines()[told["line"] - 1].startswith("tex.1d")
+
+
+def test_a_module_that_cannot_be_read_names_the_line(tell: Callable[..., list[dict[str, Any]]]) -> None:
+    script = 'call("cuModuleLoadData", ctypes.byref(ctypes.c_void_p()), TEXT.encode() + b"\\0", result=218)\n'
+    text = kernel("mov.u32 %r3, [;")
+    told = last(tell(script, text), "module-refused")
+    line = text.splitlines().index("mov.u32 %r3, [;") + 1
+    assert told["error"] == 218 and f"line {line};" in told["text"] and "mov.u32" in told["text"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -58,9 +59,11 @@ def _refused_fix(code: int, text: str) -> str:
     if code != 209:
         return "the instruction has to be added to the software GPU: host/soft/README.md"
     if "holds no PTX" in text:
+        said = re.search(r"compute capability (\d+)\.(\d+)", text)
+        arch = f"compute_{said[1]}{said[2]}" if said else "compute_80"
         return (
-            "build the consumer with PTX too (nvcc -gencode arch=compute_80,code=compute_80): the software "
-            "GPU executes PTX and no SASS"
+            f"build the consumer with PTX too (nvcc -gencode arch={arch},code={arch}; NVRTC -arch={arch}; "
+            "CuPy CUPY_COMPILE_WITH_PTX=1): the software GPU executes PTX and no SASS"
         )
     return (
         "choose another capability (SHIMBENCH_DEVICE_COMPUTE, or shimbench host --compute-capability), or "
