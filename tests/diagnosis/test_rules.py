@@ -181,6 +181,20 @@ def test_the_call_that_was_needed_is_the_last_that_failed_before_the_abort(build
     assert "cuStreamBeginCapture_v2" in found.cause
 
 
+@pytest.mark.parametrize(("end", "speaks"), [({"signal": 6}, True), ({"exit_code": 1}, True), ({}, False)])
+def test_a_target_that_names_an_error_in_its_own_words_gave_up_if_it_failed(
+    builder: SessionBuilder, end: dict[str, int], speaks: bool
+) -> None:
+    bootstrap(builder)
+    rest_of_bootstrap(builder)
+    call(builder, "cuOccupancyMaxPotentialBlockSize", args=(1, 2), result=NOT_SUPPORTED)
+    call(builder, "cuEventQuery", args=(1,), result=600)
+    builder.line('>>> cuda_check(): API error 0801 (CUDA_ERROR_NOT_SUPPORTED): "operation not supported"')
+    builder.exit(0, **end)
+    found = [each for each in diagnose(builder.open()) if each.rule == "needed-not-supported"]
+    assert ["cuOccupancyMaxPotentialBlockSize" in each.cause for each in found] == [True] * speaks
+
+
 def test_a_memory_call_that_fails_is_the_wall_and_the_abort_follows_from_it(builder: SessionBuilder) -> None:
     bootstrap(builder)
     rest_of_bootstrap(builder)
