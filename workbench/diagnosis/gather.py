@@ -19,12 +19,12 @@ from sessions.decode import INTERNAL, UNRETURNED, CallDecoder
 from sessions.items import Pseudo
 from workbench.diagnosis.calls import ATTRIBUTES, LAUNCHES, PROC_ADDRESS, WATCHED, Call, Lookups
 from workbench.diagnosis.facts import Facts
-from workbench.diagnosis.saying import ANY, Said, parse
+from workbench.diagnosis.saying import Said, parse, speaks
 from workbench.diagnosis.startup import StartupTimes
 from workbench.diagnosis.waits import WaitTimes, kinds_of
 from workbench.target.roles import is_kernel_probe
 from workbench.views.coverage import Coverage
-from workbench.views.log import HEAD_BYTES, numbered_lines, of_run
+from workbench.views.log import numbered_lines, of_run
 from workbench.views.summary import GpuModeTracker
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ class Gatherer:
         changed = False
         total = len(session.log)
         for number, line in numbered_lines(session, self._lines, total):
-            if line.role not in ("target", "exercise") or not ANY.search(line.text[:HEAD_BYTES]):
+            if line.role not in ("target", "exercise") or not speaks(line.text):
                 continue
             if not of_run(session, line, self.run):
                 continue
