@@ -19,6 +19,7 @@ from sessions.files import IndexFile, StreamFile
 
 _BLOCK = 4096
 _WINDOW = 1 << 18  # bytes of text read at once for lines that lie side by side
+_KEPT = 1024  # lines
 _COUNT = struct.Struct("<Q")  # of the pieces of a line
 _COLUMNS = ("length", "text_crc", "time", "process", "pid", "stream", "role", "flags", "after_call")
 
@@ -51,6 +52,11 @@ class Log:
         self._text = StreamFile(directory / "log.bytes")
         self._count = 0
         self._left: list[Line] = []
+        self._newest: tuple[int, int, list[Line]] = (
+            0,
+            0,
+            [],
+        )  # read last: several views go through them together
         self._blocks: dict[int, npt.NDArray[np.void]] = {}
         self.damage: list[str] = []
         self.refresh()
@@ -85,12 +91,17 @@ class Log:
         """Lines start..stop; IndexError outside of what is known since refresh()."""
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"lines {start}..{stop} of {len(self)}")
+        *span, newest = self._newest
+        if span == [start, stop]:
+            return newest.copy()
         result: list[Line] = []
         at, last = start, min(stop, self._count)
         while at < last:
             entries = self._block(at)[at % _BLOCK :][: last - at]
             result += self._read(entries, at)
             at += len(entries)
+        if start < stop <= self._count and stop - start <= _KEPT:
+            self._newest = start, stop, result.copy()
         result += self._left[max(0, start - self._count) : max(0, stop - self._count)]
         return result
 

@@ -348,8 +348,7 @@ class ShimbenchApp(App[bool]):
 
     def next_match(self, step: int) -> None:
         """Go on with the search."""
-        if not self.view.next_match(step):
-            self.notify("no other match")
+        self.view.next_match(step)
 
     def no_search(self) -> str | None:
         """Why n and N can't go on."""
@@ -381,6 +380,11 @@ class ShimbenchApp(App[bool]):
         elif self.travel.moment is not None:
             self.travel.now()
         self.arrangement.show_titles()
+
+    def on_line_view_not_found(self, message: LineView.NotFound) -> None:
+        """A search came to its end."""
+        words = f"nothing matches {message.pattern}" if message.first else "no other match"
+        self.notify(words, severity="warning" if message.first else "information")
 
     def on_line_view_chosen(self, message: LineView.Chosen) -> None:
         """A double click is Enter."""

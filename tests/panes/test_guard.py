@@ -106,13 +106,15 @@ async def test_a_key_that_fails_is_told_and_the_next_one_works(
 async def test_damage_is_told_in_its_own_words_and_not_written_down(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def damaged() -> NoReturn:
+    def damaged(stop: int) -> NoReturn:
         raise SessionError("log.bytes: chunk 3 is damaged")
 
     builder = scenario.write_working_run(tmp_path / "live")
     async with ShimbenchApp(None, builder.open()).run_test(size=SIZE) as pilot:
         app = await shown(pilot)
         monkeypatch.setattr(app.log_pane, "advance", damaged)
+        builder.line("one more", process=1)
+        builder.publish()
         await until(pilot, lambda: app.log_pane.trouble, "the pane says it")
         assert told(app) == ["log.bytes: chunk 3 is damaged"] == [app.log_pane.trouble]
     builder.finish()

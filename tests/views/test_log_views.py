@@ -34,7 +34,7 @@ def test_the_lines_of_a_crash_are_one_report_whatever_others_write_between(build
     write(builder)
     session = builder.open()
     blocks = LogBlocks()
-    assert blocks.update(session) == [1, 3, 4, 5]
+    blocks.update(session)
     report = blocks.of(4)
     assert report is not None and report.lines == [1, 3, 4, 5] and report.first == 1
     assert blocks.of(0) is None and blocks.of(2) is None and blocks.of(6) is None
@@ -44,11 +44,12 @@ def test_a_report_grows_while_it_is_written(builder: SessionBuilder) -> None:
     builder.line(REPORT[0])
     session = builder.open()
     blocks = LogBlocks()
-    assert blocks.update(session) == [0] and blocks.of(0) is None  # one line alone is no report
+    blocks.update(session)
+    assert blocks.of(0) is None  # one line alone is no report
     builder.line(REPORT[1])
     builder.publish()
     session.refresh()
-    assert blocks.update(session) == [1]
+    blocks.update(session)
     report = blocks.of(0)
     assert report is not None and report.lines == [0, 1]
 

@@ -115,9 +115,9 @@ class Gatherer:
         self._startup = StartupTimes()
         self._waits = WaitTimes(self._kinds)
 
-    def update(self, session: Session, stop: int | None = None) -> bool:
-        """Take in rows (up to `stop`), lines and events recorded since; True if a rule may have more to
-        say now."""
+    def update(self, session: Session, stop: int | None = None, lines: int | None = None) -> bool:
+        """Take in rows (up to `stop`), lines (so many) and events recorded since; True if a rule may have
+        more to say now."""
         if session is not self._session:
             self._begin(session)
         run = session.newest_run if self.wanted_run is None else self.wanted_run
@@ -127,10 +127,10 @@ class Gatherer:
             self._reset()
         changed |= self._take_events(session)
         changed |= self._take_calls(session, len(session.calls) if stop is None else stop)
-        changed |= self._take_lines(session)
+        changed |= self._take_lines(session, len(session.log) if lines is None else lines)
         if self._keeps_views:
             self._coverage.update(session, stop)
-            self._mode.update(session, stop)
+            self._mode.update(session, stop, lines)
         return changed
 
     def facts(self) -> Facts:
@@ -279,9 +279,8 @@ class Gatherer:
             if known.first_failed < 0 and len(failed):
                 known.first_failed = part.row(int(failed[0]))
 
-    def _take_lines(self, session: Session) -> bool:
+    def _take_lines(self, session: Session, total: int) -> bool:
         changed = False
-        total = len(session.log)
         for number, line in numbered_lines(session, self._lines, total):
             if line.role not in ("target", "exercise") or not speaks(line.text):
                 continue

@@ -84,8 +84,8 @@ class Asking:
     def _answer(self, kind: str, text: str) -> bool:
         """False: the prompt stays open."""
         app = self._app
-        if kind == "search" and not self._asked_for.search(text):
-            app.notify(f"nothing matches {text}", severity="warning")
+        if kind == "search":
+            self._asked_for.search(text)
         elif kind == "goto":
             app.jumps.to_call(text)
         elif kind == "compare":

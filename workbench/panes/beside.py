@@ -101,8 +101,6 @@ class BesideView(LineView):
         Binding("N", "screen.step(-1)", "Previous difference", show=False),
     ]
 
-    find_limit = 20_000  # decoding is not free
-
     def __init__(self, *, id: str = "beside-calls") -> None:
         super().__init__(id=id)
         self.beside: Beside | None = None

@@ -36,7 +36,6 @@ class CallsPane(LineView):
     """Calls as lines; number, time, process/thread, caller, call, duration as the width allows."""
 
     where: ClassVar[str] = "calls"
-    find_limit = 20_000  # decoding is not free
     BINDINGS: ClassVar[list[BindingType]] = bindings("calls")
 
     def __init__(
@@ -47,7 +46,7 @@ class CallsPane(LineView):
         self.decoder = decoder
         self.outcomes = outcomes
         self.filter_text = ""
-        self.paused = False
+        self._held: int | None = None  # while the view is held still: the rows there were
         self.calls = CallLines(session)
         self.in_flight: list[InFlight] = []
         with contextlib.suppress(SessionError):  # told by the next look
@@ -65,12 +64,19 @@ class CallsPane(LineView):
 
     @property
     def scanned(self) -> int:
-        """Rows that need no look any more: a paused view wants none."""
-        return len(self.session.calls) if self.paused else self.calls.scanned
+        """Rows that need no look any more: a paused view wants none of those recorded since."""
+        whole = self._held is not None and self.calls.scanned >= self._held
+        return len(self.session.calls) if whole else self.calls.scanned
+
+    @property
+    def paused(self) -> bool:
+        """Whether the view is held still."""
+        return self._held is not None
 
     def advance(self, stop: int) -> None:
         """Take in what was recorded since, up to row `stop`; show() shows it."""
-        if self.paused or self.calls.scanned >= stop:
+        stop = stop if self._held is None else min(stop, self._held)
+        if self.calls.scanned >= stop:
             return
         ahead = not self.following and self.cursor >= self.calls.indexed
         row, below = self.selected_row() if ahead else None, self.cursor - self.scroll_offset.y
@@ -83,9 +89,7 @@ class CallsPane(LineView):
 
     def show(self, in_flight_too: bool) -> None:
         """Show what has been taken in; ages of calls in flight move only when asked."""
-        if self.paused:
-            return
-        if in_flight_too and self.moment is None:
+        if in_flight_too and self.moment is None and not self.paused:
             before = self.in_flight
             self.in_flight = list(self.session.in_flight())
             self._grown |= bool(before or self.in_flight)
@@ -155,7 +159,7 @@ class CallsPane(LineView):
         elif self.following and self.session.live:
             words.append("following")
         if self.pattern is not None:
-            words.append(f"/{self.pattern.pattern}")
+            words.append(self.searched())
         if self.rules is not None and self.rules.counters and self.moment is None:
             words.append(self.rules.status())
         return "  ".join(words)
@@ -176,15 +180,14 @@ class CallsPane(LineView):
         self.scroll_to(y=0, animate=False, force=True)
         self._wanted = None if self.following else row
         self._grown = True
-        if not self.paused:
-            self.calls.extend(min(_AT_ONCE, len(self.session.calls)))
-            self.show(in_flight_too=False)
+        self.calls.extend(min(_AT_ONCE, len(self.session.calls) if self._held is None else self._held))
+        self.show(in_flight_too=False)
         self.lines_changed()
         self.post_message(self.StatusChanged(self))
 
     def pause(self) -> None:
         """Hold the view still, or let it go on; recording never stops."""
-        self.paused = not self.paused
+        self._held = self.calls.scanned if self._held is None else None
         self.post_message(self.StatusChanged(self))
 
     # Selection

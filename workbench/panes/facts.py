@@ -36,19 +36,28 @@ class SessionFacts:
         self.diagnosis = LiveDiagnosis(session.path, self._gatherer)
         self._news = False  # that a rule may speak of
         self.scanned = 0  #: rows taken in so far
+        self.lines = 0  #: lines of the log taken in so far
         self._names_changed = False
         self._effects: dict[str, str] = {}
         self.outcomes = Outcomes(session, self.effect)
         self._states: States | None = None
         self._snapshot_due = 0.0
 
+    def take_lines(self, stop: int) -> None:
+        """Take in lines of the log, so many."""
+        self._mode_and_causes(self.scanned, stop)
+        self.lines = stop
+
+    def _mode_and_causes(self, stop: int, lines: int) -> None:
+        self.gpu.update(self.session, stop, lines)
+        self._news |= self._gatherer.update(self.session, stop, lines)
+
     def take(self, stop: int) -> None:
-        """Take in what was recorded since, of calls those up to row `stop`."""
+        """Take in what was recorded since, of calls those up to row `stop`; but for lines of the log."""
         self.tracker.update(stop)
         self.device.update(self.session, stop)
         self._names_changed |= self.coverage.update(self.session, stop)
-        self.gpu.update(self.session, stop)
-        self._news |= self._gatherer.update(self.session, stop)
+        self._mode_and_causes(stop, self.lines)
         self.scanned = stop
         if stop and stop % INTERVAL == 0 and self.session.live:
             self._leave_snapshot(stop)
@@ -68,7 +77,8 @@ class SessionFacts:
     def judge(self) -> None:
         """What the names that were not answered do, from what has been taken in; and have causes sought."""
         self.diagnosis.start()
-        if self.scanned == len(self.session.calls) and self.diagnosis.offer(self.session, self._news):
+        whole = self.scanned == len(self.session.calls) and self.lines == len(self.session.log)
+        if whole and self.diagnosis.offer(self.session, self._news):
             self._news = False
         if not self._names_changed:
             return

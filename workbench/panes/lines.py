@@ -6,8 +6,10 @@ A pane says how many lines it has and what stands in line n; only visible lines 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+import time
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -21,6 +23,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from workbench.panes.actions import bindings
+from workbench.panes.finding import Finding
 from workbench.panes.guard import sentence_of
 from workbench.panes.parts import Inked, Part, highlight, parts_text
 
@@ -28,6 +31,8 @@ Edges = tuple[Segment | None, Segment | None]
 """The cells of a border at the left and right of a line."""
 
 _DRAWN_LIMIT = 1024  # rows kept as they were drawn
+_SEARCH_SLICE = 0.02  # seconds of the processor for a search before keys have their turn
+_SEARCH_PAUSE = 0.01
 
 
 class LineView(Inked, ScrollView, can_focus=True):
@@ -36,8 +41,6 @@ class LineView(Inked, ScrollView, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = bindings("lines")
     where: ClassVar[str] = "lines"
     """Names the pane in the command registry: which keys it obeys."""
-    find_limit: ClassVar[int] = 1 << 62
-    """So many lines are searched at once."""
 
     @dataclass
     class Moved(Message):
@@ -59,6 +62,14 @@ class LineView(Inked, ScrollView, can_focus=True):
 
         view: LineView
 
+    @dataclass
+    class NotFound(Message):
+        """A search came to its end; `first` when it had only just been asked for."""
+
+        view: LineView
+        pattern: str
+        first: bool
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.cursor = 0
@@ -66,6 +77,7 @@ class LineView(Inked, ScrollView, can_focus=True):
         self.pattern: re.Pattern[str] | None = None
         self.trouble = ""
         """why the lines are not brought up to date any more, said in place of the first row"""
+        self._finding: Finding | None = None
         self._widest = 0
         self._told = ""
         self._drawn: dict[Hashable, Strip] = {}
@@ -96,15 +108,9 @@ class LineView(Inked, ScrollView, can_focus=True):
             self._told = status
             self.post_message(self.StatusChanged(self))
 
-    def find(self, pattern: re.Pattern[str], start: int, step: int) -> int | None:
-        """The next line from `start` on in direction `step` that matches, at most `find_limit` lines away;
-        wraps around."""
-        count = self.count()
-        for offset in range(min(count, self.find_limit)):
-            index = (start + offset * step) % count
-            if pattern.search(self.line_text(index)):
-                return index
-        return None
+    def texts(self, start: int, stop: int) -> Iterable[str]:
+        """What is searched of some lines, one after the other."""
+        return map(self.line_text, range(start, stop))
 
     # Moving
 
@@ -185,24 +191,51 @@ class LineView(Inked, ScrollView, can_focus=True):
         self.lines_changed()
         self.post_message(self.StatusChanged(self))
 
-    def search(self, expression: str) -> bool:
+    # Searching
+
+    def search(self, expression: str) -> None:
         """Search forward from the cursor; a bad regular expression is taken as plain text."""
         try:
             self.pattern = re.compile(expression, re.IGNORECASE) if expression else None
         except re.error:
             self.pattern = re.compile(re.escape(expression), re.IGNORECASE)
         self.refresh()
-        return self.pattern is None or self.next_match(1, from_cursor=True)
+        self._finding = None
+        if self.pattern is not None:
+            self._find(Finding(self.pattern, self.cursor, 1, self.count(), first=True))
 
-    def next_match(self, step: int, from_cursor: bool = False) -> bool:
-        """Go to the next (1) or previous (-1) match; False if there is none."""
-        if self.pattern is None or not self.count():
-            return False
-        found = self.find(self.pattern, self.cursor if from_cursor else self.cursor + step, step)
-        if found is None:
-            return False
-        self.move_to(found, centre=True)
-        return True
+    def next_match(self, step: int) -> None:
+        """Go to the next (1) or previous (-1) match, round at the ends."""
+        if self.pattern is not None:
+            self._find(Finding(self.pattern, self.cursor + step, step, self.count()))
+
+    def searched(self) -> str:
+        """`/foo`, or how far a search has come: for status()."""
+        if self.pattern is None:
+            return ""
+        finding = self._finding
+        done = "" if finding is None else f" {100 * finding.looked // max(finding.total, 1)} %"
+        return f"/{self.pattern.pattern}{done}"
+
+    def _find(self, finding: Finding) -> None:
+        self._finding = finding
+        self._find_on(finding)
+
+    def _find_on(self, finding: Finding) -> None:
+        """Search a slice of time long; long logs take many of them, and keys have their turn between."""
+        if finding is not self._finding:
+            return  # another one began, or it was left
+        found = finding.go_on(self.count(), self.texts, time.thread_time() + _SEARCH_SLICE)
+        if found is None and finding.looked < finding.total:
+            self.set_timer(_SEARCH_PAUSE, partial(self._find_on, finding))
+            self.tell_status()
+            return
+        self._finding = None
+        if found is not None:
+            self.move_to(found, centre=True)
+        else:
+            self.post_message(self.NotFound(self, finding.pattern.pattern, finding.first))
+        self.tell_status()
 
     # Mouse
 

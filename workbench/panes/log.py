@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.style import Style
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from workbench.views.log_blocks import LogBlocks
 
 _GUTTER_NAME = 14
+_AT_ONCE = 1024  # lines looked at before the next look goes on with the rest, in slices
 _INKS: dict[Kind, Ink] = {"time": "dim", "source": "name", "key": "dim", "value": "value", "gap": "dim"}
 
 
@@ -41,10 +42,12 @@ class LogPane(LineView):
         super().__init__(id=id)
         self.session = session
         self.following = session.live
-        self.paused = False
+        self._held: int | None = None  # while the view is held still: the lines there were
         self.wrap = False
         self.filter_text = ""
         self._lines = FilteredLog(session)
+        self._grown = False  # since the lines were last shown
+        self._wanted: int | None = None  # line to select once it has been looked at
         self.moment: Moment | None = None  # shown instead of now
         self.marks: Mapping[int, str] = {}  # line -> note
         self.rules: Rules | None = None  # what filters are made with, when there is a workbench around it
@@ -52,17 +55,33 @@ class LogPane(LineView):
 
     # Content
 
-    def advance(self) -> None:
-        """Take in lines written since."""
-        if self.paused or self._scanned == len(self.session.log):
-            return
-        self._lines.advance()
-        self.lines_changed()
-        self.tell_status()
+    @property
+    def scanned(self) -> int:
+        """Lines that need no look any more: a paused view wants none of those written since."""
+        whole = self._held is not None and self._lines.scanned >= self._held
+        return len(self.session.log) if whole else self._lines.scanned
 
     @property
-    def _scanned(self) -> int:
-        return self._lines.scanned
+    def paused(self) -> bool:
+        """Whether the view is held still."""
+        return self._held is not None
+
+    def advance(self, stop: int) -> None:
+        """Take in lines written since, up to number `stop`; show() shows them."""
+        stop = stop if self._held is None else min(stop, self._held)
+        if self._lines.scanned < stop:
+            self._lines.advance(stop)
+            self._grown = True
+
+    def show(self) -> None:
+        """Show what has been taken in."""
+        if not self._grown:
+            return
+        self._grown = False
+        self.lines_changed()
+        if self._wanted is not None and self._wanted < self._lines.scanned:
+            self.show_number(self._wanted)
+        self.tell_status()
 
     @property
     def blocks(self) -> LogBlocks:
@@ -73,14 +92,14 @@ class LogPane(LineView):
         """Show only what the filter passes; the selected line stays selected if it does."""
         number = self.selected_number()
         self.filter_text = text
-        self._lines = FilteredLog(self.session, line_filter)
+        self._lines = FilteredLog(self.session, line_filter, self.blocks)
         self._frame = None
         self.cursor = 0
         self.scroll_to(y=0, animate=False, force=True)
-        self.advance()
-        if number is not None and not self.following:
-            self.show_number(number)
-        self.lines_changed()
+        self.advance(min(_AT_ONCE, len(self.session.log)))
+        self._wanted = None if self.following else number
+        self._grown = True
+        self.show()
         self.post_message(self.StatusChanged(self))
 
     def count(self) -> int:
@@ -108,21 +127,23 @@ class LogPane(LineView):
         return self.number(self.cursor) if self.cursor < self.count() else None
 
     def show_number(self, number: int, *, by_user: bool = False) -> None:
-        """Put the cursor on a line, or on the next one the filter passes."""
+        """Put the cursor on a line, or on the next one the filter passes; on one that has not been looked at
+        yet as soon as it has."""
         self.following = False
+        self._wanted = None if number < self._lines.scanned else number
         self.move_to(self._lines.before(number), by_user=by_user, centre=True)
         self.post_message(self.StatusChanged(self))
 
     def show_after_call(self, call_number: int) -> None:
         """Scroll to the last line that was written before a call had been recorded."""
-        low, high = 0, self._scanned
+        low, high = 0, self._lines.scanned
         while low < high:
             middle = (low + high) // 2
             if self.session.log.line(middle).after_call < call_number:
                 low = middle + 1
             else:
                 high = middle
-        if self._scanned:
+        if self._lines.scanned:
             self.show_number(max(low - 1, 0))
 
     def status(self) -> str:
@@ -130,22 +151,24 @@ class LogPane(LineView):
         words = [] if self.moment is None else [f"AT {time_text(self.moment.now_ns())} s"]
         if self.filter_text:
             words.append(
-                f"filter {self.filter_text}  {count_text(self.count())} of {count_text(self._scanned)}"
+                f"filter {self.filter_text}  {count_text(self.count())} of {count_text(self._lines.scanned)}"
             )
         if self.wrap:
             words.append("wrapped")
+        behind = len(self.session.log) - self._lines.scanned
         if self.paused:
-            words.append(f"PAUSED, {count_text(len(self.session.log) - self._scanned)} more")
+            words.append(f"PAUSED, {count_text(behind)} more")
+        elif behind:
+            words.append(f"reading, {count_text(behind)} to go")
         elif self.following and self.session.live:
             words.append("following")
         if self.pattern is not None:
-            words.append(f"/{self.pattern.pattern}")
+            words.append(self.searched())
         return "  ".join(words)
 
     def pause(self) -> None:
         """Hold the view still, or let it go on."""
-        self.paused = not self.paused
-        self.advance()
+        self._held = self._lines.scanned if self._held is None else None
         self.post_message(self.StatusChanged(self))
 
     def toggle_wrap(self) -> None:
@@ -159,6 +182,12 @@ class LogPane(LineView):
     def line_text(self, index: int) -> str:
         """The line's text without its gutter, whole."""
         return plain_text(self.session.log.line(self.number(index)).text)
+
+    def texts(self, start: int, stop: int) -> Iterable[str]:
+        """What is searched, read together where lines lie side by side."""
+        if self.filter_text:
+            return super().texts(start, stop)
+        return (plain_text(line.text) for line in self.session.log.lines(start, stop))
 
     # Mouse
 
@@ -189,6 +218,8 @@ class LogPane(LineView):
 
     def nothing(self) -> str:
         """Why there is no line."""
+        if self.scanned < len(self.session.log):
+            return "reading …"
         if self.filter_text and len(self.session.log):
             return "no line passes the filter; Esc shows all"
         return "nothing has been written yet"

@@ -16,6 +16,7 @@ FRAME, SLOWEST_FRAME = 1 / 15, 1 / 5  # seconds between frames that nobody press
 CORE_SHARE = 0.2  # of a core, which looking and painting should not exceed: else frames come more slowly
 SLICE = 0.008  # seconds of the processor for taking in calls before keys get their turn
 MOST_AT_ONCE, LEAST_AT_ONCE = 1 << 16, 1 << 8  # calls taken in between looks at the clock
+LINES_AT_ONCE = 256
 KEY_FIRST = 0.06  # seconds for which a key that is not painted yet puts off taking in calls
 COLLECT_AFTER = 3.0  # seconds after which garbage is collected even if the rules have nothing to say yet
 COLLECT_EVERY = 10_000, 20, 50  # a painted frame makes thousands of short-lived objects: not at each
@@ -108,15 +109,20 @@ class Looks:
         finished = self._was_live and not session.live
         self._was_live = session.live
         self.stale = self.stale or changed or finished or not self._all_explained
-        behind = self._take_calls()
+        # Who rests is not asked to show anything in this look: that might work, and take back what is said.
+        able = [part for part in ("calls", "log") if not app.guard.rests(part)]
+        behind = self._take_lines()
+        behind |= self._take_calls()
         if app.calls.stops.update():  # what stops or goes on is said with the next frame
             self.stale, self.views_due, self._header_due = True, 0.0, 0.0
         due = now >= self.views_due
         if now >= self._shown_at + (SLOWEST_FRAME if behind else self._frame):
             self._begin_frame(now)
             # Calls under way are asked for with the rest: one that has returned since must not stay.
-            keep_up("calls", lambda: app.calls.show(in_flight_too=session.live or finished))
-            keep_up("log", app.log_pane.advance)
+            if "calls" in able:
+                keep_up("calls", lambda: app.calls.show(in_flight_too=session.live or finished))
+            if "log" in able:
+                keep_up("log", app.log_pane.show)
             if now >= self._header_due and session.live:
                 self._header_due = now + VIEW_PERIOD
                 app.arrangement.show_header()
@@ -144,7 +150,7 @@ class Looks:
         lines, facts, total = self._app.calls, self._app.facts, len(self._app.session.calls)
         keep_up = self._app.guard.keep_up
         deadline = time.thread_time() + SLICE
-        while (start := self._scanned(total)) < total:
+        while (start := self._least(total, {"calls": lines.scanned, DERIVED: facts.scanned})) < total:
             began = time.thread_time()
             if began >= deadline:
                 return True
@@ -158,22 +164,37 @@ class Looks:
                 self._at_once //= 2
             elif took < SLICE / 4 and self._at_once < MOST_AT_ONCE:
                 self._at_once *= 2
-        keep_up(DERIVED, lambda: facts.take(total))  # lines and events are new without calls as well
+        keep_up(DERIVED, lambda: facts.take(total))  # events are new without calls as well
         return False
 
-    def _scanned(self, total: int) -> int:
-        """The calls that all have taken in who do; who failed at them is not waited for."""
+    def _take_lines(self) -> bool:
+        """The same of lines of the log: a million of them take seconds to look through."""
+        pane, facts, total = self._app.log_pane, self._app.facts, len(self._app.session.log)
+        keep_up = self._app.guard.keep_up
+        deadline = time.thread_time() + SLICE
+        while (start := self._least(total, {"log": pane.scanned, DERIVED: facts.lines})) < total:
+            if time.thread_time() >= deadline:
+                return True
+            stop = min(start + LINES_AT_ONCE - start % LINES_AT_ONCE, total)
+            keep_up("log", partial(pane.advance, stop))
+            if facts.lines < stop:
+                keep_up(DERIVED, partial(facts.take_lines, stop))
+        return False
+
+    def _least(self, total: int, taken: dict[str, int]) -> int:
+        """Of what each part has taken in, the least; who failed is not waited for."""
         rests = self._app.guard.rests
-        lines = total if rests("calls") else self._app.calls.scanned
-        return min(lines, total if rests(DERIVED) else self._app.facts.scanned)
+        return min(total if rests(part) else count for part, count in taken.items())
 
     @property
     def settled(self) -> bool:
         """Whether everything known of the session is on the screen."""
         app = self._app
         scanned = app.calls.calls.scanned == len(app.session.calls) == app.facts.scanned
+        lines = len(app.session.log)
+        read = self._least(lines, {"log": app.log_pane.scanned, DERIVED: app.facts.lines}) == lines
         explained = app.facts.diagnosed and self._all_explained
-        return not self.stale and scanned and explained and app.travel.settled
+        return not self.stale and scanned and read and explained and app.travel.settled
 
     @property
     def _all_explained(self) -> bool:

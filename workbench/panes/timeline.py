@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sessions.moment import Moment
 
 _SLICE = 0.03  # seconds of the processor for counting calls, before keys have their turn
+_LINES = 1024  # of the log looked at between looks at the clock
 _PAUSE = 0.02  # seconds until it goes on
 
 
@@ -49,13 +50,19 @@ class TimelinePane(TextLines):
         wanted = len(self.session.calls) if self.moment is None else self.moment.cut.rows
         deadline = time.thread_time() + _SLICE
         while True:
-            self._tracker.update(self.session, min(self._tracker.scanned + STEP, wanted))
-            if self._tracker.scanned >= wanted or time.thread_time() >= deadline:
+            calls = min(self._tracker.scanned + STEP, wanted)
+            self._tracker.update(
+                self.session, calls, min(self._tracker.lines + _LINES, len(self.session.log))
+            )
+            if self._counted(wanted) or time.thread_time() >= deadline:
                 break
         self._draw(wanted)
-        if self._tracker.scanned < wanted and not self._coming:
+        if not self._counted(wanted) and not self._coming:
             self._coming = True
             self.set_timer(_PAUSE, self._go_on)
+
+    def _counted(self, wanted: int) -> bool:
+        return self._tracker.scanned >= wanted and self._tracker.lines >= len(self.session.log)
 
     def _go_on(self) -> None:
         self._coming = False
@@ -67,11 +74,11 @@ class TimelinePane(TextLines):
         if width <= 0:
             return
         counted, drawn = self._tracker.scanned, []
-        if counted < wanted:
-            drawn.append(
-                TextLine([(f"counting calls: {count_text(counted)} of {count_text(wanted)}", "warn")])
-            )
-        if self.moment is None or counted >= wanted:
+        looked, lines = self._tracker.lines, len(self.session.log)
+        for what, done, total in (("counting calls", counted, wanted), ("reading lines", looked, lines)):
+            if done < total:
+                drawn.append(TextLine([(f"{what}: {count_text(done)} of {count_text(total)}", "warn")]))
+        if self.moment is None or self._counted(wanted):
             timeline = self._tracker.timeline() if self.moment is None else self._tracker.at(self.moment)
             drawn += [TextLine(row.parts, row) for row in rows(timeline, width)]
         self.set_lines(drawn)

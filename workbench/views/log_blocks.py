@@ -40,26 +40,28 @@ class LogBlocks:
         self._open: dict[tuple[int, int, str], Block] = {}
         self._of_line: dict[int, Block] = {}
 
-    def update(self, session: Session) -> list[int]:
-        """Take in lines written since; -> the lines that joined a report."""
+    @property
+    def scanned(self) -> int:
+        """Lines looked at so far."""
+        return self._scanned
+
+    def update(self, session: Session, stop: int | None = None) -> None:
+        """Take in lines written since, up to number `stop`."""
         if session is not self._session:
             self._session, self._scanned = session, 0
             self._open.clear()
             self._of_line.clear()
-        joined: list[int] = []
-        stop = len(session.log)
+        stop = len(session.log) if stop is None else stop
         for number, line in numbered_lines(session, self._scanned, stop):
-            if self._take(number, line):
-                joined.append(number)
-        self._scanned = stop
-        return joined
+            self._take(number, line)
+        self._scanned = max(stop, self._scanned)
 
     def of(self, number: int) -> Block | None:
         """The report a line is part of; None when it stands alone."""
         block = self._of_line.get(number)
         return block if block is not None and len(block.lines) > 1 else None
 
-    def _take(self, number: int, line: Line) -> bool:
+    def _take(self, number: int, line: Line) -> None:
         key = (line.process, line.pid, line.stream)
         block = self._open.get(key)
         # Only the head matters, and decoding is dear: most lines begin no report.
@@ -70,6 +72,5 @@ class LogBlocks:
             block = self._open[key] = Block([number])
         else:
             self._open.pop(key, None)
-            return False
+            return
         self._of_line[number] = block
-        return True

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 class FilteredLog:
     """Lines and reports of one session; without a filter all lines pass."""
 
-    def __init__(self, session: Session, line_filter: LineFilter | None = None) -> None:
+    def __init__(
+        self, session: Session, line_filter: LineFilter | None = None, blocks: LogBlocks | None = None
+    ) -> None:
         self._session = session
         self._filter = line_filter
-        self.blocks = LogBlocks()
+        self.blocks = blocks or LogBlocks()
+        """the reports, which another filter of the same session may have found before"""
         self.scanned = 0
         """lines looked at so far"""
         self._passing = GrowingArray() if line_filter is not None else None
@@ -39,19 +42,23 @@ class FilteredLog:
         """How many of the lines before a number pass: the index of that line, or of the next that does."""
         return min(number, self.scanned) if self._passing is None else self._passing.searchsorted(number)
 
-    def advance(self) -> None:
-        """Take in lines written since."""
-        start, stop = self.scanned, len(self._session.log)
-        joined = self.blocks.update(self._session)
+    def advance(self, until: int | None = None) -> None:
+        """Take in lines written since, up to number `until`."""
+        start, stop = self.scanned, len(self._session.log) if until is None else until
+        if stop <= start:
+            return
+        self.blocks.update(self._session, max(stop, self.blocks.scanned))
         self.scanned = stop
         if self._filter is None or self._passing is None:
             return
-        alone = self._chosen(self._filter, self._alone(start, stop))
-        reports = {block.first: block for number in joined if (block := self.blocks.of(number)) is not None}
-        if not reports:
-            self._passing.extend(np.fromiter(alone, np.int64))
+        of_lines = map(self.blocks.of, range(start, stop))
+        reports = {block.first: block for block in of_lines if block is not None}
+        passing = list(self._chosen(self._filter, self._alone(start, stop)))
+        passing += self._chosen(self._filter, map(self._report, reports.values()))
+        passing = [number for number in passing if number < stop]  # the rest of a report comes with its lines
+        if min(reports, default=start) >= start:
+            self._passing.extend(np.array(sorted(passing), np.int64))
             return
-        passing = [*alone, *self._chosen(self._filter, map(self._report, reports.values()))]
         # What was shown of these reports before they had grown so far is judged anew.
         judged = [number for block in reports.values() for number in block.lines]
         kept = np.setdiff1d(self._passing.between(0, len(self._passing)), np.array(judged, np.int64))

@@ -99,8 +99,9 @@ class GpuModeTracker:
         self._load_failed: ModeEvidence | None = None
         self._launches_of: dict[int, tuple[int, int]] = {}  # pid -> when, and how many its forwarder told
 
-    def update(self, session: Session, stop: int | None = None) -> bool:
-        """Take in what has been recorded since, of calls those up to `stop`; True if there was anything."""
+    def update(self, session: Session, stop: int | None = None, lines: int | None = None) -> bool:
+        """Take in what has been recorded since, calls up to `stop` and as many `lines`; True if there was
+        anything."""
         if session is not self._session:
             self._session, self._lines, self._calls, self._events, self.run = session, 0, 0, 0, -1
             launches = [session.schema.function_id(name) for name in _LAUNCHES]
@@ -117,7 +118,7 @@ class GpuModeTracker:
             self._events = 0  # a forwarder may have said what it is before the run began
         mine = {p.index for p in session.processes if p.run == run and not _discovers(session, p)}
         changed |= self._take_calls(session, mine, len(session.calls) if stop is None else stop)
-        changed |= self._take_lines(session)
+        changed |= self._take_lines(session, len(session.log) if lines is None else lines)
         changed |= self._take_events(session.events)
         return changed
 
@@ -177,8 +178,8 @@ class GpuModeTracker:
             self._calls = stop
         return total != before
 
-    def _take_lines(self, session: Session) -> bool:
-        total, before = len(session.log), self._lines
+    def _take_lines(self, session: Session, total: int) -> bool:
+        before = self._lines
         for number, line in numbered_lines(session, before, total):
             head = line.text[:HEAD_BYTES]
             if line.role not in ("target", "exercise") or not _ANY_SAYING.search(head):

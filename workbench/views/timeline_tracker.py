@@ -35,8 +35,14 @@ class TimelineTracker:
         self.scanned = 0
         """calls counted so far"""
 
-    def update(self, session: Session, stop: int | None = None) -> bool:
-        """Take in what was recorded since, calls up to row `stop`; True if there was anything."""
+    @property
+    def lines(self) -> int:
+        """Lines of the log looked at so far."""
+        return self._lines
+
+    def update(self, session: Session, stop: int | None = None, lines: int | None = None) -> bool:
+        """Take in what was recorded since, calls up to row `stop` and so many `lines`; True if there was
+        anything."""
         if session is not self._session:
             self._session = session
             self._begin()
@@ -48,7 +54,7 @@ class TimelineTracker:
             self.scanned = until
             if until % KEPT_EVERY == 0:
                 self._kept.append((until, self._tallies.counts()))
-        total = len(session.log)
+        total = len(session.log) if lines is None else lines
         for number, line in numbered_lines(session, self._lines, total):
             if self._tallies.take_line(session, number, line):
                 self._telling.append(number)
