@@ -84,3 +84,62 @@ async def test_a_line_of_the_log_offers_its_source_and_level(working: ShimbenchA
         await pilot.press("g", "enter")
         await shown(pilot)
         assert 0 < app.log_pane.count() < len(app.session.log)
+
+
+async def test_lines_that_a_filter_passes_are_coloured_while_the_log_is_chosen(working: ShimbenchApp) -> None:
+    async with working.run_test(size=SIZE) as pilot:
+        app = await shown(pilot)
+        for chosen in (True, False):
+            await pilot.press("7")
+            app.ask("colour")
+            await pilot.press(*"red", "space", *"source:routes.go*", "enter")
+            drawn = [app.log_pane.draw(index, 200) for index in range(app.log_pane.count())]
+            coloured = [any(ink == Style.parse("red") for _, ink in parts) for parts in drawn]
+            named = ["source=routes.go" in app.log_pane.line_text(index) for index in range(len(drawn))]
+            assert any(named) and coloured == (named if chosen else [False] * len(named))
+        assert not any(ink == Style.parse("red") for _, ink in app.calls.draw(0, 100))
+
+
+async def test_a_colour_of_the_log_is_refused_in_the_words_of_lines(working: ShimbenchApp) -> None:
+    async with working.run_test(size=SIZE) as pilot:
+        app = await shown(pilot)
+        assert not app.rules.add("colour", "red dur:>1ms", "log")
+        assert not app.rules.add("count", "level:loud", "log")
+        assert app.rules.add("count", "level:warn", "log") and not app.rules.add("count", "level:warn")
+
+
+async def test_a_report_is_coloured_as_one_and_anew_when_it_has_grown(tmp_path: Path) -> None:
+    builder = scenario.write_working_run(tmp_path / "live")
+    builder.line("CUDA error: out of memory", process=1)
+    builder.publish()
+    async with ShimbenchApp(None, builder.open()).run_test(size=SIZE) as pilot:
+        app = await shown(pilot)
+        assert app.rules.add("colour", "red deeper", "log")
+        first = app.log_pane.count() - 1
+        assert app.rules.style_of_line(first) is None
+        builder.line("  current device: 0, in function deeper at /src/a.cu:1", process=1)
+        builder.publish()
+        await until(pilot, lambda: app.log_pane.count() == first + 2, "the line has come")
+        assert app.rules.style_of_line(first) == app.rules.style_of_line(first + 1) == Style.parse("red")
+    builder.finish()
+
+
+async def test_a_counter_of_lines_goes_on_with_the_log_and_is_listed(tmp_path: Path) -> None:
+    builder = scenario.write_working_run(tmp_path / "live")
+    async with ShimbenchApp(None, builder.open()).run_test(size=SIZE) as pilot:
+        app = await shown(pilot)
+        await pilot.press("7")
+        app.ask("count")
+        await pilot.press(*"nonesuch", "enter")
+        await until(pilot, lambda: "[nonesuch] 0" in app.log_pane.status(), "all are counted")
+        assert "nonesuch" not in app.calls.status()
+        builder.line("nonesuch came", process=1)
+        builder.publish()
+        await until(pilot, lambda: "[nonesuch] 1" in app.log_pane.status(), "the new one is counted")
+        app.do("filter.rules")
+        await pilot.pause()
+        assert isinstance(app.screen, Chooser) and "nonesuch" in texts(app.screen.choices)[0]
+        await pilot.press("enter")
+        await shown(pilot)
+        assert not app.rules.counters
+    builder.finish()

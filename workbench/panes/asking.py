@@ -18,8 +18,10 @@ _HINTS = {
     "goto": "number of a call",
     "note": "what is worth knowing about this call or line",
     "compare": "A B, each SESSION[:RUN]: @-1 @   @:1 @:2; without B this session",
-    "colour": "a colour, then a filter: red !ok   bold green cuLaunch*   yellow dur:>1ms",
+    "colour": "a colour, then a filter of calls: red !ok   bold green cuLaunch*   yellow dur:>1ms",
     "count": "a filter whose calls are counted: !ok   cuMemAlloc* run:2   dur:>1ms",
+    "colour lines": "a colour, then a filter of lines: red level:error   green offloaded   yellow fd:out",
+    "count lines": "a filter whose lines are counted: level:warn   source:runner* run:2   re:^srv",
     "everything": "regular expression: calls, arguments, results, log, notes, sources",
     "travel": "7.1s   250ms   @443   log:212   run:2",
     "break": "cuMemAlloc*   cu* error   cuLaunchKernel result:CUDA_ERROR_INVALID_VALUE @3",
@@ -39,7 +41,8 @@ class Asking:
         app = self._app
         self._prompt = prompt = app.screen.query_one(Prompt)
         self._view = app.view if prompt.screen.is_modal else None
-        text, hint = "", _HINTS.get(kind, "")
+        about = f"{kind} lines" if app.pane == "log" else kind
+        text, hint = "", _HINTS.get(about, _HINTS.get(kind, ""))
         if kind == "filter":
             text = app.calls.filter_text if app.pane == "calls" else app.log_pane.filter_text
             hint = "cuMem* !ok pid:123 caller:libcudart dur:>1ms result:CUDA_ERROR_* text:foo"
@@ -61,7 +64,7 @@ class Asking:
         from workbench.filter import CALLS, LINES, complete
 
         app = self._app
-        of_lines = self._prompt is not None and self._prompt.kind == "filter" and app.pane == "log"
+        of_lines = self._prompt is not None and self._prompt.kind != "break" and app.pane == "log"
         return complete(text, cursor, app.session, LINES if of_lines else CALLS)
 
     def offered(self, message: Prompt.Offered) -> None:
@@ -95,7 +98,7 @@ class Asking:
             if text:
                 show_beside(app, a, b.strip() or str(app.session.path))
         elif kind in ("colour", "count"):
-            return not text or app.rules.add(kind, text)
+            return not text or app.rules.add(kind, text, "log" if app.pane == "log" else "calls")
         elif kind == "everything" and text:
             from workbench.panes.searching import Searching
 

@@ -160,8 +160,8 @@ class CallsPane(LineView):
             words.append("following")
         if self.pattern is not None:
             words.append(self.searched())
-        if self.rules is not None and self.rules.counters and self.moment is None:
-            words.append(self.rules.status())
+        if self.rules is not None and self.moment is None and (counts := self.rules.status()):
+            words.append(counts)
         return "  ".join(words)
 
     def set_filter(self, text: str, call_filter: CallFilter | None) -> None:

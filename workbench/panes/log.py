@@ -50,7 +50,8 @@ class LogPane(LineView):
         self._wanted: int | None = None  # line to select once it has been looked at
         self.moment: Moment | None = None  # shown instead of now
         self.marks: Mapping[int, str] = {}  # line -> note
-        self.rules: Rules | None = None  # what filters are made with, when there is a workbench around it
+        self.rules: Rules | None = None  # colours and counters, when there is a workbench around it
+        self._looks = 0
         self._frame: tuple[tuple[int, ...], list[tuple[int, int]]] | None = None
 
     # Content
@@ -164,6 +165,8 @@ class LogPane(LineView):
             words.append("following")
         if self.pattern is not None:
             words.append(self.searched())
+        if self.rules is not None and self.moment is None and (counts := self.rules.status("log")):
+            words.append(counts)
         return "  ".join(words)
 
     def pause(self) -> None:
@@ -178,6 +181,13 @@ class LogPane(LineView):
         self.scroll_to(x=0, animate=False, force=True)
         self.refresh()
         self.post_message(self.StatusChanged(self))
+
+    def look_changed(self) -> None:
+        """Draw all lines anew: they are coloured by other rules."""
+        self._looks += 1
+        self._frame = None
+        self.refresh()
+        self.tell_status()
 
     def line_text(self, index: int) -> str:
         """The line's text without its gutter, whole."""
@@ -234,7 +244,7 @@ class LogPane(LineView):
 
     def look(self) -> Hashable:
         """Programs by which lines are named may be known later than the lines."""
-        return tuple(process.exe for process in self.session.processes)
+        return self._looks, tuple(process.exe for process in self.session.processes)
 
     def draw(self, index: int, width: int) -> list[Part]:
         """Gutter and text of a line."""
@@ -261,6 +271,9 @@ class LogPane(LineView):
 
     def _text(self, line: Line, number: int) -> list[Part]:
         parts = styled_parts(line.text)
+        style = self.rules.style_of_line(number) if self.rules is not None else None
+        if style is not None:
+            return [(text, style) for text, _ in parts]
         if any(style is not PLAIN for _, style in parts):
             return [(text, style if style != Style() else "plain") for text, style in parts]
         if self.blocks.of(number) is not None:

@@ -72,8 +72,7 @@ class FilteredLog:
                     yield Written(self._session, (number,), (line,), report=False)
 
     def _report(self, block: Block) -> Written:
-        lines = [self._session.log.line(number) for number in block.lines]
-        return Written(self._session, tuple(block.lines), lines, report=True)
+        return written(self._session, self.blocks, block.first)
 
     def _chosen(self, line_filter: LineFilter, written: Iterable[Written]) -> Iterator[int]:
         """The numbers of what passes."""
@@ -84,6 +83,13 @@ class FilteredLog:
                 yield from _passing(line_filter, batch)
                 batch = []
         yield from _passing(line_filter, batch)
+
+
+def written(session: Session, blocks: LogBlocks, number: int) -> Written:
+    """A line as filters see it: by itself, or with the report that it is part of."""
+    block = blocks.of(number)
+    numbers = (number,) if block is None else tuple(block.lines)
+    return Written(session, numbers, [session.log.line(each) for each in numbers], report=block is not None)
 
 
 def _passing(line_filter: LineFilter, batch: list[Written]) -> Iterator[int]:
