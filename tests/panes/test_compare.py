@@ -55,6 +55,20 @@ async def test_the_first_divergence_stands_first_and_leads_to_its_calls(
         assert "extra call" in parts_text(screen.query_one("#beside-detail", Bar).left)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_what_differs_can_be_read_at_every_size(
+    sessions: tuple[Session, Session], size: tuple[int, int]
+) -> None:
+    a, b = sessions
+    async with ShimbenchApp(None, b).run_test(size=size) as pilot:
+        _, screen = await compared(pilot, a, b)
+        frame = pilot.app.export_screenshot()
+        assert "extra&#160;call" in frame  # of the title as well as of the list
+        index = int(screen.calls.beside.differences[0]) if screen.calls.beside is not None else -1
+        text = parts_text(screen.calls.draw(index, screen.calls.size.width))
+        assert "NOT_SUPPORTED" in text and len(text) <= screen.calls.size.width
+
+
 async def test_n_goes_from_difference_to_difference_and_enter_to_the_call(
     sessions: tuple[Session, Session],
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,11 +18,12 @@ from sessions.diff import Comparison, Divergence, compare
 from sessions.diff.beside import Beside, BesideLine
 from workbench import trouble
 from workbench.errors import ShimbenchError
+from workbench.panes.call_cells import call_parts
 from workbench.panes.format import count_text, elide
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.header import Bar
 from workbench.panes.lines import LineView
-from workbench.panes.parts import Ink, Part, column
+from workbench.panes.parts import Ink, Part, column, parts_text
 from workbench.panes.prompt import Prompt
 from workbench.panes.text_lines import TextLine, TextLines
 from workbench.views.demangle import with_demangled
@@ -143,10 +144,17 @@ class BesideView(LineView):
             return [(" " * room, "plain")]
         side = (self.beside.found.a, self.beside.found.b)[number]
         nesting = side.session.calls.row(row).nesting
-        text = "  " * min(nesting, 6) + with_demangled(self._decoders[number].text(side.session, row))
         ink: Ink = "error" if line.differs else "plain"
+        call = self._decoders[number].call(side.session, row)
+        call = replace(
+            call, arguments=[replace(each, text=with_demangled(each.text)) for each in call.arguments]
+        )
+        indent, width = "  " * min(nesting, 6), room - 10
+        *given, arrow, result, out = call_parts(call, ink, width - len(indent))
+        came = parts_text([arrow, result])  # is what differs most often: it stays readable
+        text = elide(indent + parts_text(given), width - len(came)) + came + out[0]
         number_part = column(str(row + 1), 8, "number", right=True)
-        return [number_part, ("  ", "plain"), column(elide(text, room - 10), room - 10, ink)]
+        return [number_part, ("  ", "plain"), column(text, width, ink)]
 
 
 class BesideScreen(ModalScreen[object]):

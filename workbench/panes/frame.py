@@ -17,6 +17,8 @@ from workbench.panes.format import elide
 from workbench.panes.parts import Inked
 from workbench.panes.sgr import printable
 
+_LEAST_INFO = 24  # columns that it must have when notes stand beside it
+
 
 class Frames(Screen[object]):
     """The panes' screen. What a key changed is painted at once, not at the next beat of 60 a second."""
@@ -92,7 +94,10 @@ class Rule(Inked, Widget):
             used += len(title)
         notes = f" {self.notes} " if self.notes else ""
         room = width - used - len(self.right) - 2
-        info = elide(printable(self.info), room - 2)
+        beside = (
+            len(notes) + 2 if room - len(notes) > _LEAST_INFO else 0
+        )  # both, if the info is some use then
+        info = elide(printable(self.info), room - 2 - beside)
         if info and room > 6:
             segments.append(Segment("  " + info, dim))
             room -= len(info) + 2
