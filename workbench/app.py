@@ -18,7 +18,7 @@ from textual.binding import BindingType
 
 from workbench import trouble
 from workbench.errors import ShimbenchError
-from workbench.panes.actions import PANES, bindings, registry
+from workbench.panes.actions import bindings, registry
 from workbench.panes.arrangement import Arrangement
 from workbench.panes.asking import Asking
 from workbench.panes.frame import Frames, Rule
@@ -29,6 +29,7 @@ from workbench.panes.looks import KeyTurn, Looks
 from workbench.panes.outside import Outside
 from workbench.panes.palette import Commands
 from workbench.panes.prompt import KeyLine, Prompt
+from workbench.panes.rows import PANES
 from workbench.panes.terminal import TerminalDriver
 from workbench.panes.travel_line import TravelLine
 

@@ -18,13 +18,14 @@ from tests.patience import reached
 from tests.pilots import arrive
 from workbench.app import ShimbenchApp
 from workbench.loop.status import LoopEvent
-from workbench.panes.actions import PANES, registry
+from workbench.panes.actions import registry
 from workbench.panes.build import BuildPane
 from workbench.panes.inspector import InspectorPane
 from workbench.panes.lines import LineView
 from workbench.panes.overlays import Overlay
 from workbench.panes.parts import parts_text
 from workbench.panes.processes import ProcessesPane
+from workbench.panes.rows import PANES
 
 SIZE = (120, 40)
 

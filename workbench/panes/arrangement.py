@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 
-from workbench.panes.actions import PANES, key_text, registry
+from workbench.panes.actions import key_text, registry
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.header import Bar, HeaderLine, header_facts, stage_parts
 from workbench.panes.lines import LineView, Waiting
 from workbench.panes.parts import Inks
 from workbench.panes.prompt import KeyLine, Prompt
+from workbench.panes.rows import PANES
 from workbench.panes.travel_line import TravelLine
 
 if TYPE_CHECKING:

@@ -93,6 +93,6 @@ class Guard:
             view.refresh()
 
     def _view(self, part: str) -> LineView | None:
-        from workbench.panes.actions import PANES
+        from workbench.panes.rows import PANES
 
         return self._app.arrangement.view(part) if part in PANES and self._app.arrangement.whole else None
