@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.patience import wait_until
 from workbench import native, trouble
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
