@@ -10,6 +10,8 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NoReturn
 
 COMMANDS = {
     "demo": "the workbench on a packaged real llama.cpp CUDA backend and a tiny model",
@@ -79,12 +81,27 @@ def help_text() -> str:
     return f"{USAGE}\n{rows}\n\n{which}"
 
 
+class Parser(argparse.ArgumentParser):
+    """Says of an option that there is not which one may have been meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        _, found, given = message.partition("unrecognized arguments: ")
+        if found:
+            word = given.split()[0].partition("=")[0]
+            known = [option for action in self._actions for option in action.option_strings]
+            near = get_close_matches(word, known, 1)
+            message = f"there is no {word}" if word.startswith("-") else f"{word} is one word too many"
+            message += f"; did you mean {near[0]}?" if near else f"; {self.prog} --help lists what there is"
+        super().error(message)
+
+
 def _run(name: str, words: list[str], command: list[str]) -> int:
     from workbench.errors import ShimbenchError
 
     module = importlib.import_module(f"workbench.commands.{name}")
     prog = "shimbench" if name == WORKBENCH else f"shimbench {name}"
-    parser = argparse.ArgumentParser(prog=prog, description=module.__doc__, allow_abbrev=False)
+    parser = Parser(prog=prog, description=module.__doc__, allow_abbrev=False)
     if name == WORKBENCH:
         parser.usage = "shimbench [DIR] [--session PATH] [--no-tap] [-- COMMAND ...]"
     module.add_arguments(parser)

@@ -66,6 +66,28 @@ def test_no_command_is_listed_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--timout", "5", "--", "true"], "there is no --timout; did you mean --timeout?"),
+        (["calls", "--cuont=3"], "there is no --cuont; did you mean --count?"),
+        (["doctor", "a", "b"], "b is one word too many; shimbench doctor --help lists what there is"),
+        (["systemd", "frob"], "frob: say install, status or remove"),
+        (["doctor", "/no/such/directory"], "/no/such/directory is not a directory"),
+        (["sessions", "name"], "usage: shimbench sessions name SESSION NAME"),
+    ],
+)
+def test_a_mistyped_word_is_named_with_what_may_have_been_meant(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status: object = cli.main(words)
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["run", "--timeout", "soon"],

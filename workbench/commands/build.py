@@ -12,7 +12,9 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR")
+    from workbench.commands.common import add_directory
+
+    add_directory(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -42,6 +42,12 @@ def add_session_words(parser: argparse.ArgumentParser, rest: str, help_text: str
     add_json(parser)
 
 
+def add_directory(parser: argparse.ArgumentParser) -> None:
+    """[DIR]: whose shimbench.toml is meant."""
+    text = "what holds the shimbench.toml, if there is one (default: here)"
+    parser.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR", help=text)
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

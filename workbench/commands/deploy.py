@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from workbench.commands.common import add_json
+    from workbench.commands.common import add_directory, add_json
 
     parser.usage = "shimbench deploy [DIR] --to FOLDER [--dry-run | --yes | --undo] [--json]"
-    parser.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR")
+    add_directory(parser)
     parser.add_argument("--to", type=Path, metavar="FOLDER", required=True, help="where the libraries go")
     parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
     parser.add_argument("--yes", action="store_true", help="don't ask")

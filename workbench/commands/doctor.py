@@ -11,17 +11,21 @@ import argparse
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR")
+    from workbench.commands.common import add_directory
+
+    add_directory(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON list")
 
 
 def run(options: argparse.Namespace) -> int:
     from workbench.doctor import State, examine
+    from workbench.errors import UsageError
 
+    if not options.directory.is_dir():
+        raise UsageError(f"{options.directory} is not a directory")
     findings = []
     for finding in examine(options.directory, os.environ):
         findings.append(finding)

@@ -9,7 +9,14 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR")
+    parser.add_argument(
+        "directory",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where to look, and to write (default: here)",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite a shimbench.toml that is there")
 
 

@@ -32,11 +32,13 @@ EXPECTATION_STATUS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from workbench.commands.common import add_directory
+
     parser.usage = (
         "shimbench run [DIR] [--session PATH] [--timeout S] [--json] [--no-tap] [--expect-gpu]\n"
         "                     [--top RUNG] [--buffers[=LIMIT]] [--driver] [-- COMMAND ...]"
     )
-    parser.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR")
+    add_directory(parser)
     parser.add_argument("--session", type=Path, metavar="PATH", help="where to record; must not exist yet")
     parser.add_argument("--timeout", type=float, metavar="S", help="end the target after so many seconds")
     parser.add_argument("--json", action="store_true", help="print one JSON object about the run")

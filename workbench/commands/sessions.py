@@ -103,7 +103,7 @@ def _label(action: str, words: list[str]) -> int:
 
     wanted = 2 if action == "name" else 1
     if len(words) != wanted:
-        raise UsageError(f"shimbench sessions {action} SESSION{' NAME' if wanted == 2 else ''}")
+        raise UsageError(f"usage: shimbench sessions {action} SESSION{' NAME' if wanted == 2 else ''}")
     word, number = split_run(words[0]) if action == "good" else (words[0], None)
     path = resolve(word)
     if not (path / "session.json").is_file():

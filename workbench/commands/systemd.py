@@ -27,16 +27,16 @@ ACTIONS = ("install", "status", "remove", "record")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from workbench.commands.common import add_json
+    from workbench.commands.common import add_directory, add_json
 
     parser.usage = (
         "shimbench systemd install|status|remove [DIR] [--unit ollama.service] [--user]\n"
         "                         [--session PATH] [--dry-run] [--yes] [--json]"
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("action", choices=ACTIONS, metavar="install|status|remove")
-    parser.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR")
-    parser.add_argument("--unit", default="ollama.service", metavar="UNIT")
+    parser.add_argument("action", metavar="install|status|remove", help="what to do with the unit")
+    add_directory(parser)
+    parser.add_argument("--unit", default="ollama.service", metavar="UNIT", help="instead of ollama.service")
     parser.add_argument("--user", action="store_true", help="a unit of your own manager (systemctl --user)")
     parser.add_argument("--session", type=Path, metavar="PATH", help="where to record; must not exist yet")
     parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
@@ -46,15 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from workbench.deploy.unit import Scope
+    from workbench.errors import UsageError
 
+    if options.action not in ACTIONS:
+        raise UsageError(f"{options.action}: say install, status or remove")
     scope = Scope(options.user)
     if options.action == "record":
         return _record(scope, options.unit)
     if options.action == "status":
         return _status(scope, options)
     if os.geteuid() != 0 and not options.user and not options.dry_run:
-        from workbench.errors import UsageError
-
         raise UsageError(f"{options.unit} is the system's: sudo shimbench systemd {options.action} ...")
     return _install(scope, options) if options.action == "install" else _remove(scope, options)
 

@@ -10,7 +10,9 @@ from workbench.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR")
+    from workbench.commands.common import add_directory
+
+    add_directory(parser)
     parser.add_argument("--session", type=Path, metavar="PATH", help="where to record; must not exist yet")
     parser.add_argument("--no-tap", action="store_true", help="run bare: the same libraries, no recording")
 
