@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import scenario
 from conftest import Open, shown, until
+from textual import timer
 
 from sessions import Session
 from workbench.app import ShimbenchApp
@@ -72,3 +77,22 @@ async def test_the_frame_is_there_before_a_live_loop_begins() -> None:
         await until(pilot, lambda: app.failure is not None)
     assert "opening ollama serve" in frames[0] and "7 LOG" in frames[0] and "quit" in frames[0]
     assert "no session can be written" in str(app.failure)
+
+
+async def test_a_session_goes_on_being_shown_however_late_a_timer_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Textual's own timers for one time are lost when they are late at once, as on a machine that is busy."""
+    moments = itertools.count(0.0, 0.01)
+    monkeypatch.setattr(timer, "_time", SimpleNamespace(get_time=lambda: next(moments)))
+    builder = scenario.write_working_run(tmp_path / "live")
+    async with ShimbenchApp(None, builder.open()).run_test(size=(120, 40)) as pilot:
+        app = await shown(pilot)
+        for _ in range(200):
+            app.key_turn.came()  # the look waits for a key that is to be painted: 5 ms
+            app.key_turn.done()
+            await pilot.pause(0.005)
+        builder.call("cuInit", args=(0,))
+        builder.publish()
+        await until(pilot, lambda: app.calls.calls.scanned == len(app.session.calls) > 1, "the call")
+    builder.finish()

@@ -340,6 +340,7 @@ class Recorder:
             wait_until(lambda: process.poll() is not None or _true_of(session, until), until.__doc__ or "it")
             process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=timeout + PATIENCE_SECONDS)
+        assert stdout or not json_report, f"shimbench run ended with {process.returncode}: {stderr}"
         report = json.loads(stdout) if json_report and stdout else {}
         return Recording(process.returncode, stdout, stderr, session, report)
 

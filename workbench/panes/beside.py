@@ -22,6 +22,7 @@ from workbench.panes.call_cells import call_parts
 from workbench.panes.format import count_text, elide
 from workbench.panes.frame import Rule, Tab
 from workbench.panes.header import Bar
+from workbench.panes.later import later
 from workbench.panes.lines import LineView
 from workbench.panes.parts import Ink, Part, column, parts_text
 from workbench.panes.prompt import Prompt
@@ -194,7 +195,7 @@ class BesideScreen(ModalScreen[object]):
         self.query_one("#beside-keys", Bar).show(keys)
         self.differences.focus()
         threading.Thread(target=self._find, name="compare", daemon=True).start()
-        self.set_timer(0.05, self._look)
+        later(self, 0.05, self._look)
 
     def _find(self) -> None:
         try:
@@ -209,7 +210,7 @@ class BesideScreen(ModalScreen[object]):
             self.differences.empty = self.problem
             self.differences.refresh()
         elif self.found is None:
-            self.set_timer(0.05, self._look)
+            later(self, 0.05, self._look)
         else:
             self._show(self.found)
 

@@ -7,6 +7,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from workbench.panes.later import later
+
 if TYPE_CHECKING:
     from workbench.app import ShimbenchApp
     from workbench.diagnosis import Explanation
@@ -82,12 +84,12 @@ class Looks:
         app = self._app
         self._begin_collecting()
         if app.key_turn.all_quiet:
-            app.set_timer(0.005, self.tick)
+            later(app, 0.005, self.tick)
             return
         pause = None
         if app.arrangement.whole:
             pause = app.guard.keep_up("the look at the session", self._look)
-        app.set_timer(pause or SLOWEST_FRAME, self.tick)
+        later(app, pause or SLOWEST_FRAME, self.tick)
 
     def _begin_collecting(self) -> None:
         """Let garbage be collected, which the commands put off: until the rules are loaded as well nothing

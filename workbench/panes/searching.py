@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from workbench import trouble
 from workbench.panes.chooser import Chooser
 from workbench.panes.format import count_text, elide_start, time_text
+from workbench.panes.later import later
 from workbench.panes.parts import column
 from workbench.panes.sgr import plain_text
 from workbench.panes.text_lines import TextLine
@@ -41,7 +42,7 @@ class Searching:
         """Show the list, and fill it."""
         self._app.push_screen(self._chooser, self._chosen)
         self._thread.start()
-        self._app.set_timer(_PERIOD, self._show)
+        later(self._app, _PERIOD, self._show)
 
     def _run(self) -> None:
         from sessions import SessionError, open_session
@@ -71,7 +72,7 @@ class Searching:
         lines = [_line(found) for found in self._found]
         self._chooser.fill(lines, f"{state}{count_text(len(lines))} found")
         if not done and not self._stopped:
-            self._app.set_timer(max(_PERIOD, len(lines) / 5000), self._show)
+            later(self._app, max(_PERIOD, len(lines) / 5000), self._show)
 
     def _chosen(self, found: object) -> None:
         self._stopped = True

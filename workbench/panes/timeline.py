@@ -9,6 +9,7 @@ from textual.binding import BindingType
 
 from workbench.panes.actions import bindings
 from workbench.panes.format import count_text
+from workbench.panes.later import later
 from workbench.panes.text_lines import TextLine, TextLines
 from workbench.panes.why import Target
 from workbench.views.timeline_text import Row, rows
@@ -59,7 +60,7 @@ class TimelinePane(TextLines):
         self._draw(wanted)
         if not self._counted(wanted) and not self._coming:
             self._coming = True
-            self.set_timer(_PAUSE, self._go_on)
+            later(self, _PAUSE, self._go_on)
 
     def _counted(self, wanted: int) -> bool:
         return self._tracker.scanned >= wanted and self._tracker.lines >= len(self.session.log)

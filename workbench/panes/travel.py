@@ -16,6 +16,7 @@ from sessions.states import INTERVAL
 from workbench.errors import UsageError
 from workbench.moments import end_of_run, last_moment, moment_named
 from workbench.panes.format import count_text, time_text
+from workbench.panes.later import later
 from workbench.panes.parts import Part
 from workbench.panes.travel_line import TravelLine, TravelPicture
 from workbench.panes.travel_worker import Judged, TravelWorker
@@ -224,7 +225,7 @@ class Travel:
             return
         if self.facts is None or self._cut().time_ns >= self._end_ns:
             self.to_time(0 if self.facts is None or not self._app.session.live else self._end_ns)
-        self._app.set_timer(_FRAME, self._advance)
+        later(self._app, _FRAME, self._advance)
         self._draw()
 
     def change_speed(self, step: int) -> None:
@@ -244,7 +245,7 @@ class Travel:
             self.playing = False
             self._draw()
         else:
-            self._app.set_timer(_FRAME, self._advance)
+            later(self._app, _FRAME, self._advance)
 
     # What follows
 
