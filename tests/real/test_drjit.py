@@ -1,4 +1,4 @@
-"""Dr.Jit, which writes PTX while it runs and opens the driver by itself, as libcuda.so and without a runtime."""
+"""Dr.Jit, which writes PTX while it runs and opens the driver itself, as libcuda.so and without a runtime."""
 
 from __future__ import annotations
 
