@@ -4,6 +4,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "device/printed.hpp"
 #include "wire/barrier.h"
 
 namespace shimbench {
@@ -55,7 +56,10 @@ wire_region region_layout(std::uint64_t pinned_bytes, std::uint64_t window_bytes
 }
 
 Client::Client(Device &device, const Region &region, ClientRow &row, const Table &table)
-    : device_(device), region_(region), row_(row), table_(table) {}
+    : device_(device), region_(region), row_(row), table_(table) {
+    if (region_.head)
+        printed().tell(&region_.head->printed, &region_.head->print_limit);
+}
 
 bool Client::fail(const char *why) {
     why_ = why;
@@ -172,6 +176,12 @@ bool Client::perform(const wire_message &head, Reader in, CUresult &result) {
         const auto [kernels, memory] = table_.utilization(
             static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec));
         out_.value(std::uint64_t{memory} << 32 | kernels);
+        return true;
+    }
+    case WIRE_FN_PRINTED: {
+        const std::string text = printed().take(WIRE_PRINTED_MAX);
+        out_.value(text.size());
+        out_.put(text.data(), text.size());
         return true;
     }
     case WIRE_FN_POINTER: {

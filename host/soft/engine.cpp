@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "device/printed.hpp"
 #include "server/state.hpp"
 #include "soft/blas/blas.hpp"
 #include "soft/exec/compile/background.hpp"
@@ -229,7 +230,10 @@ class Engine {
             launch.memory_check = module.memory_check;
         launch.seconds = settings_.rules.launch_seconds;
         launch.abandoned = settings_.abandoned;
-        launch.print = [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); };
+        launch.print = [](std::string_view text) {
+            std::fwrite(text.data(), 1, text.size(), stderr);
+            printed().add(text);
+        };
         const bool wants_counts =
             counting_ == Counting::all ||
             (counting_ == Counting::first && teller_.wants_counts(module.handle, kernel.facts.name, wanted));

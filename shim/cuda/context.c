@@ -121,6 +121,7 @@ static CUresult release_primary(CUdevice dev, bool all) {
         return result;
     context_storage_clear(&primary); /* its destructors may still use the context */
     state_lock();
+    wire_pass_on_printed();
     result = all ? forward_cuDevicePrimaryCtxReset_v2(dev) : forward_cuDevicePrimaryCtxRelease_v2(dev);
     primary_is_gone();
     state_unlock();
@@ -223,6 +224,7 @@ EXPORT CUresult cuCtxDestroy_v2(CUcontext ctx) {
     if (!context->retained)
         return CUDA_ERROR_CONTEXT_IS_DESTROYED;
     context_storage_clear(context);
+    wire_pass_on_printed();
     CUresult result = forward_cuCtxDestroy_v2(context->host);
     context->retained = 0;
     if (current_context() == context)
@@ -332,6 +334,21 @@ EXPORT CUresult cuCtxGetFlags(unsigned int *flags) {
     return result;
 }
 
+static size_t print_fifo_bytes = 1 << 20; /* of the whole process */
+
+/* What is not ours to change is refused, be it to what it is. */
+EXPORT CUresult cuCtxSetLimit(CUlimit limit, size_t value) {
+    CUresult result = context_ready();
+    if (result != CUDA_SUCCESS)
+        return result;
+    if (limit != CU_LIMIT_PRINTF_FIFO_SIZE)
+        return CUDA_ERROR_UNSUPPORTED_LIMIT;
+    size_t bytes = value < 4096 ? 4096 : value > 64 << 20 ? 64 << 20 : value; /* as the host keeps */
+    __atomic_store_n(&print_fifo_bytes, bytes, __ATOMIC_RELAXED);
+    wire_keep_printed(bytes);
+    return CUDA_SUCCESS;
+}
+
 EXPORT CUresult cuCtxGetLimit(size_t *value, CUlimit limit) {
     struct context *context;
     CUresult result = check_context(NULL, value, &context);
@@ -342,7 +359,7 @@ EXPORT CUresult cuCtxGetLimit(size_t *value, CUlimit limit) {
         *value = 1024;
         return CUDA_SUCCESS;
     case CU_LIMIT_PRINTF_FIFO_SIZE:
-        *value = 1 << 20;
+        *value = __atomic_load_n(&print_fifo_bytes, __ATOMIC_RELAXED);
         return CUDA_SUCCESS;
     case CU_LIMIT_MALLOC_HEAP_SIZE:
         *value = 8 << 20;

@@ -47,6 +47,12 @@ bool wire_is_device(CUdeviceptr address);
  * whatever touches its memory. */
 CUresult wire_utilization(unsigned *kernels, unsigned *memory);
 
+/* Brings what kernels have printed by now to stdout: where the program has waited for the device. */
+void wire_pass_on_printed(void);
+
+/* How many bytes of it the host keeps until then, the newest. */
+void wire_keep_printed(size_t bytes);
+
 /* One empty round trip; for tests and benchmarks. */
 CUresult wire_ping(void);
 

@@ -284,8 +284,14 @@ static CUresult copy_rectangle(const CUDA_MEMCPY2D *rectangle, CUstream stream, 
     return result;
 }
 
+/* A blocking copy has waited for what came before it. */
+static CUresult waited(CUresult result) {
+    wire_pass_on_printed();
+    return result;
+}
+
 CUresult forward_cuMemcpyHtoD_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount) {
-    return copy_to_device(dstDevice, srcHost, ByteCount, NULL, WIRE_BLOCKING);
+    return waited(copy_to_device(dstDevice, srcHost, ByteCount, NULL, WIRE_BLOCKING));
 }
 
 CUresult forward_cuMemcpyHtoDAsync_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount,
@@ -294,7 +300,7 @@ CUresult forward_cuMemcpyHtoDAsync_v2(CUdeviceptr dstDevice, const void *srcHost
 }
 
 CUresult forward_cuMemcpyDtoH_v2(void *dstHost, CUdeviceptr srcDevice, size_t ByteCount) {
-    return copy_from_device(dstHost, srcDevice, ByteCount, NULL, WIRE_BLOCKING);
+    return waited(copy_from_device(dstHost, srcDevice, ByteCount, NULL, WIRE_BLOCKING));
 }
 
 CUresult forward_cuMemcpyDtoHAsync_v2(void *dstHost, CUdeviceptr srcDevice, size_t ByteCount,
@@ -312,7 +318,7 @@ CUresult forward_cuMemcpyDtoDAsync_v2(CUdeviceptr dstDevice, CUdeviceptr srcDevi
 }
 
 CUresult forward_cuMemcpy(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount) {
-    return copy_unified(dst, src, ByteCount, NULL, WIRE_BLOCKING);
+    return waited(copy_unified(dst, src, ByteCount, NULL, WIRE_BLOCKING));
 }
 
 CUresult forward_cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, CUstream hStream) {
@@ -320,11 +326,11 @@ CUresult forward_cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t ByteCoun
 }
 
 CUresult forward_cuMemcpy2D_v2(const CUDA_MEMCPY2D *pCopy) {
-    return copy_rectangle(pCopy, NULL, WIRE_BLOCKING);
+    return waited(copy_rectangle(pCopy, NULL, WIRE_BLOCKING));
 }
 
 CUresult forward_cuMemcpy2DUnaligned_v2(const CUDA_MEMCPY2D *pCopy) {
-    return copy_rectangle(pCopy, NULL, WIRE_BLOCKING);
+    return waited(copy_rectangle(pCopy, NULL, WIRE_BLOCKING));
 }
 
 CUresult forward_cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D *pCopy, CUstream hStream) {

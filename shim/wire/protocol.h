@@ -47,6 +47,7 @@ extern "C" {
 #define WIRE_PARAMETER_BYTES 32768u
 #define WIRE_BLOB_MAX        (1ull << 30) /* a module's image */
 #define WIRE_LOAD_LOG_MAX    4096u        /* bytes of what is said of one */
+#define WIRE_PRINTED_MAX     8192u        /* bytes of one answer */
 #define WIRE_ATTRIBUTE_COUNT 256u
 #define WIRE_NO_SLOT         0xffffffffu
 #define WIRE_FIRST_HANDLE    0x00005b0000000000ull /* handles made by the shim; the host's are below */
@@ -104,9 +105,10 @@ struct wire_region {
         in_order; /* a posted call is complete once it is consumed: synchronising is waiting for `tail` */
     uint32_t reserved0[3];
 
-    uint64_t head;       /* bytes ever put into the ring; written by the client */
-    uint32_t client_cpu; /* of the thread that waited last: nobody spins for one on its own processor */
-    uint32_t reserved1[13];
+    uint64_t head;        /* bytes ever put into the ring; written by the client */
+    uint32_t client_cpu;  /* of the thread that waited last: nobody spins for one on its own processor */
+    uint32_t print_limit; /* bytes of what kernels print that are kept, the newest; 0: the default */
+    uint32_t reserved1[12];
 
     uint64_t tail;        /* bytes consumed and executed; written by the worker from here on */
     uint64_t upload_tail; /* bytes of the upload area given back */
@@ -115,7 +117,8 @@ struct wire_region {
     uint64_t posted_sequence;
     uint64_t download_done; /* chunks ever written into the download area */
     uint32_t captures;      /* streams being captured; synchronising must then ask the host */
-    uint32_t reserved2[5];
+    uint32_t printed;       /* not 0: kernels have printed something, ask for it (WIRE_FN_PRINTED) */
+    uint32_t reserved2[4];
 
     /* The worker waits for its doorbell. Read after each call, so not in a line that each call writes. */
     uint32_t asleep;
@@ -163,7 +166,8 @@ enum wire_function {
     WIRE_FN_NODES = 0xf00a,       /* u64 graph, u64 room; answers u64 count, then handles */
     WIRE_FN_WINDOW = 0xf00b,      /* struct wire_window; answers u64 offset in the window, or UINT64_MAX */
     WIRE_FN_UTILIZATION = 0xf00c, /* answers u64: percent of the last second, memory << 32 | kernels */
-    WIRE_FN_MAX = 0xf00d,
+    WIRE_FN_PRINTED = 0xf00d, /* answers u64 length, then that much of what kernels printed; 0 at its end */
+    WIRE_FN_MAX = 0xf00e,
 };
 
 enum wire_source {

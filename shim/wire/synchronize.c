@@ -23,7 +23,7 @@ static bool host_must_say(struct wire_state *state) {
            load_acquire32(&state->region->posted_error);
 }
 
-CUresult wire_synchronize(enum wire_synchronize_kind kind, uint64_t handle) {
+static CUresult wait_for(enum wire_synchronize_kind kind, uint64_t handle) {
     struct wire_state *state = wire_connection();
     if (!state || !state->in_order || load_acquire32(&state->region->captures))
         return ask_host(kind, handle);
@@ -31,6 +31,12 @@ CUresult wire_synchronize(enum wire_synchronize_kind kind, uint64_t handle) {
     if (result != CUDA_SUCCESS)
         return result;
     return host_must_say(state) ? ask_host(kind, handle) : CUDA_SUCCESS;
+}
+
+CUresult wire_synchronize(enum wire_synchronize_kind kind, uint64_t handle) {
+    CUresult result = wait_for(kind, handle);
+    wire_pass_on_printed();
+    return result;
 }
 
 static CUresult query(enum wire_synchronize_kind kind, uint64_t handle) {
