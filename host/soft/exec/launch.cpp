@@ -220,6 +220,7 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
             all.back()->begin(number);
             waiting.push_back(all.back().get());
         }
+        next.store(blocks, std::memory_order_relaxed); // none is left for another part of the launch
         const Job help = [&](BlockRunner &) {
             const std::uint64_t at = statistics != nullptr ? processor_time() : 0;
             take_turns();
