@@ -47,6 +47,7 @@ void BlockRunner::park(Warp &warp) {
     for (Reconvergence &way : warp.stack)
         way.mask &= ~coming;
     parked_[warp.index].push_back(std::move(group));
+    any_parked_ = true;
     warp.state = WarpState::running;
     warp.barrier_predicate = 0;
     resume_next(warp);

@@ -220,25 +220,23 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
         warp.block = &block_;
         warp.program = &program;
         warp.executed = 0;
+        warp.current = &current_;
+        warp.next = nullptr;
+        warp.carefully = false;
         warp.budget = block.takes_turns ? branches_of_a_turn : branches_between_checks;
         fill_fixed_specials(warp);
     }
     std::fill(filled_, filled_ + 3, 0); // which is what special() gives for them
+    block_specials_.clear();
+    for (const SpecialSlot &slot : program.specials)
+        if (slot.which >= Special::ctaid_x && slot.which <= Special::ctaid_z)
+            block_specials_.push_back(
+                {slot.offset, static_cast<unsigned>(slot.which) - static_cast<unsigned>(Special::ctaid_x)});
 }
 
-void BlockRunner::run(std::uint64_t number) {
-    begin(number);
-    const FlushedFloats flushed(launch_->compiled && launch_->compiled->flushes);
-    go_on(false);
-}
-
-bool BlockRunner::step() {
-    return go_on(true);
-}
-
-/// Steps until all warps have ended, or one. Everything here that must outlive a bad access is in members:
-/// siglongjmp leaves registers' copies of locals behind.
-bool BlockRunner::go_on(bool once) {
+/// Has `f` run warps of this thread, until one of them does wrong. Everything that must outlive a bad access
+/// is in members: siglongjmp leaves registers' copies of locals behind.
+template <class F> void BlockRunner::leaving_by_faults(F f) {
     sigjmp_buf exit;
     if (const int from = sigsetjmp(exit, 0); from != 0) {
         fault_exit = nullptr;
@@ -250,38 +248,114 @@ bool BlockRunner::go_on(bool once) {
     struct Clear {
         ~Clear() { fault_exit = nullptr; }
     } clear;
-    for (;;)
-        if (advance_block() || once)
-            return done_ == warps_.size();
+    f();
+}
+
+void BlockRunner::run(const std::function<bool(std::uint64_t &)> &take) {
+    const FlushedFloats flushed(launch_->compiled && launch_->compiled->flushes);
+    leaving_by_faults([&] {
+        sigjmp_buf *const here = std::exchange(fault_exit, nullptr);
+        for (std::uint64_t number = 0;; fault_exit = nullptr) {
+            if (!take(number)) // which is no kernel's doing
+                return;
+            fault_exit = here;
+            begin(number);
+            while (!advance_block())
+                ;
+        }
+    });
+}
+
+bool BlockRunner::step() {
+    leaving_by_faults([this] { advance_block(); });
+    return done_ == warps_.size();
+}
+
+/// The block's place in the grid.
+void BlockRunner::place(std::uint64_t number) {
+    const std::uint32_t *grid = launch_->grid;
+    if (number < grid[0]) { // no division for most grids
+        block_.index[0] = static_cast<std::uint32_t>(number);
+        block_.index[1] = block_.index[2] = 0;
+        return;
+    }
+    block_.index[0] = static_cast<std::uint32_t>(number % grid[0]);
+    block_.index[1] = static_cast<std::uint32_t>(number / grid[0] % grid[1]);
+    block_.index[2] = static_cast<std::uint32_t>(number / grid[0] / grid[1]);
 }
 
 void BlockRunner::begin(std::uint64_t number) {
-    block_.index[0] = static_cast<std::uint32_t>(number % launch_->grid[0]);
-    block_.index[1] = static_cast<std::uint32_t>(number / launch_->grid[0] % launch_->grid[1]);
-    block_.index[2] = static_cast<std::uint32_t>(number / launch_->grid[0] / launch_->grid[1]);
+    place(number);
     std::fill(std::begin(block_.arrived), std::end(block_.arrived), 0);
     std::fill(predicates_.begin(), predicates_.end(), 0);
     for (Warp &warp : warps_)
         start(warp);
     fill_block_specials();
-    for (std::vector<Parked> &parked : parked_)
-        parked.clear();
+    if (std::exchange(any_parked_, false))
+        for (std::vector<Parked> &parked : parked_)
+            parked.clear();
     done_ = 0;
+    together_ = launch_->compiled != nullptr && !launch_->counts;
+    line_up();
+}
+
+/// Puts those warps that can go on behind one another, for compiled code to go from one to the next.
+void BlockRunner::line_up() {
+    if (!together_)
+        return;
+    Warp **link = &first_;
+    for (Warp &warp : warps_)
+        if (warp.state == WarpState::running) {
+            *link = &warp;
+            link = &warp.next;
+        }
+    *link = nullptr;
+}
+
+/// Has compiled code take the warps after one another. It comes back with one that it can not go on with by
+/// itself: whose lanes part or meet, for one.
+void BlockRunner::advance_together() {
+    const Op *ops = program_->ops.data();
+    for (Warp *warp = first_; warp != nullptr;) {
+        warp->carefully = false;
+        launch_->compiled->run(warp, ops);
+        Warp &stopped = *current_;
+        settle_assumption(stopped);
+        if (stopped.state == WarpState::running && !stopped.given_up) {
+            warp = &stopped;
+            continue;
+        }
+        warp = stopped.next;
+        if (stopped.given_up) {
+            together_ = false; // from the next barrier on
+            take_over(stopped);
+        }
+        if (stopped.given_up ||
+            (stopped.state == WarpState::at_barrier && stopped.barrier_lanes != stopped.live))
+            advance_all(stopped);
+        together_ = together_ && !stopped.given_up;
+    }
 }
 
 /// Every warp goes on until it waits, ends, or has had its turn. True when all have ended.
 bool BlockRunner::advance_block() {
-    for (Warp &warp : warps_) {
-        if (warp.state == WarpState::yielded)
-            warp.state = WarpState::running;
-        if (warp.state == WarpState::running) {
-            advance_all(warp);
-            done_ += warp.state == WarpState::done;
+    if (together_) {
+        advance_together();
+    } else {
+        for (Warp &warp : warps_) {
+            if (warp.state == WarpState::yielded)
+                warp.state = WarpState::running;
+            if (warp.state == WarpState::running)
+                advance_all(warp);
         }
     }
-    if (done_ < warps_.size())
-        release_barriers(done_);
-    return done_ == warps_.size();
+    done_ = static_cast<std::size_t>(std::count_if(
+        warps_.begin(), warps_.end(), [](const Warp &warp) { return warp.state == WarpState::done; }));
+    if (done_ == warps_.size())
+        return true;
+    release_barriers(done_);
+    line_up();
+    return false;
 }
 
 std::uint64_t BlockRunner::executed() const {
@@ -304,31 +378,36 @@ void BlockRunner::start(Warp &warp) {
 
 /// The block's own numbers, as far as they are others than the last block's.
 void BlockRunner::fill_block_specials() {
-    for (const SpecialSlot &slot : program_->specials) {
-        if (slot.which != Special::ctaid_x && slot.which != Special::ctaid_y &&
-            slot.which != Special::ctaid_z)
-            continue;
-        const auto dimension = static_cast<unsigned>(slot.which) - static_cast<unsigned>(Special::ctaid_x);
-        if (block_.index[dimension] != filled_[dimension])
+    for (const BlockSpecial &slot : block_specials_)
+        if (block_.index[slot.dimension] != filled_[slot.dimension])
             for (Warp &warp : warps_)
-                broadcast<std::uint32_t>(warp.registers + slot.offset, block_.index[dimension]);
-    }
+                broadcast<std::uint32_t>(warp.registers + slot.offset, block_.index[slot.dimension]);
     std::copy(block_.index, block_.index + 3, filled_);
 }
 
 void BlockRunner::fill_fixed_specials(Warp &warp) {
-    auto of_lanes = [](Special which) { // one for each lane: the others are alike in a warp
-        return which == Special::tid_x || which == Special::tid_y || which == Special::tid_z ||
-               which == Special::laneid || (which >= Special::lanemask_eq && which <= Special::lanemask_gt);
+    auto dimension = [](Special which) {
+        return static_cast<unsigned>(which) - static_cast<unsigned>(Special::tid_x);
     };
     for (const SpecialSlot &slot : program_->specials) {
-        if (!of_lanes(slot.which)) {
+        auto *to = reinterpret_cast<std::uint32_t *>(warp.registers + slot.offset);
+        if (slot.which == Special::laneid ||
+            (slot.which >= Special::lanemask_eq && slot.which <= Special::lanemask_gt)) {
+            for (unsigned i = 0; i < lanes; ++i)
+                to[i] = special(slot.which, warp.index, i);
+        } else if (dimension(slot.which) < 3) { // counted on from lane to lane: divisions take long
+            std::uint32_t at[3];
+            for (unsigned d = 0; d < 3; ++d)
+                at[d] =
+                    special(static_cast<Special>(static_cast<unsigned>(Special::tid_x) + d), warp.index, 0);
+            for (unsigned i = 0; i < lanes; ++i) {
+                to[i] = at[dimension(slot.which)];
+                for (unsigned d = 0; d < 3 && ++at[d] == block_.size[d] && d < 2; ++d)
+                    at[d] = 0;
+            }
+        } else {
             broadcast<std::uint32_t>(warp.registers + slot.offset, special(slot.which, warp.index, 0));
-            continue;
         }
-        for (unsigned i = 0; i < lanes; ++i) // a division or two a lane: once a launch, not a block
-            reinterpret_cast<std::uint32_t *>(warp.registers + slot.offset)[i] =
-                special(slot.which, warp.index, i);
     }
 }
 
@@ -406,16 +485,24 @@ void BlockRunner::advance(Warp &warp) {
     }
 }
 
-/// Runs it until compiled code comes to an end.
+/// Runs it, and no other, until compiled code comes to an end.
 void BlockRunner::run_compiled(Warp &warp) {
     warp.carefully = false;
+    warp.next = nullptr;
     launch_->compiled->run(&warp, program_->ops.data());
+    settle_assumption(warp);
+}
+
+/// Has careful code go on with a warp that compiled code has assumed too much of, or gives it up.
+void BlockRunner::settle_assumption(Warp &warp) {
     if (!warp.assumption_failed)
         return;
     warp.assumption_failed = 0;
     if (launch_->careful) {
         warp.carefully = true;
+        Warp *const next = std::exchange(warp.next, nullptr); // which need not be careful
         launch_->careful->run(&warp, program_->ops.data());
+        warp.next = next;
     } else {
         ++given_up_;
         warp.given_up = 1;

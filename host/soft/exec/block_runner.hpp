@@ -29,8 +29,9 @@ class BlockRunner {
     /// Makes ready for a launch. What is passed must outlive the calls of run() that follow.
     void prepare(const Program &program, const Launch &launch, const std::vector<std::uint8_t> &fixed,
                  EndCheck &end);
-    /// Runs the block of that number in the grid to its end. Throws Fault.
-    void run(std::uint64_t number);
+    /// Runs blocks to their ends, by their numbers in the grid, for as long as `take` gives one. Throws
+    /// Fault.
+    void run(const std::function<bool(std::uint64_t &number)> &take);
     /// The same in turns: begin(), then step() until it returns true.
     void begin(std::uint64_t number);
     bool step();
@@ -42,17 +43,27 @@ class BlockRunner {
     const std::vector<OperationCount> &counts() const { return counts_; }
 
   private:
-    bool go_on(bool once);
+    template <class F> void leaving_by_faults(F f);
     bool advance_block();
+    void advance_together();
+    void line_up();
+    void place(std::uint64_t number);
     void start(Warp &warp);
     void fill_block_specials();
     void fill_fixed_specials(Warp &warp);
     std::uint32_t special(Special which, std::uint32_t warp, unsigned lane) const;
     void advance(Warp &warp);
     void run_compiled(Warp &warp);
+    void settle_assumption(Warp &warp);
     void interpret_counting(Warp &warp);
     void take_over(Warp &warp);
     [[noreturn]] void raise_bad_access(Warp &warp);
+
+    /// Where a dimension of %ctaid has its slot.
+    struct BlockSpecial {
+        std::uint32_t offset;
+        unsigned dimension;
+    };
 
     // Barriers: barriers.cpp
 
@@ -61,7 +72,7 @@ class BlockRunner {
         const Op *op;
         std::vector<Reconvergence> ways; // the warp's stack, as far as it is theirs
         std::uint32_t lanes, votes;
-        std::uint8_t number;   // of the barrier
+        std::uint32_t number;  // of the barrier
         std::uint32_t threads; // how many it waits for; 0 all of the block
     };
     struct Waiting {
@@ -85,7 +96,11 @@ class BlockRunner {
     std::vector<std::vector<Parked>> parked_; // by warp
     std::vector<OperationCount> counts_;
     Block block_;
-    Warp *current_ = nullptr;      // that runs
+    Warp *current_ = nullptr; // that runs
+    Warp *first_ = nullptr;   // of those that compiled code takes after one another
+    bool together_ = false;   // it does so: none of the block's warps was given up
+    bool any_parked_ = false; // in parked_
+    std::vector<BlockSpecial> block_specials_;
     std::uint32_t filled_[3] = {}; // %ctaid, as slots have it
     std::size_t done_ = 0;         // warps of the block
     std::uint64_t given_up_ = 0;   // warps

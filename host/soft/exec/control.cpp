@@ -113,7 +113,7 @@ void finish(Warp &w, const Op &) {
 
 void barrier(Warp &w, const Op &op) {
     w.state = WarpState::at_barrier;
-    w.barrier = static_cast<std::uint8_t>(w.slot<std::uint32_t>(op.a)[0] & 15);
+    w.barrier = w.slot<std::uint32_t>(op.a)[0] & 15;
     w.barrier_threads = op.flags & has_predicate ? w.slot<std::uint32_t>(op.b)[0] : 0;
     w.barrier_lanes = w.exec;
     w.waiting = &op;

@@ -150,15 +150,17 @@ std::optional<Fault> Executor::run(const Program &program, const Launch &launch,
     };
     // Blocks are independent of one another: which thread takes which does not matter.
     auto run_blocks = [&](BlockRunner &runner, std::uint64_t most) {
-        try {
-            std::uint64_t number;
-            while (most-- > 0 && !failed.load(std::memory_order_relaxed) &&
+        bool begun = false;
+        const std::function<bool(std::uint64_t &)> take = [&](std::uint64_t &number) {
+            if (begun && &runner == &state_->runner && launch.pause && launch.pause(runner.executed()))
+                paused.store(true, std::memory_order_relaxed);
+            begun = true;
+            return most-- > 0 && !failed.load(std::memory_order_relaxed) &&
                    !paused.load(std::memory_order_relaxed) &&
-                   (number = next.fetch_add(1, std::memory_order_relaxed)) < blocks) {
-                runner.run(number);
-                if (&runner == &state_->runner && launch.pause && launch.pause(runner.executed()))
-                    paused.store(true, std::memory_order_relaxed);
-            }
+                   (number = next.fetch_add(1, std::memory_order_relaxed)) < blocks;
+        };
+        try {
+            runner.run(take);
         } catch (Fault &caught) {
             note(std::move(caught));
         }

@@ -40,7 +40,7 @@ struct Reconvergence {
 };
 inline constexpr std::uint32_t no_join = 0xffffffff;
 
-enum class WarpState : std::uint8_t { running, at_barrier, done, yielded };
+enum class WarpState : std::uint32_t { running, at_barrier, done, yielded };
 
 /// Whether a launch must end before its kernel does.
 struct EndCheck {
@@ -81,10 +81,17 @@ struct WarpCore {
     std::uint32_t active = 0; // lanes on this way
     std::uint32_t live = 0;   // lanes that have not returned
     std::uint32_t pc = 0;
-    std::uint32_t join = no_join;                // of the stack's top
-    std::uint32_t touching = 0;                  // an access by `where` goes on
-    std::uint32_t assumption_failed = 0;         // of compiled code: more careful code must go on
-    std::uint32_t given_up = 0;                  // compiled code assumed what is not so: interpret the rest
+    std::uint32_t join = no_join;        // of the stack's top
+    std::uint32_t touching = 0;          // an access by `where` goes on
+    std::uint32_t assumption_failed = 0; // of compiled code: more careful code must go on
+    std::uint32_t given_up = 0;          // compiled code assumed what is not so: interpret the rest
+    WarpState state = WarpState::running;
+    std::uint32_t barrier = 0;         // number, while at_barrier
+    std::uint32_t barrier_lanes = 0;   // that arrived
+    std::uint32_t barrier_threads = 0; // how many threads it waits for; 0 all of the block
+    const Op *waiting = nullptr;       // the operation it waits in
+    Warp *next = nullptr;              // goes on when this one waits or is done, without leaving the code
+    Warp **current = nullptr;          // says which one runs, for those who find that it had to stop
     void (*move)(Warp *, const Op *) = nullptr;  // performs a load or store by these:
     alignas(64) std::uint64_t where[lanes] = {}; // addresses, or offsets in shared memory
     alignas(
@@ -92,12 +99,7 @@ struct WarpCore {
 };
 
 struct Warp : WarpCore {
-    WarpState state = WarpState::running;
-    std::uint8_t barrier = 0;            // number, while at_barrier
     std::uint32_t barrier_predicate = 0; // lanes' votes for bar.red
-    std::uint32_t barrier_lanes = 0;     // that arrived
-    std::uint32_t barrier_threads = 0;   // how many threads it waits for; 0 all of the block
-    const Op *waiting = nullptr;         // the operation it waits in
     std::uint32_t index = 0;             // in the block
     bool carefully = false;              // Launch::careful ran it last
     std::vector<Reconvergence> stack;

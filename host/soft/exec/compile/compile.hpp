@@ -26,9 +26,10 @@ struct AlikeValue {
     std::array<std::int64_t, lanes> offsets{};
 };
 
-/// A compiled kernel. Runs a warp from its pc until its lanes part or meet, it waits or is done; where
-/// compiled code ends, its state is what the interpreter's would be, except for values that all lanes
-/// have alike, which live in `scalar_bytes` of their own.
+/// A compiled kernel. Runs a warp from its pc until its lanes part or meet, it waits or is done. When all of
+/// it waits at a plain barrier, or is done, WarpCore::next goes on, if there is one; WarpCore::current says
+/// which warp ran last. Where compiled code ends, its state is what the interpreter's would be, except for
+/// values that all lanes have alike, which live in `scalar_bytes` of their own.
 struct Compiled {
     void (*run)(Warp *, const Op *operations) = nullptr;
     std::uint32_t scalar_bytes = 0;                         // of one warp

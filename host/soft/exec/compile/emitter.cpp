@@ -270,8 +270,10 @@ void Emitter::leave(std::uint32_t i, std::uint32_t number_of_segment) {
     if (op.run != branch_if) {
         // Barriers, ends and traps need not come back here.
         write_back(segment.live_out, true);
-        perform(i);
-        LLVMBuildRetVoid(builder_);
+        if (!wait_or_end(i)) {
+            perform(i);
+            LLVMBuildRetVoid(builder_);
+        }
         return;
     }
     const Lanes wanted = guard(i);
@@ -294,6 +296,38 @@ void Emitter::leave(std::uint32_t i, std::uint32_t number_of_segment) {
     }
     enter(taken);
     go_to(i, target);
+}
+
+/// A barrier that all of the warp comes to, or its end, as the handler would have it: then the block's next
+/// warp goes on at once. False when it is another operation, which the handler must perform.
+bool Emitter::wait_or_end(std::uint32_t i) {
+    const Op &op = program_.ops[i];
+    const Value &which = values_[source_.drafts[i].op.a];
+    const bool waits =
+        op.run == barrier && !(op.flags & has_predicate) && which.kind == Value::Kind::constant;
+    if (!waits && op.run != finish)
+        return false;
+    Ref some = LLVMBuildICmp(builder_, LLVMIntNE, active_, field(offsetof(WarpCore, live), i32_), "");
+    Block whole = unlikely(some);
+    perform(i);
+    LLVMBuildRetVoid(builder_);
+    enter(whole);
+    set_field(offsetof(WarpCore, pc), number(i32_, i + 1));
+    if (waits) {
+        set_field(offsetof(WarpCore, barrier), number(i32_, which.bits & 15));
+        set_field(offsetof(WarpCore, barrier_threads), number(i32_, 0));
+        set_field(offsetof(WarpCore, barrier_lanes), active_);
+        set_field(offsetof(WarpCore, waiting),
+                  at(operations_, static_cast<std::uint64_t>(i) * sizeof(Op), i8_));
+    } else {
+        for (const std::size_t lanes_that :
+             {offsetof(WarpCore, live), offsetof(WarpCore, active), offsetof(WarpCore, exec)})
+            set_field(lanes_that, number(i32_, 0));
+    }
+    const WarpState state = waits ? WarpState::at_barrier : WarpState::done;
+    set_field(offsetof(WarpCore, state), number(i32_, static_cast<std::uint64_t>(state)));
+    LLVMBuildBr(builder_, next_warp_);
+    return true;
 }
 
 /// Of a value that is alike on each way, where ways meet: the base, by the first lane; and in `differs`
@@ -403,11 +437,13 @@ void Emitter::write() {
                                                               static_cast<unsigned>(std::strlen(name)), value,
                                                               static_cast<unsigned>(std::strlen(value))));
     }
-    warp_ = LLVMGetParam(function_, 0);
     operations_ = LLVMGetParam(function_, 1);
     Block variables = new_block("variables"), entry = new_block("entry"), nowhere = new_block("nowhere");
+    next_warp_ = new_block("next_warp");
     LLVMPositionBuilderAtEnd(entry_builder_, variables);
     enter(entry);
+    warp_ = LLVMBuildPhi(builder_, pointer_, "");
+    LLVMBuildStore(builder_, warp_, field(offsetof(WarpCore, current), LLVMPointerType(pointer_, 0)));
     registers_ = field(offsetof(WarpCore, registers), pointer_);
     scalars_ = field(offsetof(WarpCore, scalars), pointer_);
     predicates_ = field(offsetof(WarpCore, predicates), pointer_);
@@ -435,6 +471,15 @@ void Emitter::write() {
     for (std::uint32_t s = 0; s < blocks_.size(); ++s)
         segment(s);
     LLVMBuildBr(entry_builder_, entry);
+    enter(next_warp_);
+    Ref next = field(offsetof(WarpCore, next), pointer_);
+    Block last = new_block("last");
+    LLVMBuildCondBr(builder_, LLVMBuildIsNull(builder_, next, ""), last, entry);
+    enter(last);
+    LLVMBuildRetVoid(builder_);
+    Ref warps[] = {LLVMGetParam(function_, 0), next};
+    Block from[] = {variables, next_warp_};
+    LLVMAddIncoming(warp_, warps, from, 2);
 }
 
 } // namespace soft

@@ -97,6 +97,7 @@ class Emitter {
     void enter_from_outside(std::uint32_t number);
     void operation(std::uint32_t i);
     void leave(std::uint32_t i, std::uint32_t number);
+    bool wait_or_end(std::uint32_t i);
     void go_to(std::uint32_t i, std::uint32_t target);
     void perform(std::uint32_t i);
     void call(std::size_t member, std::uint32_t i);
@@ -232,6 +233,7 @@ class Emitter {
     Ref registers_ = nullptr, scalars_ = nullptr, predicates_ = nullptr;
     Ref active_ = nullptr, active_lanes_ = nullptr, join_ = nullptr; // do not change while a warp stays
     std::vector<Block> blocks_;                                      // by segment
+    Block next_warp_ = nullptr;                                      // for those that wait or are done
     std::map<std::uint32_t, Ref> variables_;
     std::map<std::uint32_t, std::uint32_t> cells_;
     std::uint32_t scalar_bytes_ = 0, native_ = 0;
