@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 
 from sessions import open_session
 from workbench.app import ShimbenchApp
+from workbench.panes.kernels import ORDERS
 
 TEXT = """.visible .entry _Z5scalePf(.param .u64 _Z5scalePf_param_0)
 {
@@ -79,3 +80,60 @@ async def test_escape_goes_back_to_where_one_was(app: ShimbenchApp) -> None:
         await pilot.press("escape")
         assert pane.kernels is None
         assert any("K shows them by time" in pane.line_text(n) for n in range(pane.count()))
+
+
+def names(pane: Any) -> list[str]:
+    return [line.subject[1] for line in pane.lines if isinstance(line.subject, tuple)]
+
+
+async def test_kernels_are_sorted_by_each_column_and_by_a_click_on_its_head(app: ShimbenchApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at_the_kernels(pilot)
+        pane = app.content.device
+        found = {}
+        for _ in ORDERS:
+            assert pane.kernels is not None
+            found[pane.kernels.order] = names(pane)
+            assert f"by {pane.kernels.order}" in pane.status()
+            await pilot.press("O")
+        scale, copy = "_Z5scalePf", "copy"
+        assert found == {
+            "time": [scale, copy], "launches": [scale, copy], "mean": [scale, copy],
+            "instructions": [scale, copy], "name": [copy, scale],
+        }  # fmt: skip
+        heads = pane.line_text(1)
+        await pilot.click("#device", offset=(heads.index("kernel") + 2, 1))
+        await pilot.pause()
+        assert names(pane) == [copy, scale]
+
+
+async def test_kernels_are_filtered_by_words_of_their_names(app: ShimbenchApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at_the_kernels(pilot)
+        pane = app.content.device
+        await pilot.press("f", *"scale", "enter")
+        assert names(pane) == ["_Z5scalePf"] and "only scale" in pane.status()
+        await pilot.press("escape")
+        assert len(names(pane)) == 2
+        pane.filter_kernels("!sca*e")
+        assert len(names(pane)) == 2  # a glob is of the whole name
+        pane.filter_kernels("!*scale*")
+        assert names(pane) == ["copy"]
+
+
+async def test_the_cursor_stays_on_its_kernel_when_others_overtake_it(app: ShimbenchApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at_the_kernels(pilot)
+        pane = app.content.device
+        await pilot.press("j", "j")
+        assert pane.selected == (1, "_Z5scalePf", 5)
+        for _ in ORDERS[1:]:
+            await pilot.press("O")
+        assert names(pane)[0] == "copy" and pane.selected == (1, "_Z5scalePf", 5)
+
+
+async def test_sorting_is_refused_with_a_reason_while_no_kernels_are_shown(app: ShimbenchApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await shown(pilot)
+        await pilot.press("3", "O")
+        assert [note.message for note in app._notifications] == ["Order: the kernels are not shown: K"]

@@ -28,6 +28,7 @@ _KEYS = {
     "calls": ("calls.filter", "calls.follow", "calls.pause", "lines.search", "lines.choose", "calls.fold"),
     "log": ("log.filter", "log.follow", "log.pause", "lines.search", "log.wrap", "lines.choose", "log.call"),
     "timeline": ("lines.choose", "timeline.call", "mode.jump", "lines.search"),
+    "device": ("kernels", "device.filter", "device.order", "lines.search", "lines.choose", "lines.copy"),
     "build": ("source.open", "lines.search", "lines.copy"),
 }
 _ALWAYS = ("relaunch", "evidence.jump", "calls.next-error", "pane.zoom")

@@ -22,6 +22,7 @@ _HINTS = {
     "count": "a filter whose calls are counted: !ok   cuMemAlloc* run:2   dur:>1ms",
     "colour lines": "a colour, then a filter of lines: red level:error   green offloaded   yellow fd:out",
     "count lines": "a filter whose lines are counted: level:warn   source:runner* run:2   re:^srv",
+    "kernels": "globs or parts of names: mul_mat*   flash 64   !fixup",
     "everything": "regular expression: calls, arguments, results, log, notes, sources",
     "travel": "7.1s   250ms   @443   log:212   run:2",
     "break": "cuMemAlloc*   cu* error   cuLaunchKernel result:CUDA_ERROR_INVALID_VALUE @3",
@@ -48,6 +49,8 @@ class Asking:
             hint = "cuMem* !ok pid:123 caller:libcudart dur:>1ms result:CUDA_ERROR_* text:foo"
             if app.pane == "log":
                 hint = 'level:warn source:runner* !idle pid:123 time:>2s "out of memory" re:^srv'
+        if kind == "kernels" and app.content.device.kernels is not None:
+            text = app.content.device.kernels.filter_text
         if kind == "compare" and app.session.newest_run > 1:
             text = f"{app.session.path}:{app.session.newest_run - 1}"
         prompt.display = True
@@ -107,6 +110,8 @@ class Asking:
             return not text or app.travel.to_name(text)
         elif kind == "break":
             return not text or app.breaks.toggle(text)
+        elif kind == "kernels":
+            app.content.device.filter_kernels(text)
         elif kind == "note":
             app.marking.mark(text)
         elif kind == "filter":

@@ -6,8 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import events
+from textual.binding import BindingType
+
+from workbench.panes.actions import bindings
 from workbench.panes.format import bytes_text, count_text
-from workbench.panes.kernels import PTX, KernelLines, coloured
+from workbench.panes.kernels import HEADS, PTX, KernelLines, coloured
 from workbench.panes.parts import Ink, Part, column, parts_text
 from workbench.panes.text_lines import TextLine, TextLines
 from workbench.views.demangle import demangled
@@ -28,6 +32,7 @@ class DevicePane(TextLines):
     time, and one of them with its PTX."""
 
     where: ClassVar[str] = "device"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("device")
     empty = "no call has touched the device yet"
 
     def __init__(self, device: DeviceState, session: Session, *, id: str = "device") -> None:
@@ -168,11 +173,43 @@ class DevicePane(TextLines):
             return False
         if self.kernels.opened is not None:
             self.kernels.opened = None
+        elif self.kernels.filter_text:
+            self.filter_kernels("")
+            return True
         else:
             self.kernels = None
         self.show_rows()
         self.move_to(self._left.pop(), by_user=False)
         return True
+
+    def no_table(self) -> str | None:
+        """Why kernels can't be sorted or filtered."""
+        shown = self.kernels is not None and self.kernels.opened is None
+        return None if shown else "the kernels are not shown: K"
+
+    def order_kernels(self) -> None:
+        """Sort them by the next column."""
+        if self.kernels is not None:
+            self.kernels.next_order()
+            self._changed()
+
+    def filter_kernels(self, text: str) -> None:
+        """Show only those whose names all words are in."""
+        if self.kernels is not None:
+            self.kernels.filter_text = text
+            self._changed()
+
+    def _changed(self) -> None:
+        self.show_rows()
+        self.post_message(self.StatusChanged(self))
+
+    def on_click(self, event: events.Click) -> None:
+        """On a column's head: sort by it."""
+        index = self.line_at(event.y)
+        at_heads = index is not None and index < len(self.lines) and self.lines[index].subject == HEADS
+        if self.kernels is not None and at_heads:
+            self.kernels.order_at(event.x + self.scroll_offset.x)
+            self._changed()
 
     def _enter(self) -> None:
         self._left.append(self.cursor)
@@ -196,7 +233,7 @@ class DevicePane(TextLines):
     def status(self) -> str:
         """The banner in short, or what is shown instead of the device."""
         if self.kernels is not None:
-            return "a kernel, Esc: all" if self.kernels.opened else "kernels by time, Esc: device"
+            return self.kernels.status()
         return "kernels not executed" if self.device.executes is False else ""
 
 

@@ -8,6 +8,19 @@ def count_text(value: int) -> str:
     return f"{value:,}".replace(",", " ")
 
 
+def amount_text(value: int) -> str:
+    """A large count in three figures: 12480 -> "12.5 k", 640000000 -> "640 M"."""
+    if value < 1000:
+        return str(value)
+    amount = float(value)
+    for unit in ("k", "M", "G", "T"):  # noqa: B007
+        amount /= 1000
+        if amount < 999.5:
+            break
+    digits = 2 if amount < 9.995 else 1 if amount < 99.95 else 0
+    return f"{amount:.{digits}f} {unit}"
+
+
 def duration_text(ns: int) -> str:
     """A duration with three figures and its unit: 832 ns, 4.21 us, 1.3 s."""
     if ns < 1000:

@@ -31,10 +31,19 @@ class TextLines(LineView):
         """Replace the content; cursor and scroll position stay."""
         if lines == self.lines:
             return
+        subject = self.selected
         self.lines = lines
         self._version += 1
         self._widest = 0
+        moved = 0 if subject is None or self.selected == subject else self._moved(subject)
+        self.cursor += moved
         self.lines_changed()
+        if moved:  # what was selected stands elsewhere: the cursor goes along, and stays where it is seen
+            self.scroll_to(y=max(self.scroll_offset.y + moved, 0), animate=False, force=True)
+
+    def _moved(self, subject: object) -> int:
+        places = (at for at, line in enumerate(self.lines) if line.subject == subject)
+        return next(places, self.cursor) - self.cursor
 
     def count(self) -> int:
         """How many lines there are."""
