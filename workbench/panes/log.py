@@ -74,6 +74,11 @@ class LogPane(LineView):
             self._lines.advance(stop)
             self._grown = True
 
+    @property
+    def shown(self) -> bool:
+        """Whether all that has been taken in is shown."""
+        return not self._grown
+
     def show(self) -> None:
         """Show what has been taken in."""
         if not self._grown:

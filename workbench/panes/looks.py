@@ -196,7 +196,8 @@ class Looks:
         lines = len(app.session.log)
         read = self._least(lines, {"log": app.log_pane.scanned, DERIVED: app.facts.lines}) == lines
         explained = app.facts.diagnosed and self._all_explained
-        return not self.stale and scanned and read and explained and app.travel.settled
+        shown = app.guard.rests("log") or app.log_pane.shown
+        return not self.stale and scanned and read and shown and explained and app.travel.settled
 
     @property
     def _all_explained(self) -> bool:
