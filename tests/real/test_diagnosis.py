@@ -53,6 +53,8 @@ BROKEN: dict[str, tuple[dict[str, object], str, str]] = {
             ("INIT_100", "init-fails", "CUDA_ERROR_NO_DEVICE"),
             ("INIT_999", "init-fails", "CUDA_ERROR_UNKNOWN"),
             ("INIT_ABORT", "call-crashes", "cuInit"),
+            ("INIT_FREES", "call-crashes", "free(): invalid pointer"),
+            ("PROC_ADDRESS_WILD", "call-crashes", "0xdead0000beef"),
             ("NO_DEVICES", "no-devices", "cuDeviceGetCount"),
             ("DRIVER_OLD", "driver-too-old", "11.8"),
             ("DEVICE_GET_CRASH", "call-crashes", "cuDeviceGet"),
@@ -86,6 +88,8 @@ BY_RUNTIME = (
     "table empty",
     "slot fails",
     "device get crash",
+    "init frees",
+    "proc address wild",
     "constructor crash",
     "constructor exit",
     "a function that nobody has",
@@ -156,7 +160,7 @@ def test_the_rule_that_knows_the_fault_speaks_first(
     variables, rule, word = BROKEN[broken]
     done = recorder.run(probe(target_programs, cudart, version), foreign_shim(**variables))
     found = first(done.report["diagnosis"])
-    assert found["rule"] == rule
+    assert found["rule"] == rule, found
     assert word in found["cause"]
 
 

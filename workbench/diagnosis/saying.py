@@ -91,6 +91,7 @@ Kind = Literal[
     "error", "abort", "not-loaded", "symbol", "shim", "port",
     "archs", "device-archs", "built-archs", "driver-old", "driver-unverified", "duplicate",
     "slow-refresh", "slow-discovery", "cublas", "terminated", "loaded", "not-discovered",
+    "heap",
 ]  # fmt: skip
 
 
@@ -147,6 +148,12 @@ _PATTERNS: dict[Kind, tuple[bytes, ...]] = {
     ),
     "not-discovered": (rb"(failure during (?:llama-server )?GPU discovery.*)",),
     "loaded": (rb"llama-server (started) in [\d.]+ s", rb"llama runner (started) in [\d.]+ s"),
+    # glibc's last words before it aborts a process whose heap or stack it finds overwritten.
+    "heap": (
+        rb"^((?:free|malloc|realloc|calloc|munmap_chunk|_int_\w+)\(\): .+)",
+        rb"^(double free or corruption.*|corrupted (?:size vs\. prev_size|double-linked list).*)",
+        rb"\*\*\* (stack smashing detected|buffer overflow detected) \*\*\*",
+    ),
     "terminated": (rb"llama-server (terminated)", rb"llama runner (terminated)"),
 }
 _PLAIN = [(kind, re.compile(b"|".join(patterns))) for kind, patterns in _PATTERNS.items()]
@@ -161,7 +168,7 @@ HINTS = (
     b"CUDA", b"cuda", b"CUBLAS", b"cublas", b"CU_CHECK", b"driver", b"error", b"invalid", b"initialized",
     b"memory", b"image", b"integrity", b"launch", b"operation", b"PTX", b"symbol", b"shared object",
     b"already in use", b"EADDRINUSE", b"bind", b"architectures", b"Device ", b"duplicate", b"refresh",
-    b"discovery", b" started", b"terminated",
+    b"discovery", b" started", b"terminated", b"(): ", b"corrupt", b"smashing", b"overflow",
 )  # fmt: skip
 
 

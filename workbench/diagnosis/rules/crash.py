@@ -6,15 +6,23 @@ import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sessions.items import Pseudo
-from workbench.diagnosis.calls import Call
+import numpy as np
+
+from sessions import FIRST_PSEUDO_FUNCTION
+from sessions.format import ItemKind
+from sessions.items import Pseudo, string_of
+from workbench.diagnosis.calls import PROC_ADDRESS, Call
 from workbench.diagnosis.facts import Facts
 from workbench.diagnosis.model import Diagnosis, Evidence, Rule, Stage
 from workbench.diagnosis.rules.stuck import stage_of
 from workbench.diagnosis.rules.tables import next_slot
+from workbench.diagnosis.saying import Said
 
 if TYPE_CHECKING:
     from sessions import Process
+
+_SEARCHED_ROWS = 1 << 18
+"""Requests stand at a session's beginning; later ones are not looked for."""
 
 _CRASHES = {
     signal.SIGSEGV: "followed a wild pointer",
@@ -57,6 +65,17 @@ def _diagnosis(
         cause = f"{place} {_CRASHES[signal.Signals(number)]}"
     frame, line = _frame(facts, call.process)
     evidence = [facts.call_evidence(call.row)]
+    words = _last_words(facts, call.process, number)
+    wild = _wild_answer(facts, call)
+    if wild is not None:
+        row, address = wild
+        given = f"cuGetProcAddress had handed out 0x{address:x} for {call.name}"
+        cause = f"{given}, where no file of the process lies"
+        evidence.append(facts.call_evidence(row))
+        frame = line = ""  # the jump, not what is wrong
+    elif words is not None:
+        cause = f"glibc ended it in {place.removesuffix(',')}: {_found(words)}"
+        evidence.append(facts.line_evidence(words))
     if frame:
         cause += f", in {frame}"
         evidence.append(
@@ -71,6 +90,40 @@ def _diagnosis(
         stage=stage_of(call.function, call.name),
         evidence=evidence,
         process=call.process,
+    )
+
+
+def _wild_answer(facts: Facts, call: Call) -> tuple[int, int] | None:
+    """The request (row) that was answered with an address in no mapped file, and that address."""
+    session, process = facts.session, facts.process(call.process)
+    if process is None or not process.modules or call.function >= FIRST_PSEUDO_FUNCTION:
+        return None
+    asked = [session.schema.function_id(name) for name in PROC_ADDRESS]
+    columns = session.calls.columns(0, min(call.row, _SEARCHED_ROWS), ["function", "process"])
+    rows = np.flatnonzero(np.isin(columns["function"], [number for number in asked if number is not None]))
+    for row in rows[columns["process"][rows] == call.process][::-1].tolist():
+        items = session.calls.payload(row)
+        name = string_of(items, 0)
+        if not name or (call.name != name and not call.name.startswith(f"{name}_")):
+            continue
+        answers = [item.data for item in items if item.kind == ItemKind.RESOLVED and len(item.data) >= 16]
+        address = int.from_bytes(answers[0][8:16], "little") if answers else 0
+        return (row, address) if address and process.module_at(address) is None else None
+    return None
+
+
+def _last_words(facts: Facts, process: int, number: int | None) -> Said | None:
+    """What glibc said before it aborted the process."""
+    said = facts.lines("heap", process) if number == signal.SIGABRT else []
+    return said[-1] if said else None
+
+
+def _found(words: Said) -> str:
+    if words.subject.startswith(("stack", "buffer")):
+        return f"{words.subject}: a function wrote past the end of an array of its own"
+    return (
+        f"{words.subject}: something freed what it had not allocated, or twice, or wrote past its memory,"
+        " here or in an earlier call"
     )
 
 
@@ -91,14 +144,20 @@ def _outside(facts: Facts, process: Process) -> Iterator[Diagnosis]:
     where = (
         f"in {frame}" if frame else "in a destructor or a thread of the shim's, or in the target's own code"
     )
+    cause = f"it {_CRASHES[signal.Signals(process.signal)]} {where}"
+    evidence = [facts.call_evidence(last)]
+    words = _last_words(facts, process.index, process.signal)
+    if words is not None:
+        cause = f"glibc ended it: {_found(words)}"
+        evidence.append(facts.line_evidence(words))
     yield Diagnosis(
         rule="crashes-outside-calls",
         what=f"the process dies by {name} outside of every call, {after:.0f} ms after its last one",
-        cause=f"it {_CRASHES[signal.Signals(process.signal)]} {where}",
+        cause=cause,
         fix=f"look at {line}" if line else "run it under gdb, or build the shim with -fsanitize=address",
         certainty="proved" if ours else "possible",
         stage=Stage.WORK,
-        evidence=[facts.call_evidence(last)],
+        evidence=evidence,
         process=process.index,
     )
 
