@@ -125,6 +125,8 @@ struct FunctionText {
     std::string_view text; // from .entry or .func to its closing brace
     int line;              // of its first character
     bool is_entry;
+    unsigned part;   // of several texts that are linked
+    bool is_private; // nothing but its own text knows its name
 };
 
 } // namespace ptx

@@ -15,6 +15,7 @@ Module::Module(std::string text) : text_(std::make_unique<const std::string>(std
         Token word = lexer.take();
         if (word.is(".version")) {
             version_ = lexer.take().text;
+            ++parts_;
             continue;
         }
         if (word.is(".target")) {
@@ -29,8 +30,10 @@ Module::Module(std::string text) : text_(std::make_unique<const std::string>(std
             continue;
         }
         Token linkage = word;
+        bool is_private = true;
         while (is_linkage(word.text)) {
             linkage = word;
+            is_private = false;
             word = lexer.take();
         }
         bool is_entry = word.is(".entry");
@@ -50,14 +53,10 @@ Module::Module(std::string text) : text_(std::make_unique<const std::string>(std
                 continue;
             lexer.expect("{");
             lexer.skip_block();
-            if (!functions_.contains(name)) {
-                functions_[name] = {lexer.text().substr(start, lexer.offset() - start), line, is_entry};
-                order_.push_back(name);
-            } else if (!linkage.is(".weak")) { // of weak ones the first is taken
-                throw Error(line, std::string(name) +
-                                      " is there twice: texts that are linked must not define "
-                                      "the same name");
-            }
+            define(name,
+                   {lexer.text().substr(start, lexer.offset() - start), line, is_entry, parts_,
+                    is_private && !is_entry},
+                   linkage.is(".weak"));
         } else if (space_named(word.text) != Space::none) {
             while (!lexer.peek().is(";")) {
                 if (lexer.accept("{"))
@@ -65,7 +64,8 @@ Module::Module(std::string text) : text_(std::make_unique<const std::string>(std
                 else if (lexer.take().kind == Token::Kind::end)
                     throw Error(line, "the text ends inside a declaration");
             }
-            variable_texts_.emplace_back(lexer.text().substr(start, lexer.offset() - start), line);
+            variable_texts_.push_back(
+                {lexer.text().substr(start, lexer.offset() - start), line, parts_, is_private});
             lexer.expect(";");
         } else if (word.is(".section") || word.is(".alias") || word.is(".file") || word.is(".pragma")) {
             // Debug sections end with a block, the others with a line or a semicolon.
@@ -82,6 +82,8 @@ Module::Module(std::string text) : text_(std::make_unique<const std::string>(std
             throw Error(word.line, "unknown at module level: '" + std::string(word.text) + "'");
         }
     }
+    if (parts_ > 1)
+        (void)variables(); // what other names some have must be known before a body is read
 }
 
 const FunctionText &Module::find(std::string_view name) const {
@@ -116,15 +118,17 @@ const std::vector<std::string> &Module::pointed_names() const {
         return *pointed_names_;
     std::unordered_set<std::string_view> pointed;
     bool names_only = false; // a declaration or a call: up to the end of the statement
+    unsigned part = 0;
     for (Lexer lexer(*text_, 1); lexer.peek().kind != Token::Kind::end;) {
         const Token token = lexer.take();
+        part += token.is(".version");
         if (token.is(";") || token.is("{") || token.is("}"))
             names_only = false;
         else if (token.is(".func") || token.is("call") || token.text.starts_with("call."))
             names_only = true;
-        else if (const auto found = functions_.find(token.text);
+        else if (const auto found = functions_.find(name_in(part, token.text));
                  !names_only && found != functions_.end() && !found->second.is_entry)
-            pointed.insert(token.text);
+            pointed.insert(found->first);
     }
     pointed_names_ = callable_names();
     std::erase_if(*pointed_names_, [&](const std::string &name) { return !pointed.contains(name); });

@@ -336,44 +336,14 @@ void Parser::statement() {
 
 Function Module::function(std::string_view name) const {
     const FunctionText &found = find(name);
-    return Parser(found.text, found.line).function(true);
+    Function function = Parser(found.text, found.line).function(true);
+    rename_symbols(function, found.part);
+    return function;
 }
 
 Function Module::signature(std::string_view name) const {
     const FunctionText &found = find(name);
     return Parser(found.text, found.line).function(false);
-}
-
-namespace {
-
-/// Whether a variable may be defined in several of the texts that are linked.
-bool is_linkage_of_many(std::string_view text) {
-    return text.starts_with(".weak") || text.starts_with(".common");
-}
-
-} // namespace
-
-const std::vector<Variable> &Module::variables() const {
-    if (!variables_read_) {
-        std::unordered_map<std::string, std::size_t> places; // in variables_, by name
-        for (auto [text, line] : variable_texts_) {
-            Variable variable = Parser(text, line).module_variable();
-            const auto [known, added] = places.try_emplace(variable.name, variables_.size());
-            if (added) {
-                variables_.push_back(std::move(variable));
-                continue;
-            }
-            // What one text of several that are linked declares, another defines.
-            Variable &other = variables_[known->second];
-            if (!variable.is_extern && !other.is_extern && !is_linkage_of_many(text))
-                throw Error(line, variable.name +
-                                      " is there twice: texts that are linked must not define the same name");
-            if (other.is_extern && !variable.is_extern)
-                other = std::move(variable);
-        }
-        variables_read_ = true;
-    }
-    return variables_;
 }
 
 } // namespace ptx

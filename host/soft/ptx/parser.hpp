@@ -37,13 +37,31 @@ class Module {
     std::string_view text() const { return *text_; }
 
   private:
+    struct VariableText {
+        std::string_view text;
+        int line;
+        unsigned part;
+        bool is_private;
+    };
+
     const FunctionText &find(std::string_view name) const;
+    void define(std::string_view name, const FunctionText &function, bool is_weak);
+    /// Another name for one that several of the texts that are linked have each for themselves.
+    std::string_view rename(std::string_view name, unsigned part) const;
+    std::string_view name_in(unsigned part, std::string_view name) const;
+    void rename_symbols(Function &function, unsigned part) const;
+    void add_variable(Variable variable, const VariableText &text,
+                      std::unordered_map<std::string, std::size_t> &places,
+                      std::vector<const VariableText *> &texts) const;
 
     std::unique_ptr<const std::string> text_; // on the heap: the views below stay valid on a move
     std::string_view version_, target_;
     std::unordered_map<std::string_view, FunctionText> functions_;
     std::vector<std::string_view> order_;
-    std::vector<std::pair<std::string_view, int>> variable_texts_;
+    std::vector<VariableText> variable_texts_;
+    unsigned parts_ = 0; // texts that are linked: each begins with .version
+    mutable std::vector<std::unordered_map<std::string, std::unique_ptr<const std::string>>>
+        renamed_; // of each text
     mutable std::vector<Variable> variables_;
     mutable bool variables_read_ = false;
     mutable std::optional<std::vector<std::string>> pointed_names_;

@@ -100,6 +100,44 @@ def test_several_texts_are_linked_and_what_one_declares_another_defines(
     ]
 
 
+def test_what_is_private_to_a_text_may_have_another_ones_name(
+    answers: Answers, shim_host: dict[str, str]
+) -> None:
+    script = """
+        def part(entry, number, linkage=b""):
+            return (b".version 7.0\\n.target sm_75\\n.address_size 64\\n"
+                    + linkage + b".global .align 4 .u32 word = %d;\\n"
+                    b".global .align 8 .u64 where = generic(word);\\n"
+                    b".func (.param .b32 out) own(.param .b32 in)\\n{\\n"
+                    b".reg .b32 %%r<4>; .reg .b64 %%rd<3>;\\n"
+                    b"ld.param.b32 %%r1, [in]; ld.global.u64 %%rd1, [where]; ld.u32 %%r2, [%%rd1];\\n"
+                    b"add.u32 %%r3, %%r1, %%r2; st.param.b32 [out], %%r3; ret;\\n}\\n"
+                    b".visible .func (.param .b32 out) %s(.param .b32 in)\\n{\\n.reg .b32 %%r<4>;\\n"
+                    b"ld.param.b32 %%r1, [in]; { .param .b32 a; .param .b32 b; st.param.b32 [a], %%r1;\\n"
+                    b"call.uni (b), own, (a); ld.param.b32 %%r2, [b]; } ld.global.u32 %%r3, [word];\\n"
+                    b"add.u32 %%r2, %%r2, %%r3; st.param.b32 [out], %%r2; ret;\\n}\\n"
+                    % (number, entry))
+        kernel = text("{ .param .b32 a; .param .b32 b; .param .b32 c; st.param.b32 [a], 1;\\n"
+                      "call.uni (b), first, (a); call.uni (c), second, (b); ld.param.b32 %r1, [c]; }\\n"
+                      "ld.global.u32 %r2, [word]; add.u32 %r1, %r1, %r2; st.global.u32 [%rd1], %r1;",
+                      ".extern .func (.param .b32 out) first(.param .b32 in);\\n"
+                      ".extern .func (.param .b32 out) second(.param .b32 in);\\n"
+                      ".global .align 4 .u32 word = 5;")
+        def add(code):
+            return cuda.cuLinkAddData_v2(state, 1, code, c_size_t(len(code)), b"part", 0, None, None)
+        for linkage in (b"", b".visible "):
+            for parts in ((kernel, part(b"first", 10), part(b"second", 200, linkage)),
+                          (part(b"second", 200, linkage), part(b"first", 10), kernel)):
+                state, image, size = c_void_p(), c_void_p(), c_size_t()
+                assert cuda.cuLinkCreate_v2(4, kinds, values, byref(state)) == 0
+                print([add(one) for one in parts], cuda.cuLinkComplete(state, byref(image), byref(size)))
+                assert cuda.cuModuleLoadData(byref(module), image) == 0
+                print(launched(module), cuda.cuLinkDestroy(state))
+    """
+    # 1, twice 10, twice 200, and the kernel's own 5
+    assert answers(script, shim_host, START) == ["[0, 0, 0] 0", "426 0"] * 4
+
+
 def test_a_file_is_linked_like_its_text(answers: Answers, shim_host: dict[str, str]) -> None:
     script = """
         import tempfile
