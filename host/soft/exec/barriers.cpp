@@ -112,7 +112,7 @@ void BlockRunner::release_barriers(std::size_t done) {
     const Warp *stuck = nullptr;
     for (const Warp &warp : warps_)
         released |= warp.state == WarpState::yielded; // it may come to a barrier yet
-    for (unsigned number = 0; number < 16; ++number) {
+    for (unsigned number = 0; number <= cluster_barrier; ++number) {
         std::uint32_t threads = block_.arrived[number], wanted = 0, voters = 0, votes = 0;
         std::size_t whole = 0; // warps
         bool any = false;
@@ -144,7 +144,7 @@ void BlockRunner::release_barriers(std::size_t done) {
 /// No barrier can be completed any more.
 void BlockRunner::raise_stuck() {
     for (Warp &warp : warps_)
-        for (unsigned number = 0; number < 16; ++number)
+        for (unsigned number = 0; number <= cluster_barrier; ++number)
             if (const Waiting waiting = waiting_at(warp, number); waiting.lanes != 0)
                 soft::raise(warp, *waiting.op, FaultKind::timeout,
                             static_cast<unsigned>(std::countr_zero(waiting.lanes)),

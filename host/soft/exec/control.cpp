@@ -113,7 +113,8 @@ void finish(Warp &w, const Op &) {
 
 void barrier(Warp &w, const Op &op) {
     w.state = WarpState::at_barrier;
-    w.barrier = w.slot<std::uint32_t>(op.a)[0] & 15;
+    const std::uint32_t number = w.slot<std::uint32_t>(op.a)[0];
+    w.barrier = number == cluster_barrier ? number : number & 15;
     w.barrier_threads = op.flags & has_predicate ? w.slot<std::uint32_t>(op.b)[0] : 0;
     w.barrier_lanes = w.exec;
     w.waiting = &op;
@@ -222,9 +223,12 @@ void is_space(Warp &w, const Op &op) {
         bool in_shared = a[i] - shared < w.block->shared_size;
         bool in_local = a[i] - local < w.block->local_size * w.block->threads;
         auto space = static_cast<ptx::Space>(op.immediate);
+        const bool in_parameters =
+            a[i] - reinterpret_cast<std::uint64_t>(w.block->parameters) < w.block->parameter_bytes;
         bool yes = space == ptx::Space::shared  ? in_shared
                    : space == ptx::Space::local ? in_local
-                                                : !in_shared && !in_local;
+                   : space == ptx::Space::param ? in_parameters
+                                                : !in_shared && !in_local && !in_parameters;
         result |= static_cast<std::uint32_t>(yes) << i;
     }
     w.write_predicate(op.dst, result);

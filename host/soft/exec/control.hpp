@@ -10,7 +10,9 @@ void jump(Warp &, const Op &);        // immediate = target
 void branch_if(Warp &, const Op &);   // guard decides by lane; join = where the ways meet
 void meet(Warp &, const Op &);        // immediate = its own index: lanes of finished ways wait here
 void finish(Warp &, const Op &);      // ret, exit
-void barrier(Warp &, const Op &);     // bar.sync: a = slot of the number, b = slot of the thread count
+/// The number of the barrier of a cluster, behind the sixteen that programs name.
+inline constexpr std::uint32_t cluster_barrier = 16;
+void barrier(Warp &, const Op &); // bar.sync: a = slot of the number, b = slot of the thread count
 void barrier_arrive(Warp &, const Op &);
 void barrier_reduce(Warp &, const Op &); // bar.red: predicate in, result in dst; immediate = Reduction
 void trap(Warp &, const Op &);           // immediate: why

@@ -51,8 +51,26 @@ const std::map<std::string_view, Special> &special_names() {
         {"%envreg1", Special::envreg1},
         {"%envreg2", Special::envreg2},
         {"%tid.w", Special::zero},
+        // A cluster is one block, so that clusters are counted as blocks are.
+        {"%clusterid.x", Special::ctaid_x},
+        {"%clusterid.y", Special::ctaid_y},
+        {"%clusterid.z", Special::ctaid_z},
+        {"%nclusterid.x", Special::nctaid_x},
+        {"%nclusterid.y", Special::nctaid_y},
+        {"%nclusterid.z", Special::nctaid_z},
+        {"%aggr_smem_size", Special::total_smem_size},
     };
     return names;
+}
+
+std::optional<std::uint64_t> fixed_special(std::string_view name) {
+    if (name.starts_with("%cluster_nctaid.") || name == "%cluster_nctarank")
+        return 1;
+    for (std::string_view zero : {"%cluster_ctaid.", "%cluster_ctarank", "%pm", "%envreg",
+                                  "%reserved_smem_offset", "%current_graph_exec", "%is_explicit_cluster"})
+        if (name.starts_with(zero))
+            return 0;
+    return std::nullopt;
 }
 
 std::uint32_t Lowerer::new_value(bool wide, Value::Kind kind) {
@@ -151,6 +169,8 @@ std::uint32_t Lowerer::source(Frame &frame, const Instruction &in, const Operand
             return constant(lanes, wide);
         if (auto found = special_names().find(operand.text); found != special_names().end())
             return with_width(special(found->second), wide, in.line);
+        if (const auto fixed = fixed_special(operand.text))
+            return constant(*fixed, wide);
         throw Error(in.line, "special register " + operand.text + " is not implemented");
     case Kind::symbol:
         if (auto found = frame.parameter_values.find(operand.text); found != frame.parameter_values.end())
@@ -167,6 +187,8 @@ std::uint32_t Lowerer::predicate(Frame &frame, const Instruction &in, const Oper
         negated = operand.bits != 0;
         return 0; // predicate 0 is always false
     }
+    if (operand.kind == Kind::special && operand.text == "%is_explicit_cluster")
+        return 0;
     if (operand.kind != Kind::reg ||
         values_[register_value(frame, operand.index)].kind != Value::Kind::predicate)
         not_implemented(in, "predicate operand");

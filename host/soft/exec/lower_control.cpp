@@ -85,6 +85,11 @@ void Lowerer::branch_indexed(Frame &frame, const Instruction &in) {
 }
 
 void Lowerer::barrier(Frame &frame, const Instruction &in) {
+    if (in.has("cluster")) { // of one block: who waits for the cluster waits for the block's other threads
+        Draft draft = begin(in, soft::barrier);
+        draft.op.a = constant(cluster_barrier, false);
+        return emit(frame, in, std::move(draft));
+    }
     bool reduces = in.has("red");
     Draft draft = begin(in, reduces ? barrier_reduce : in.has("arrive") ? barrier_arrive : soft::barrier);
     std::size_t next = reduces ? 1 : 0;
@@ -94,7 +99,7 @@ void Lowerer::barrier(Frame &frame, const Instruction &in) {
     ++next;
     if (reduces) {
         bool negated = false;
-        const Operand &vote = in.operands.back();
+        const Operand &vote = in.operands.at(std::max<std::size_t>(in.operands.size(), 3) - 1);
         draft.op.predicate = predicate(frame, in, vote, negated);
         draft.op.flags = negated ? predicate_negated : 0;
         draft.op.immediate = in.has("and") ? reduce_and : in.has("or") ? reduce_or : reduce_popc;

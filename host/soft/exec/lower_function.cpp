@@ -25,12 +25,13 @@ std::uint32_t aligned(std::uint64_t at, std::uint32_t alignment) {
 bool is_hint(const Instruction &in) {
     const std::string &op = in.opcode;
     if (op == "cp") // an arrival that is counted first changes nothing, where copies are performed at once
-        return in.has("commit_group") || in.has("wait_group") || in.has("wait_all") ||
+        return in.has("prefetch") || in.has("commit_group") || in.has("wait_group") || in.has("wait_all") ||
                (in.has("mbarrier") && !in.has("noinc"));
     if (op == "bar" && in.has("warp"))
         return true;
     return op == "membar" || op == "fence" || op == "nanosleep" || op == "prefetch" || op == "prefetchu" ||
-           op == "griddepcontrol" || op == "pmevent" || op == "discard" || op == "applypriority";
+           op == "griddepcontrol" || op == "pmevent" || op == "discard" || op == "applypriority" ||
+           op == "setmaxnreg" || (op == "barrier" && in.has("cluster") && in.has("arrive"));
 }
 
 } // namespace
@@ -59,7 +60,7 @@ bool Lowerer::try_alias(Frame &frame, const Instruction &in) {
         value = source(frame, in, from, in.type());
     } else if (in.opcode == "cvta" && from.kind == Kind::reg && wide) {
         Space space = space_of(in);
-        if (space == Space::shared || space == Space::local)
+        if (space == Space::shared || space == Space::local || space == Space::param)
             return false;
         value = register_value(frame, from.index);
         // An alias must not change under its holder: only of what is written once, before.
@@ -78,8 +79,14 @@ void Lowerer::instruction(Frame &frame, const Instruction &in, int depth) {
     if (in.guard >= 0 && values_[register_value(frame, in.guard)].kind != Value::Kind::predicate)
         throw Error(in.line, "the guard is no predicate");
     check_modifiers(in);
+    if (in.has("L2::cache_hint"))
+        return without_policy(frame, in, depth);
     if (is_hint(in) || try_alias(frame, in))
         return;
+    if (op == "createpolicy" || op == "mapa" || op == "getctarank")
+        return cluster_or_policy(frame, in);
+    if (op == "lop3" && in.operands.size() == 6)
+        return table_and_predicate(frame, in);
     if (op == "mov")
         return move(frame, in);
     if (op == "ld" || op == "ldu")
@@ -102,7 +109,7 @@ void Lowerer::instruction(Frame &frame, const Instruction &in, int depth) {
         return barrier_object(frame, in);
     if (op == "cvta" || op == "isspacep")
         return change_space(frame, in);
-    if (op == "shfl" || op == "vote" || op == "activemask" || op == "match" || op == "redux")
+    if (op == "shfl" || op == "vote" || op == "activemask" || op == "match" || op == "redux" || op == "elect")
         return exchange(frame, in);
     if (op == "mma" || op == "ldmatrix" || op == "stmatrix" || op == "movmatrix" || op == "wmma")
         return matrix(frame, in);
@@ -135,7 +142,7 @@ void Lowerer::body(Frame &frame, int depth) {
     for (const ptx::Variable &variable : function.variables) {
         if (variable.space != Space::param)
             continue;
-        if (variable.size == ptx::size_of(variable.type)) // a scalar: held in a value
+        if (variable.size == ptx::size_of(variable.type) && variable.size <= 8) // a scalar: held in a value
             frame.parameter_values[variable.name] = {new_value(variable.size == 8)};
         else
             frame.parameter_places[variable.name] = local_room(variable.size, variable.align);
@@ -240,6 +247,10 @@ std::shared_ptr<const Program> Lowerer::run(const std::string &kernel) {
         program_->max_threads = function.required_threads;
     else if (function.max_threads)
         program_->max_threads = function.max_threads;
+    if (function.cluster_blocks > 1)
+        throw Error(function.line, "PTX directive .reqnctapercluster is not implemented: " + kernel +
+                                       " wants clusters of " + std::to_string(function.cluster_blocks) +
+                                       " blocks");
     new_value(false, Value::Kind::predicate); // predicate 0: always false, and "none"
     lay_out(function);
     Frame frame;

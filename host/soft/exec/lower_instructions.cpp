@@ -25,10 +25,13 @@ void Lowerer::plain(Frame &frame, const Instruction &in) {
         not_implemented(in, std::to_string(in.operands.size()) + " operands");
     std::uint32_t *places[] = {&draft.op.a, &draft.op.b, &draft.op.c, &draft.op.predicate};
     bool logic = choice.dst == Type::pred && choice.sources[0] == Type::pred;
+    const bool flushes = flushes_halves(in); // before and after: the handlers know nothing of it
     for (unsigned i = 0; i < count; ++i) {
         const Operand &operand = in.operands[i + 1];
         if (choice.sources[i] != Type::pred) {
             *places[i] = source(frame, in, operand, choice.sources[i]);
+            if (flushes)
+                *places[i] = flushed(in, *places[i]);
             use(draft, *places[i]);
             continue;
         }
@@ -55,6 +58,15 @@ void Lowerer::plain(Frame &frame, const Instruction &in) {
             draft.op.c = number(to.elements[1]);
     } else {
         draft.op.dst = result(frame, in, to, is_wide(choice.dst));
+        if (flushes && choice.dst == choice.sources[0]) {
+            const std::uint32_t into = std::exchange(draft.op.dst, new_value(false));
+            define(draft, draft.op.dst);
+            Draft last = flush_of(in, draft.op.dst, into);
+            auto copies = std::exchange(copies_, {}); // of what is flushed
+            emit(frame, in, std::move(draft));
+            copies_ = std::move(copies);
+            return emit(frame, in, std::move(last));
+        }
         define(draft, draft.op.dst);
     }
     emit(frame, in, std::move(draft));
@@ -196,6 +208,8 @@ void Lowerer::store(Frame &frame, const Instruction &in) {
 void Lowerer::atomic(Frame &frame, const Instruction &in) {
     const bool returns = in.opcode == "atom";
     Space space = space_of(in);
+    if (!in.operands.empty() && in.operands.back().kind == Kind::vector)
+        return vector_atomic(frame, in);
     Draft draft = begin(in, choose_atomic(in, space));
     std::size_t next = returns ? 1 : 0;
     set_address(frame, in, in.operands.at(next++), space, draft);
@@ -213,6 +227,8 @@ void Lowerer::atomic(Frame &frame, const Instruction &in) {
 }
 
 void Lowerer::async_copy(Frame &frame, const Instruction &in) {
+    if (in.has("bulk") && (in.has("bulk_group") || in.has("reduce") || !in.has("global")))
+        return bulk_copy(frame, in);
     if (in.has("bulk") || in.has("mbarrier"))
         return barrier_object(frame, in);
     if (!in.has("async"))
@@ -227,7 +243,11 @@ void Lowerer::async_copy(Frame &frame, const Instruction &in) {
     draft.op.predicate = static_cast<std::uint32_t>(from.offset);
     draft.raw_predicate = true;
     if (in.operands.size() > 3) {
-        draft.op.c = source(frame, in, in.operands[3], Type::u32);
+        const Operand &taken = in.operands[3]; // bytes, or a predicate that says to take none
+        const bool ignores = taken.kind == Kind::reg &&
+                             values_[register_value(frame, taken.index)].kind == Value::Kind::predicate;
+        draft.op.c =
+            ignores ? chosen(frame, in, taken, 0, in.operands[2].bits) : source(frame, in, taken, Type::u32);
         draft.op.flags |= has_predicate;
         use(draft, draft.op.c);
     }
@@ -247,7 +267,7 @@ void Lowerer::change_space(Frame &frame, const Instruction &in) {
         return emit(frame, in, std::move(draft));
     }
     bool to_generic = !in.has("to");
-    bool windowed = space == Space::shared || space == Space::local;
+    bool windowed = space == Space::shared || space == Space::local || space == Space::param;
     draft = begin(in, windowed ? choose_address(space, to_generic) : copy_wide);
     draft.op.a = source(frame, in, in.operands.at(1), Type::u64);
     use(draft, draft.op.a);
@@ -310,11 +330,10 @@ void Lowerer::matrix(Frame &frame, const Instruction &in) {
             std::string_view name;
             unsigned m, n, k;
         };
-        static constexpr Row rows[] = {{"m16n16k16", 16, 16, 16},
-                                       {"m8n32k16", 8, 32, 16},
-                                       {"m32n8k16", 32, 8, 16},
-                                       {"m16n16k8", 16, 16, 8},
-                                       {"m8n8k4", 8, 8, 4}};
+        static constexpr Row rows[] = {{"m16n16k16", 16, 16, 16}, {"m8n32k16", 8, 32, 16},
+                                       {"m32n8k16", 32, 8, 16},   {"m16n16k8", 16, 16, 8},
+                                       {"m8n8k4", 8, 8, 4},       {"m8n8k32", 8, 8, 32},
+                                       {"m8n8k128", 8, 8, 128}};
         for (const Row &row : rows)
             if (in.has(row.name))
                 return in.has("a")   ? row.m << 16 | row.k
@@ -325,6 +344,7 @@ void Lowerer::matrix(Frame &frame, const Instruction &in) {
     if (in.opcode == "mma" || (in.opcode == "wmma" && in.has("mma"))) {
         for (std::size_t i = 0; i < in.operands.size(); ++i)
             take(in.operands[i], i == 0);
+        draft.op.immediate = in.opcode == "wmma" ? wmma_form(in) : is_rare_mma(in) ? rare_mma_form(in) : 0;
         if (in.opcode == "wmma")
             draft.op.c = shape(), draft.raw_c = true;
     } else if (in.opcode == "movmatrix") {

@@ -6,6 +6,7 @@
 #include "select.hpp"
 
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -17,6 +18,11 @@ const std::map<std::string_view, Special> &special_names();
 inline bool is_wide(ptx::Type type) {
     return ptx::size_of(type) == 8;
 }
+
+/// Whether an instruction on 16-bit floats has .ftz.
+bool flushes_halves(const ptx::Instruction &in);
+/// Special registers that are the same for all: of clusters of one block, of counters that are not there.
+std::optional<std::uint64_t> fixed_special(std::string_view name);
 
 /// What stands around the name in a call; null for a list that is not there.
 struct CallLists {
@@ -53,6 +59,11 @@ class Lowerer {
     void atomic(Frame &frame, const ptx::Instruction &in);
     void async_copy(Frame &frame, const ptx::Instruction &in);
     void change_space(Frame &frame, const ptx::Instruction &in);
+    void vector_atomic(Frame &frame, const ptx::Instruction &in);
+    void bulk_copy(Frame &frame, const ptx::Instruction &in);
+    void cluster_or_policy(Frame &frame, const ptx::Instruction &in);
+    void table_and_predicate(Frame &frame, const ptx::Instruction &in);
+    void without_policy(Frame &frame, const ptx::Instruction &in, int depth);
     void exchange(Frame &frame, const ptx::Instruction &in);
     void matrix(Frame &frame, const ptx::Instruction &in);
     void extended(Frame &frame, const ptx::Instruction &in);
@@ -79,6 +90,12 @@ class Lowerer {
     /// A value that holds the operand as `type`, with lanes as wide as that type's.
     std::uint32_t source(Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand,
                          ptx::Type type);
+    /// A value with the one number where a predicate holds, and the other elsewhere.
+    std::uint32_t chosen(Frame &frame, const ptx::Instruction &in, const ptx::Operand &condition,
+                         std::uint64_t yes, std::uint64_t no);
+    /// A half, or two, with a zero of its sign for what is subnormal.
+    std::uint32_t flushed(const ptx::Instruction &in, std::uint32_t value);
+    Draft flush_of(const ptx::Instruction &in, std::uint32_t from, std::uint32_t to);
     std::uint32_t predicate(Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand,
                             bool &negated);
     std::uint32_t with_width(std::uint32_t value, bool wide, int line);

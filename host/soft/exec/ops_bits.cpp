@@ -211,7 +211,8 @@ Choice choose_permute_mode(const Instruction &in) {
         return three<u32, u32, u32, u32,
                      [](u32 a, u32 b, u32 c) { return permute(a, b, rows[Mode].selectors[c & 3]); }>();
     };
-    const std::string_view mode = in.modifiers.back();
+    const std::string_view mode =
+        in.modifiers.empty() ? std::string_view() : std::string_view(in.modifiers.back());
     Choice choice;
     [&]<std::size_t... Mode>(std::index_sequence<Mode...>) {
         ((rows[Mode].mode == mode ? void(choice = by_mode(std::integral_constant<std::size_t, Mode>()))

@@ -17,6 +17,15 @@ enum CompareFlag : u16 {
     writes_word = 512 // what stands for true is Op::immediate
 };
 
+/// The predicate that a comparison's result goes with, and what comes of both.
+inline u32 combined_with(const Warp &w, const Op &op) {
+    const u32 with = w.predicates[op.predicate];
+    return op.flags & predicate_negated ? ~with : with;
+}
+inline u32 combined(const Op &op, u32 result, u32 with) {
+    return op.flags & combine_and ? result & with : op.flags & combine_or ? result | with : result ^ with;
+}
+
 template <class T, auto F> void compare(Warp &w, const Op &op) {
     const auto *a = w.slot<word_t<T>>(op.a);
     const auto *b = w.slot<word_t<T>>(op.b);
@@ -26,15 +35,8 @@ template <class T, auto F> void compare(Warp &w, const Op &op) {
         truth[i] = F(from_word<T>(a[i]), from_word<T>(b[i])) ? ~0u : 0u;
     u32 yes = mask_of(truth), no = ~yes;
     if (op.flags & has_predicate) {
-        u32 with = w.predicates[op.predicate];
-        if (op.flags & predicate_negated)
-            with = ~with;
-        if (op.flags & combine_and)
-            yes &= with, no &= with;
-        else if (op.flags & combine_or)
-            yes |= with, no |= with;
-        else
-            yes ^= with, no ^= with;
+        const u32 with = combined_with(w, op);
+        yes = combined(op, yes, with), no = combined(op, no, with);
     }
     if (op.flags & writes_word) {
         const auto one = static_cast<u32>(op.immediate);
@@ -96,7 +98,7 @@ template <class T, bool Ftz> Handler comparison(const Instruction &in, std::stri
 }
 
 Handler comparison_of(const Instruction &in, Type type) {
-    const std::string &name = in.modifiers.front();
+    const std::string name = in.modifiers.empty() ? "" : in.modifiers.front();
     switch (type) {
     case Type::b16:
     case Type::u16:
@@ -205,6 +207,10 @@ template <class H> void compare_pairs(Warp &w, const Op &op) {
         low |= static_cast<u32>(holds(relation, half(a[i], 0), half(b[i], 0))) << i;
         high |= static_cast<u32>(holds(relation, half(a[i], 16), half(b[i], 16))) << i;
     }
+    if (op.flags & has_predicate) {
+        const u32 with = combined_with(w, op);
+        low = combined(op, low, with), high = combined(op, high, with);
+    }
     if (op.flags & writes_word) {
         u32 *d = w.slot<u32>(op.dst);
         each_lane(w.exec, [&](unsigned i) {
@@ -219,14 +225,17 @@ template <class H> void compare_pairs(Warp &w, const Op &op) {
 
 Choice choose_pairs(const Instruction &in, Type result, s64 truth, u16 flags) {
     const auto name = std::find(std::begin(relation_names), std::end(relation_names), in.modifiers.front());
-    if (combination(in) || in.has("ftz") || name == std::end(relation_names))
+    if (name == std::end(relation_names))
         not_implemented(in);
     const Type type = in.type();
-    return {type == Type::f16x2 ? compare_pairs<f16> : compare_pairs<bf16>,
-            result,
-            {type, type},
-            flags,
-            static_cast<s64>(name - std::begin(relation_names)) << 32 | truth};
+    Choice choice{type == Type::f16x2 ? compare_pairs<f16> : compare_pairs<bf16>,
+                  result,
+                  {type, type},
+                  static_cast<u16>(flags | combination(in)),
+                  static_cast<s64>(name - std::begin(relation_names)) << 32 | truth};
+    if (combination(in))
+        choice.sources[2] = Type::pred;
+    return choice;
 }
 
 Choice choose_setp(const Instruction &in) {

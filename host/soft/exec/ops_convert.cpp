@@ -3,6 +3,8 @@
 #include "rounding.hpp"
 #include "select.hpp"
 
+#include <algorithm>
+
 namespace soft {
 
 using ptx::Instruction;
@@ -42,13 +44,16 @@ template <class F> inline F to_whole(F x, s64 mode) {
     }
 }
 
-/// Float to integer saturates; NaN becomes 0. Source: PTX ISA, cvt.
+/// Float to integer saturates. NaN becomes 0, or of 64 bits to or from the highest bit alone. Source: PTX
+/// ISA, cvt.
 template <class D, class F> inline D clamp_whole(F x) {
     constexpr auto low = static_cast<F>(std::numeric_limits<D>::min());
     // The largest integer may round up to a power of two in F: >= keeps that out of the cast.
     constexpr auto high = static_cast<F>(std::numeric_limits<D>::max());
     if (x != x)
-        return 0;
+        return sizeof(F) == 8 || sizeof(D) == 8
+                   ? static_cast<D>(std::make_unsigned_t<D>(1) << (8 * sizeof(D) - 1))
+                   : 0;
     if (x <= low)
         return std::numeric_limits<D>::min();
     if (x >= high)
@@ -121,6 +126,9 @@ template <class D, class S> inline D convert(S source, s64 mode) {
         if (mode & relu)
             x = x > 0 || x != x ? x : 0; // what is no number stays none
         if constexpr (is_half<D>) {
+            constexpr float largest = std::is_same_v<D, f16> ? 65504 : 0x1.fep127f;
+            if (mode & finite && x == x)
+                x = std::clamp<decltype(x)>(x, -largest, largest);
             float f = sizeof(x) == 8 ? odd_float(x) : static_cast<float>(x);
             return (mode & whole) || (mode & round_bits) == nearest ? from_float<D>(f)
                                                                     : directed_half<D>(f, mode);
@@ -240,11 +248,26 @@ template <class H> void pack(Warp &w, const Op &op) {
     });
 }
 
-/// To tf32: 10 bits of fraction, to nearest with ties away from zero (.rna).
-inline u32 tf32_of(u32 bits) {
+/// To tf32: 10 bits of fraction, to nearest with ties away from zero (.rna) or to even (.rn), or cut off
+/// (.rz).
+enum class Ties : std::uint8_t { away, even, cut };
+template <Ties T, bool Relu, bool Finite> u32 tf32_of(u32 bits) {
+    const bool none = (bits & 0x7fffffff) > 0x7f800000;
+    if (Relu && (none || bits >> 31))
+        return none ? 0x7fffffff : 0;
+    constexpr u32 largest = 0x7f7fe000;
+    if (Finite && !none && (bits & 0x7fffffff) > largest)
+        return (bits & 0x80000000) | largest;
     if ((bits & 0x7f800000) == 0x7f800000)
         return bits;
-    return (bits + 0x1000) & ~0x1fffu;
+    return (bits + (T == Ties::away ? 0x1000 : T == Ties::even ? 0xfff + (bits >> 13 & 1) : 0)) & ~0x1fffu;
+}
+template <Ties T> Handler tf32_rounded(const Instruction &in) {
+    if (in.has("relu"))
+        return in.has("satfinite") ? unary<u32, u32, tf32_of<T, true, true>>
+                                   : unary<u32, u32, tf32_of<T, true, false>>;
+    return in.has("satfinite") ? unary<u32, u32, tf32_of<T, false, true>>
+                               : unary<u32, u32, tf32_of<T, false, false>>;
 }
 
 } // namespace
@@ -258,7 +281,14 @@ Choice choose_conversion(const Instruction &in) {
     if ((to == Type::f16x2 || to == Type::bf16x2) && source == Type::f32)
         return {to == Type::f16x2 ? pack<f16> : pack<bf16>, to, {source, source}, 0, mode};
     if (to == Type::tf32 && source == Type::f32)
-        return {unary<u32, u32, tf32_of>, to, {source}, 0, 0};
+        return {in.has("rna")  ? tf32_rounded<Ties::away>(in)
+                : in.has("rn") ? tf32_rounded<Ties::even>(in)
+                : in.has("rz") ? tf32_rounded<Ties::cut>(in)
+                               : (not_implemented(in), nullptr),
+                to,
+                {source},
+                0,
+                0};
     return {conversion_between(in, to, source, mode), to, {source}, 0, mode};
 }
 

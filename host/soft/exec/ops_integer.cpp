@@ -81,6 +81,9 @@ Choice choose_mad(const Instruction &in) {
     Type type = in.type();
     if (in.has("cc"))
         not_implemented(in);
+    if (in.has("sat") && in.has("hi"))
+        return three<s32, s32, s32, s32,
+                     [](s32 a, s32 b, s32 c) { return clamp_to<s32>(s64(high_product<s32>(a, b)) + c); }>();
     if (in.has("wide"))
         return integer(in, type, [&]<class T>(of<T>) -> Choice {
             if constexpr (sizeof(T) == 8)
@@ -208,6 +211,10 @@ template <class T, bool High, bool Sum> Choice product24_of() {
         return two<T, T, T, product24<T, High>>();
 }
 template <bool Sum> Choice choose_product24(const Instruction &in) {
+    if (in.has("sat"))
+        return three<s32, s32, s32, s32, [](s32 a, s32 b, s32 c) {
+            return clamp_to<s32>(s64(product24<s32, true>(a, b)) + c);
+        }>();
     if (in.type() == Type::s32)
         return in.has("hi") ? product24_of<s32, true, Sum>() : product24_of<s32, false, Sum>();
     if (in.type() != Type::u32)
@@ -225,9 +232,9 @@ template <class T> Choice slct_of(const Instruction &in) {
 }
 Choice choose_slct(const Instruction &in) {
     const unsigned bytes = ptx::size_of(in.type(1));
-    if (bytes != 4 && bytes != 8)
+    if (bytes != 2 && bytes != 4 && bytes != 8)
         not_implemented(in);
-    return bytes == 8 ? slct_of<u64>(in) : slct_of<u32>(in);
+    return bytes == 8 ? slct_of<u64>(in) : bytes == 4 ? slct_of<u32>(in) : slct_of<u16>(in);
 }
 
 const std::map<std::string_view, Selector> &table() {

@@ -264,8 +264,6 @@ void multiply(Warp &w, const Op &op) {
 
 template <unsigned M, unsigned K> Handler integer_multiply(const Instruction &in) {
     bool a = in.type(2) == Type::s8, b = in.type(1) == Type::s8;
-    if (in.has("satfinite"))
-        not_implemented(in);
     if (a)
         return b ? multiply<M, K, std::int8_t, std::int8_t, s32, false>
                  : multiply<M, K, std::int8_t, std::uint8_t, s32, false>;
@@ -274,6 +272,8 @@ template <unsigned M, unsigned K> Handler integer_multiply(const Instruction &in
 }
 
 Handler choose_mma(const Instruction &in) {
+    if (is_rare_mma(in))
+        return choose_rare_mma(in);
     if (in.has("m8n8k4"))
         return choose_quad_mma(in);
     if (!in.has("row") || !in.has("col") || in.modifiers.size() < 4)

@@ -287,10 +287,11 @@ template <unsigned Bytes> void async_copy(Warp &w, const Op &op) {
 template <Space S, bool ToGeneric> void change_space(Warp &w, const Op &op) {
     u64 *d = w.slot<u64>(op.dst);
     const u64 *a = w.slot<u64>(op.a);
-    u64 base = S == Space::shared ? reinterpret_cast<u64>(w.block->shared)
-                                  : reinterpret_cast<u64>(w.block->local) +
-                                        static_cast<u64>(w.index) * lanes * w.block->local_size;
-    u64 step = S == Space::shared ? 0 : w.block->local_size;
+    u64 base = S == Space::shared  ? reinterpret_cast<u64>(w.block->shared)
+               : S == Space::param ? reinterpret_cast<u64>(w.block->parameters)
+                                   : reinterpret_cast<u64>(w.block->local) +
+                                         static_cast<u64>(w.index) * lanes * w.block->local_size;
+    u64 step = S == Space::local ? w.block->local_size : 0;
     each_lane(w.exec, [&](unsigned i) {
         u64 window = base + i * step;
         d[i] = ToGeneric ? a[i] + window : a[i] - window;
@@ -352,6 +353,8 @@ Handler choose_async_copy(const Instruction &in) {
 Handler choose_address(Space space, bool to_generic) {
     if (space == Space::shared)
         return to_generic ? change_space<Space::shared, true> : change_space<Space::shared, false>;
+    if (space == Space::param)
+        return to_generic ? change_space<Space::param, true> : change_space<Space::param, false>;
     return to_generic ? change_space<Space::local, true> : change_space<Space::local, false>;
 }
 

@@ -1,8 +1,7 @@
 // Conversions from and to pairs of 8-bit floats (e4m3x2, e5m2x2), and cvt.pack.
-//
-// e4m3 has no infinity: of its patterns only 0x7f and 0xff are no numbers. e5m2 is the upper half of an f16.
 #include "choose.hpp"
 #include "rounding.hpp"
+#include "small_float.hpp"
 
 #include <algorithm>
 
@@ -12,15 +11,6 @@ using ptx::Instruction;
 using ptx::Type;
 
 namespace {
-
-struct e4m3 {
-    static constexpr int fraction = 3, least = -6; // bits of fraction, exponent of the smallest normal number
-    static constexpr u32 largest = 0x7e;
-};
-struct e5m2 {
-    static constexpr int fraction = 2, least = -14;
-    static constexpr u32 largest = 0x7b;
-};
 
 /// To nearest even; beyond the largest number, that number (.satfinite).
 template <class S> inline u32 small_of(float x) {
@@ -36,21 +26,6 @@ template <class S> inline u32 small_of(float x) {
     // A carry out of the fraction moves into the exponent by itself.
     const u32 bits = static_cast<u32>(units) + (static_cast<u32>(exponent - S::least) << S::fraction);
     return sign | std::min(bits, S::largest);
-}
-
-template <class S> inline float value_of(u32 bits) {
-    const u32 magnitude = bits & 0x7f;
-    float value;
-    if (std::is_same_v<S, e4m3> ? magnitude == 0x7f : magnitude > 0x7c)
-        return std::bit_cast<float>(0x7fffffffu);
-    if (std::is_same_v<S, e5m2> && magnitude == 0x7c)
-        value = std::numeric_limits<float>::infinity();
-    else if (const u32 exponent = magnitude >> S::fraction; exponent == 0)
-        value = std::ldexp(static_cast<float>(magnitude), S::least - S::fraction);
-    else
-        value = std::ldexp(static_cast<float>((magnitude & ((1u << S::fraction) - 1)) | 1u << S::fraction),
-                           static_cast<int>(exponent) - 1 + S::least - S::fraction);
-    return bits & 0x80 ? -value : value;
 }
 
 inline float positive(float x) { // .relu; what is no number stays none
@@ -103,6 +78,16 @@ template <class T> Choice pack_with() {
     return three<u32, s32, s32, u32,
                  [](s32 a, s32 b, u32 c) { return c << 16 | clamped<T>(a) << 8 | clamped<T>(b); }>();
 }
+/// The same below a byte.
+template <unsigned Bits, bool Signed> Choice pack_parts() {
+    return three<u32, s32, s32, u32, [](s32 a, s32 b, u32 c) {
+        constexpr s32 high = Signed ? (1 << (Bits - 1)) - 1 : (1 << Bits) - 1, low = Signed ? -high - 1 : 0;
+        const auto part = [](s32 x) {
+            return static_cast<u32>(x < low ? low : (x > high) ? high : x) & ((1u << Bits) - 1);
+        };
+        return c << (2 * Bits) | part(a) << Bits | part(b);
+    }>();
+}
 
 Choice choose_pack_saturated(const Instruction &in) {
     // cvt.pack.sat.u8.s32.b32: what it becomes, what it comes from, and what the rest is filled with
@@ -114,6 +99,10 @@ Choice choose_pack_saturated(const Instruction &in) {
         return pack_with<std::uint8_t>();
     if (filled && to == Type::s8)
         return pack_with<std::int8_t>();
+    if (filled && (to == Type::u4 || to == Type::s4))
+        return to == Type::u4 ? pack_parts<4, false>() : pack_parts<4, true>();
+    if (filled && (to == Type::u2 || to == Type::s2))
+        return to == Type::u2 ? pack_parts<2, false>() : pack_parts<2, true>();
     if (!filled && to == Type::u16)
         return pack_two<u16>();
     if (!filled && to == Type::s16)

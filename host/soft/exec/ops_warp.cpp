@@ -109,6 +109,43 @@ template <class T, auto F> void reduce(Warp &w, const Op &op) {
     each_lane(w.exec, [&](unsigned i) { d[i] = static_cast<u32>(total); });
 }
 
+/// elect: the lowest lane of those that the mask names is the leader.
+void elect(Warp &w, const Op &op) {
+    const u32 *mask = w.slot<u32>(op.a);
+    u32 *d = w.slot<u32>(op.dst);
+    u32 leads = 0;
+    each_lane(w.exec, [&](unsigned i) {
+        const u32 leader = mask[i] == 0 ? i : static_cast<u32>(std::countr_zero(mask[i]));
+        d[i] = leader;
+        leads |= static_cast<u32>(leader == i) << i;
+    });
+    w.write_predicate(op.predicate, leads);
+}
+
+/// mapa: an address of the same place in another block's shared memory, of a cluster that has but one.
+template <class T> void map_to_block(Warp &w, const Op &op) {
+    const T *a = w.slot<T>(op.a);
+    const u32 *block = w.slot<u32>(op.b);
+    T *d = w.slot<T>(op.dst);
+    each_lane(w.exec, [&](unsigned i) {
+        if (block[i] != 0)
+            raise(w, op, FaultKind::illegal_address, i,
+                  "mapa to block " + std::to_string(block[i]) + " of a cluster of one");
+        d[i] = a[i];
+    });
+}
+
+void flush_half(Warp &w, const Op &op) {
+    unary<u32, u32, [](u32 a) { return (a & 0x7c00) == 0 ? a & 0x8000 : a; }>(w, op);
+}
+void flush_pair(Warp &w, const Op &op) {
+    unary<u32, u32, [](u32 a) {
+        const u32 low = (a & 0x7c00) == 0 ? a & 0x8000 : a & 0xffff,
+                  high = (a & 0x7c000000) == 0 ? a & 0x80000000 : a & 0xffff0000;
+        return high | low;
+    }>(w, op);
+}
+
 Handler choose_redux(const Instruction &in) {
     bool is_signed = in.type() == Type::s32;
     if (in.type() != Type::u32 && in.type() != Type::s32 && in.type() != Type::b32)
@@ -132,6 +169,14 @@ Handler choose_redux(const Instruction &in) {
 
 } // namespace
 
+Handler choose_half_flush(bool pair) {
+    return pair ? flush_pair : flush_half;
+}
+
+Handler choose_cluster(const Instruction &in) {
+    return ptx::size_of(in.type()) == 8 ? map_to_block<u64> : map_to_block<u32>;
+}
+
 Handler choose_exchange(const Instruction &in) {
     if (in.opcode == "shfl") {
         if (in.has("up"))
@@ -153,6 +198,8 @@ Handler choose_exchange(const Instruction &in) {
         if (in.has("all"))
             return wide ? match<u64, true> : match<u32, true>;
         return wide ? match<u64, false> : match<u32, false>;
+    } else if (in.opcode == "elect") {
+        return elect;
     } else if (in.opcode == "redux") {
         return choose_redux(in);
     }

@@ -15,7 +15,8 @@ enum Mode : std::int64_t {
     saturating = 4,
     flushing = 8,
     whole = 16,
-    relu = 32
+    relu = 32,
+    finite = 64 // what is beyond the largest number becomes that
 };
 
 inline Mode mode_of(const ptx::Instruction &in) {
@@ -29,8 +30,10 @@ inline Mode mode_of(const ptx::Instruction &in) {
         mode = up;
     if (integral)
         mode |= whole;
-    if (in.has("sat") || in.has("satfinite"))
+    if (in.has("sat"))
         mode |= saturating;
+    if (in.has("satfinite"))
+        mode |= finite;
     if (in.has("ftz"))
         mode |= flushing;
     if (in.has("relu"))

@@ -31,16 +31,32 @@ Handler choose_store(const ptx::Instruction &, ptx::Space, unsigned elements);
 /// The same access with addresses in Warp::where and values in Warp::moved; null when there is none.
 Handler choose_moved(const ptx::Instruction &, ptx::Space, unsigned elements, bool stores);
 Handler choose_atomic(const ptx::Instruction &, ptx::Space); // atom and red
+/// Of vectors, each element by itself, and of b128: results, then operands, are in Op::list.
+Handler choose_vector_atomic(const ptx::Instruction &);
+Handler choose_wide_atomic(const ptx::Instruction &, ptx::Space);
 Handler choose_async_copy(const ptx::Instruction &);
 /// In Op::predicate of an arrival at a barrier object.
 inline constexpr std::uint32_t arrival_drops = 1, arrival_expects = 2, arrival_completes = 4, no_arrival = 8,
                                no_result = 16;
 Handler choose_barrier_object(const ptx::Instruction &, ptx::Space); // mbarrier, and copies that tell one
-Handler choose_address(ptx::Space, bool to_generic);                 // cvta of shared and local
-Handler choose_exchange(const ptx::Instruction &);                   // shfl, vote, match, activemask, redux
+Handler choose_address(ptx::Space, bool to_generic);                 // cvta of shared, local and param
+/// Copies in bulk that tell no barrier: a = to, b = from, c = bytes.
+Handler choose_bulk_copy(const ptx::Instruction &);
+/// Adds up, or otherwise combines, elements in bulk: operands as of a bulk copy.
+Handler choose_bulk_reduction(const ptx::Instruction &);
+Handler choose_exchange(const ptx::Instruction &); // shfl, vote, match, activemask, redux, elect
+Handler choose_cluster(const ptx::Instruction &);  // mapa, getctarank
+/// A subnormal half, or each of two, becomes a zero of its sign.
+Handler choose_half_flush(bool pair);
 Handler choose_matrix(const ptx::Instruction &);   // mma, ldmatrix, stmatrix, movmatrix, wmma
 Handler choose_quad_mma(const ptx::Instruction &); // mma.m8n8k4 of f16
 Handler choose_wmma(const ptx::Instruction &);
+/// mma of 4-bit and single-bit factors, 8-bit floats and f64, and with .satfinite; and what their operations
+/// have in Op::immediate.
+bool is_rare_mma(const ptx::Instruction &);
+Handler choose_rare_mma(const ptx::Instruction &);
+std::int64_t rare_mma_form(const ptx::Instruction &);
+std::int64_t wmma_form(const ptx::Instruction &);
 
 Handler choose_matrix_load(bool shared, bool transposed);
 

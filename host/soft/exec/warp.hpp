@@ -123,7 +123,7 @@ struct Block {
     std::uint32_t parameter_bytes = 0;
     std::uint32_t index[3] = {}, size[3] = {}, grid[3] = {};
     std::uint32_t threads = 0, dynamic_shared = 0;
-    std::uint32_t arrived[16] = {}; // threads that arrived at a barrier and went on
+    std::uint32_t arrived[17] = {}; // threads that arrived at a barrier and went on
     std::uint64_t grid_id = 0;
     std::uint64_t grid_workspace = 0; // of a cooperative launch: where its blocks meet
     bool takes_turns = false;         // its warps let others go on often, as they wait for one another

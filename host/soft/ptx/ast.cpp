@@ -14,19 +14,21 @@ struct TypeRow {
     bool is_signed, is_float;
 };
 constexpr TypeRow type_rows[] = {
-    {"pred", Type::pred, 0, false, false},   {"b8", Type::b8, 1, false, false},
-    {"u8", Type::u8, 1, false, false},       {"s8", Type::s8, 1, true, false},
-    {"b16", Type::b16, 2, false, false},     {"u16", Type::u16, 2, false, false},
-    {"s16", Type::s16, 2, true, false},      {"f16", Type::f16, 2, true, true},
-    {"bf16", Type::bf16, 2, true, true},     {"b32", Type::b32, 4, false, false},
-    {"u32", Type::u32, 4, false, false},     {"s32", Type::s32, 4, true, false},
-    {"e4m3", Type::e4m3, 1, true, true},     {"e5m2", Type::e5m2, 1, true, true},
-    {"e4m3x2", Type::e4m3x2, 2, true, true}, {"e5m2x2", Type::e5m2x2, 2, true, true},
-    {"f32", Type::f32, 4, true, true},       {"f16x2", Type::f16x2, 4, true, true},
-    {"bf16x2", Type::bf16x2, 4, true, true}, {"tf32", Type::tf32, 4, true, true},
-    {"b64", Type::b64, 8, false, false},     {"u64", Type::u64, 8, false, false},
-    {"s64", Type::s64, 8, true, false},      {"f64", Type::f64, 8, true, true},
-    {"b128", Type::b128, 16, false, false},
+    {"pred", Type::pred, 0, false, false},   {"b1", Type::b1, 0, false, false},
+    {"u2", Type::u2, 0, false, false},       {"s2", Type::s2, 0, true, false},
+    {"u4", Type::u4, 0, false, false},       {"s4", Type::s4, 0, true, false},
+    {"b8", Type::b8, 1, false, false},       {"u8", Type::u8, 1, false, false},
+    {"s8", Type::s8, 1, true, false},        {"b16", Type::b16, 2, false, false},
+    {"u16", Type::u16, 2, false, false},     {"s16", Type::s16, 2, true, false},
+    {"f16", Type::f16, 2, true, true},       {"bf16", Type::bf16, 2, true, true},
+    {"b32", Type::b32, 4, false, false},     {"u32", Type::u32, 4, false, false},
+    {"s32", Type::s32, 4, true, false},      {"e4m3", Type::e4m3, 1, true, true},
+    {"e5m2", Type::e5m2, 1, true, true},     {"e4m3x2", Type::e4m3x2, 2, true, true},
+    {"e5m2x2", Type::e5m2x2, 2, true, true}, {"f32", Type::f32, 4, true, true},
+    {"f16x2", Type::f16x2, 4, true, true},   {"bf16x2", Type::bf16x2, 4, true, true},
+    {"tf32", Type::tf32, 4, true, true},     {"b64", Type::b64, 8, false, false},
+    {"u64", Type::u64, 8, false, false},     {"s64", Type::s64, 8, true, false},
+    {"f64", Type::f64, 8, true, true},       {"b128", Type::b128, 16, false, false},
 };
 
 const TypeRow *row_of(Type type) {

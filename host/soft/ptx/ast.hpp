@@ -24,6 +24,7 @@ enum class Space : std::uint8_t { none, reg, param, global, constant, shared, lo
 // clang-format off
 enum class Type : std::uint8_t {
     none, pred,
+    b1, u2, s2, u4, s4,
     b8, u8, s8, e4m3, e5m2,
     b16, u16, s16, f16, bf16, e4m3x2, e5m2x2,
     b32, u32, s32, f32, f16x2, bf16x2, tf32,
@@ -32,7 +33,7 @@ enum class Type : std::uint8_t {
 };
 // clang-format on
 
-/// Bytes of a value of this type; 0 for a predicate.
+/// Bytes of a value of this type; 0 for a predicate, and for what is below a byte.
 unsigned size_of(Type type);
 bool is_signed(Type type);
 bool is_float(Type type);
@@ -118,6 +119,7 @@ struct Function {
     std::unordered_map<std::string, std::vector<std::string>> branch_targets; // .branchtargets of brx.idx
     std::uint32_t max_threads = 0; // .maxntid product; 0 when not given
     std::uint32_t required_threads = 0;
+    std::uint32_t cluster_blocks = 1; // .reqnctapercluster product
 };
 
 /// Where a function's text lies in its module.

@@ -90,10 +90,13 @@ Function Parser::function(bool with_body) {
             function_.max_threads = product();
         else if (word.is(".reqntid"))
             function_.required_threads = product();
+        else if (word.is(".reqnctapercluster"))
+            function_.cluster_blocks = product();
     }
     if (with_body) {
         lexer_.expect("{");
         block();
+        split_wide_registers(function_);
     }
     return std::move(function_);
 }

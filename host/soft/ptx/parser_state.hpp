@@ -9,6 +9,9 @@
 
 namespace ptx {
 
+/// Makes two 64-bit registers of each 128-bit one.
+void split_wide_registers(Function &function);
+
 /// Reads declarations and bodies; one for a function's text or for one variable's.
 class Parser {
   public:

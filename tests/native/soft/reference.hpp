@@ -1,8 +1,10 @@
-// 16-bit floats by exact arithmetic: what a number rounds to, straight from the definition.
+// 16-bit and 8-bit floats by exact arithmetic: what a number rounds to, straight from the definition.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <string>
 
 namespace soft_test {
 
@@ -59,5 +61,40 @@ template <int Fraction, int Least> struct Small {
 };
 using Half16 = Small<10, -14>;
 using Bfloat16 = Small<7, -126>;
+
+/// An 8-bit format by its definition.
+struct SmallFormat {
+    const char *pair; // what two of them are called
+    int fraction, bias;
+    std::uint64_t largest; // pattern of the largest number
+
+    std::string name() const { return std::string(pair).substr(0, 4); }
+    double number(std::uint64_t pattern) const {
+        const std::uint64_t magnitude = pattern & 0x7f;
+        if (magnitude > largest)
+            return name() == "e5m2" && magnitude == 0x7c ? (pattern & 0x80 ? -INFINITY : INFINITY) : NAN;
+        const auto exponent = static_cast<int>(magnitude >> fraction);
+        const auto rest = static_cast<double>(magnitude & ((1u << fraction) - 1)),
+                   one = std::ldexp(1, fraction);
+        const double size =
+            exponent == 0 ? std::ldexp(rest / one, 1 - bias) : std::ldexp(1 + rest / one, exponent - bias);
+        return pattern & 0x80 ? -size : size;
+    }
+    /// The pattern of the nearest number, of two as near the even one; beyond the largest, the largest.
+    std::uint64_t nearest(double x) const {
+        if (std::isnan(x))
+            return 0x7f;
+        const double size = std::min(std::abs(x), number(largest));
+        std::uint64_t best = 0;
+        for (std::uint64_t pattern = 1; pattern <= largest; ++pattern) {
+            const double now = std::abs(number(pattern) - size), before = std::abs(number(best) - size);
+            if (now < before || (now == before && pattern % 2 == 0))
+                best = pattern;
+        }
+        return best | (std::signbit(x) ? 0x80 : 0);
+    }
+    std::uint64_t nearest_pair(double high, double low) const { return nearest(high) << 8 | nearest(low); }
+};
+inline constexpr SmallFormat small_formats[] = {{"e4m3x2", 3, 7, 0x7e}, {"e5m2x2", 2, 15, 0x7b}};
 
 } // namespace soft_test

@@ -9,42 +9,6 @@ using namespace soft_test;
 
 namespace {
 
-/// An 8-bit format by its definition.
-struct Format {
-    const char *name;
-    int fraction, bias;
-    u64 largest; // pattern of the largest number
-
-    double number(u64 pattern) const {
-        const u64 magnitude = pattern & 0x7f;
-        if (magnitude > largest)
-            return std::string_view(name) == "e5m2x2" && magnitude == 0x7c
-                       ? (pattern & 0x80 ? -INFINITY : INFINITY)
-                       : NAN;
-        const auto exponent = static_cast<int>(magnitude >> fraction);
-        const auto rest = static_cast<double>(magnitude & ((1u << fraction) - 1)),
-                   one = std::ldexp(1, fraction);
-        const double size =
-            exponent == 0 ? std::ldexp(rest / one, 1 - bias) : std::ldexp(1 + rest / one, exponent - bias);
-        return pattern & 0x80 ? -size : size;
-    }
-    /// The pattern of the nearest number, of two as near the even one; beyond the largest, the largest.
-    u64 nearest(double x) const {
-        if (std::isnan(x))
-            return 0x7f;
-        const double size = std::min(std::abs(x), number(largest));
-        u64 best = 0;
-        for (u64 pattern = 1; pattern <= largest; ++pattern) {
-            const double now = std::abs(number(pattern) - size), before = std::abs(number(best) - size);
-            if (now < before || (now == before && pattern % 2 == 0))
-                best = pattern;
-        }
-        return best | (std::signbit(x) ? 0x80 : 0);
-    }
-    u64 nearest_pair(double high, double low) const { return nearest(high) << 8 | nearest(low); }
-};
-constexpr Format formats[] = {{"e4m3x2", 3, 7, 0x7e}, {"e5m2x2", 2, 15, 0x7b}};
-
 double positive(double x) {
     return std::isnan(x) || x > 0 ? x : 0;
 }
@@ -55,9 +19,9 @@ u64 half_of(double x) {
 std::vector<Row> rows;
 
 void add_small_floats() {
-    for (const Format &format : formats)
+    for (const SmallFormat &format : small_formats)
         for (bool relu : {false, true}) {
-            const std::string name = format.name, modifiers = relu ? ".rn.satfinite.relu." : ".rn.satfinite.";
+            const std::string name = format.pair, modifiers = relu ? ".rn.satfinite.relu." : ".rn.satfinite.";
             auto of = [=](double high, double low) {
                 return relu ? format.nearest_pair(positive(high), positive(low))
                             : format.nearest_pair(high, low);

@@ -39,10 +39,9 @@ References references(const Source &source, std::uint32_t operation) {
     if (!draft.raw_c)
         predicate(op.c, result.defines); // only setp p|q has a predicate there
     if (!draft.raw_predicate) {
+        auto opcode = [&] { return source.instructions[static_cast<std::size_t>(draft.instruction)].opcode; };
         const bool defined =
-            draft.instruction >= 0 &&
-            (source.instructions[static_cast<std::size_t>(draft.instruction)].opcode == "shfl" ||
-             source.instructions[static_cast<std::size_t>(draft.instruction)].opcode == "match");
+            draft.instruction >= 0 && (opcode() == "shfl" || opcode() == "match" || opcode() == "elect");
         result.defines_predicate = defined;
         predicate(op.predicate, defined ? result.defines : result.uses);
     }

@@ -86,7 +86,7 @@ Native conversion_form(const Instruction &in) {
 bool multiplies_natively(const Instruction &in) {
     const Type a = in.type(2), b = in.type(1), c = in.type(0), d = in.type(3);
     if (c == Type::s32)
-        return ptx::size_of(a) == 1 && ptx::size_of(b) == 1;
+        return !in.has("satfinite") && ptx::size_of(a) == 1 && ptx::size_of(b) == 1;
     return !in.has("m8n8k4") && a == Type::f16 && b == Type::f16 && (c == Type::f32 || c == Type::f16) &&
            c == d;
 }
