@@ -134,7 +134,9 @@ void barrier_reduce(Warp &w, const Op &op) {
 
 void trap(Warp &w, const Op &op) {
     raise(w, op, FaultKind::trap, static_cast<unsigned>(std::countr_zero(w.exec)),
-          op.immediate == trap_of_pointer ? "call by a pointer to no function of the module" : "trap");
+          op.immediate == trap_of_pointer
+              ? "call by a pointer to no function of the module, or to one that is under way"
+              : "trap");
 }
 
 namespace {

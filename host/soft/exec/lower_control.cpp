@@ -257,6 +257,9 @@ void Lowerer::call_indirect(Frame &frame, const Instruction &in, const CallLists
         if (const Function function = module_.signature(name);
             alike(function.parameters, lists.arguments) && alike(function.results, lists.results))
             candidates.push_back(name);
+    std::erase_if(candidates, [&](const std::string &name) { // what is under way can not be entered again
+        return std::find(entered_.begin(), entered_.end(), name) != entered_.end();
+    });
     if (candidates.size() > most)
         not_implemented(in,
                         "a call by pointer to one of " + std::to_string(candidates.size()) + " functions");
@@ -323,8 +326,11 @@ std::uint32_t Lowerer::scalar_of(const Frame &frame, const Instruction &in, cons
 
 void Lowerer::enter(Frame &frame, const Instruction &in, const std::string &name, const CallLists &lists,
                     int depth) {
-    if (depth > 16)
-        not_implemented(in, "calls nested deeper than 16, or recursion");
+    constexpr std::size_t most = 1 << 19; // operations
+    if (std::find(entered_.begin(), entered_.end(), name) != entered_.end())
+        not_implemented(in, "recursion of " + name);
+    if (depth > 16 || drafts_.size() > most)
+        not_implemented(in, depth > 16 ? "calls nested deeper than 16" : "what is called becomes too large");
     const Function &function = called(name);
     Frame inner;
     inner.function = &function;
@@ -343,7 +349,9 @@ void Lowerer::enter(Frame &frame, const Instruction &in, const std::string &name
     };
     bind(function.parameters, lists.arguments);
     bind(function.results, lists.results);
+    entered_.push_back(name);
     body(inner, depth + 1);
+    entered_.pop_back();
     set_label(inner.return_label);
 }
 

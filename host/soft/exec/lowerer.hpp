@@ -127,6 +127,7 @@ class Lowerer {
     std::map<Special, std::uint32_t> specials_;
     std::map<std::string, std::uint32_t> shared_, local_, parameters_;
     std::map<std::string, ptx::Function> called_;
+    std::vector<std::string> entered_; // functions that are being put in place of their calls
     std::vector<std::pair<std::uint32_t, std::uint32_t>> copies_; // narrow or widen first -> second
     int labels_ = 0;
     std::uint32_t carry_ = 0; // the value that add.cc and its like leave for addc; 0: none yet

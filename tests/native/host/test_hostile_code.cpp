@@ -4,6 +4,7 @@
 #include <lz4.h>
 #include <zstd.h>
 
+#include <cctype>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -29,7 +30,7 @@ constexpr std::string_view ptx_text = R"(.version 8.4
 .visible .entry k(.param .u64 p1, .param .align 4 .b8 p2[12], .param .f32 p3)
 .maxntid 32, 8, 1
 {
-    .reg .pred %p<4>; .reg .b16 %h<8>; .reg .b32 %r<16>; .reg .f32 %f<16>; .reg .b64 %rd<16>;
+    .reg .pred %p<4>; .reg .b16 %h<8>; .reg .b32 %r<16>; .reg .f32 %f<16>; .reg .b64 %rd<16>; .reg .b128 %q<3>;
     .shared .align 16 .b8 tile[64];
     ld.param.u64 %rd1, [p1]; ld.param.u32 %r2, [p2+4]; ld.param.f32 %f1, [p3];
     cvta.to.global.u64 %rd2, %rd1;
@@ -43,10 +44,25 @@ INSIDE:
     fma.rn.f32 %f2, %f1, 0f3F800000, %f1; st.global.f32 [%rd4], %f2;
     ld.shared.v2.u32 {%r5, %r6}, [tile+8];
     cvt.rn.f16.f32 %h1, %f2; atom.global.add.u32 %r7, [%rd4], %r5;
-    bar.sync 0;
+    ld.global.b128 %q1, [%rd4]; mov.b128 {%rd5, %rd6}, %q1; atom.global.cas.b128 %q2, [%rd4], %q1, %q1;
+    red.global.add.v2.f32 [%rd4], {%f1, %f2}; lop3.and.b32 %r8|%p2, %r1, %r2, %r3, 0x80, !%p1;
+    fma.rn.ftz.relu.f16 %h2, %h1, %h1, %h1; elect.sync %r9|%p3, -1; prmt.b32.f4e %r8, %r1, %r2, %r3;
+    mma.sync.aligned.m8n8k32.row.col.satfinite.s32.s4.u4.s32 {%r8, %r9}, {%r1}, {%r2}, {%r3, %r4};
+    wmma.load.a.sync.aligned.row.m8n8k32.global.s4 {%r8}, [%rd4], %r1; bar.red.popc.u32 %r8, 0, 32, !%p1;
+    cp.async.bulk.global.shared::cta.bulk_group [%rd4], [tile], %r2; mapa.shared::cluster.u32 %r9, %r8, 0;
+    cp.async.ca.shared.global.L2::cache_hint [tile], [%rd4], 4, %r2, %rd4; vadd4.s32.u32.s32.sat %r8, %r1, %r2, %r3;
+    { .param .b32 a; .param .b32 b; st.param.b32 [a], %r1; call.uni (b), own, (a); ld.param.b32 %r8, [b]; }
+    brx.idx %r1, WAYS;
+WAYS: .branchtargets INSIDE, DONE;
 DONE:
     ret;
 }
+.func (.param .b32 out) own(.param .b32 in) { .reg .b32 %r<4>; ld.param.b32 %r1, [in]; st.param.b32 [out], %r1; ret; }
+.version 8.4
+.target sm_80
+.address_size 64
+.global .align 8 .u64 there = own;
+.func own() { .reg .b64 %rd<2>; mov.u64 %rd1, there; call own; ret; }
 )";
 
 using Bytes = std::vector<std::byte>;
@@ -277,9 +293,53 @@ void what_is_changed_is_read_or_refused() {
     }
 }
 
+/// The words of the text, and what stands between them.
+std::vector<std::string> words_of(std::string_view text) {
+    std::vector<std::string> words;
+    auto is_of_a_word = [](char c) {
+        return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '%';
+    };
+    for (const char c : text) {
+        if (words.empty() || !is_of_a_word(c) || !is_of_a_word(words.back().back()))
+            words.emplace_back();
+        words.back() += c;
+    }
+    return words;
+}
+
+/// Words left out, doubled, or in others' places: what still has the form of a program, and makes no sense.
+void what_makes_no_sense_is_read_or_refused() {
+    const auto whole = words_of(ptx_text);
+    auto random = fuzz::random(6);
+    const int rounds = fuzz::rounds(4000);
+    Seen seen;
+    for (int round = 0; round < rounds; round++) {
+        auto words = whole;
+        for (auto changes = 1 + random() % 3; changes > 0; changes--) {
+            const auto at = static_cast<std::ptrdiff_t>(random() % words.size());
+            switch (random() % 3) {
+            case 0:
+                words.erase(words.begin() + at);
+                break;
+            case 1:
+                words.insert(words.begin() + at, words[random() % words.size()]);
+                break;
+            default:
+                words[static_cast<std::size_t>(at)] = words[random() % words.size()];
+            }
+        }
+        std::string text;
+        for (const std::string &word : words)
+            text += word;
+        read_ptx(text, seen);
+    }
+    EXPECT(seen.programs > 0);
+}
+
 } // namespace
 
 int main() {
     what_is_whole_is_read();
+    what_makes_no_sense_is_read_or_refused();
     what_is_changed_is_read_or_refused();
 }

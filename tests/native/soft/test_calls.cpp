@@ -158,9 +158,36 @@ void a_warp_that_spins_lets_others_go_on() {
 #endif
 }
 
+std::string why_refused(const std::string &body, const std::string &level) {
+    try {
+        (void)soft::lower(ptx::Module(kernel_text(body, level)), "k",
+                          [](const std::string &) { return std::uint64_t(0); });
+    } catch (const ptx::Error &error) {
+        return error.what();
+    }
+    return "";
+}
+
+/// Calls are put in place: what would never end, or fill all memory, is refused at once.
+void what_can_not_be_put_in_place_is_refused() {
+    const std::string again =
+        ".func g(); .func f() { call g; call f; ret; } .func g() { call f; call g; ret; }\n";
+    EXPECT(why_refused("call f;", again).find("recursion of f") != std::string::npos);
+    std::string twice;
+    for (int i = 15; i >= 0; --i)
+        twice +=
+            ".func f" + std::to_string(i) + "() { .reg .b32 %r<2>;\n" +
+            (i == 15 ? std::string("mov.u32 %r1, 1;") : "") +
+            (i == 15 ? "" : "call f" + std::to_string(i + 1) + ";\ncall f" + std::to_string(i + 1) + ";\n") +
+            "add.s32 %r1, %r1, 1; add.s32 %r1, %r1, 1; ret; }\n";
+    const std::string why = why_refused("call f0; call f0; call f0; call f0;", twice);
+    EXPECT(why.find("too large") != std::string::npos);
+}
+
 } // namespace
 
 int main() {
+    what_can_not_be_put_in_place_is_refused();
     an_index_chooses_among_branches();
     a_label_is_known_in_its_block_only();
     a_structure_is_handed_over_and_back();
