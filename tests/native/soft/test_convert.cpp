@@ -60,8 +60,10 @@ void add_float_to_integer() {
                                 {to.kind, kind},
                                 [=](u64 a, u64, u64) -> u64 {
                                     long double x = whole_of(number_of(kind, a), mode);
-                                    if (std::isnan(x))
-                                        return 0;
+                                    if (std::isnan(x)) // as the ISA has it: 0, or the sign's bit alone
+                                        return kind != 'D' && to.bits < 64 ? 0
+                                               : to.is_signed              ? static_cast<u64>(to.least())
+                                                                           : u64{1} << (to.bits - 1);
                                     if (x <= static_cast<long double>(to.least()))
                                         return static_cast<u64>(to.least());
                                     if (x >= static_cast<long double>(to.most()))
