@@ -214,6 +214,7 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
         warp.touching = 0;
         warp.shared = block.shared;
         warp.shared_size = block.shared_size;
+        warp.local = block.local + i * lanes * block.local_size;
         std::memcpy(warp.registers, fixed.data(), fixed.size());
         warp.predicates = predicates_.data() + program.predicates * i;
         warp.index = static_cast<std::uint32_t>(i);

@@ -329,6 +329,7 @@ Handler choose_moved(const Instruction &in, Space space, unsigned elements, bool
     case Space::shared:
         return moved_in<Space::shared>(in.type(), elements, stores);
     case Space::local:
+        return moved_in<Space::local>(in.type(), elements, stores);
     case Space::param:
         return nullptr;
     default:

@@ -77,9 +77,10 @@ struct WarpCore {
     std::uint64_t budget = 0;                      // backward branches until the watchdog is asked
     const std::uint8_t *shared = nullptr;
     std::uint64_t shared_size = 0;
-    std::uint32_t exec = 0;   // lanes this operation is for: those active, and the guard's
-    std::uint32_t active = 0; // lanes on this way
-    std::uint32_t live = 0;   // lanes that have not returned
+    const std::uint8_t *local = nullptr; // its lanes' local memory, one's after the other's
+    std::uint32_t exec = 0;              // lanes this operation is for: those active, and the guard's
+    std::uint32_t active = 0;            // lanes on this way
+    std::uint32_t live = 0;              // lanes that have not returned
     std::uint32_t pc = 0;
     std::uint32_t join = no_join;        // of the stack's top
     std::uint32_t touching = 0;          // an access by `where` goes on

@@ -164,6 +164,11 @@ void Emitter::give_up(std::uint32_t i, Ref when) {
     enter(on);
 }
 
+/// Whether lanes' parts of local memory lie further apart than accesses reach.
+bool Emitter::too_far(std::uint32_t i) const {
+    return in_local(instruction(i)) && program_.local_bytes > (1u << 24);
+}
+
 void Emitter::operation(std::uint32_t i) {
     const Native form_of_it = native_form(source_, i);
     native_ += form_of_it != Native::call;
@@ -217,9 +222,11 @@ void Emitter::operation(std::uint32_t i) {
         if (!std::all_of(refs.defines.begin(), refs.defines.end(),
                          [&](std::uint32_t v) { return analysis_.used.has(v); }))
             return perform(i); // must be found out when it is bad, though nobody wants what is there
+        if (too_far(i))
+            return perform(i);
         return bases_ ? load_once(i) : load(i);
     case Native::store:
-        return store(i);
+        return too_far(i) ? perform(i) : store(i);
     case Native::window:
         return window(i);
     case Native::divide:

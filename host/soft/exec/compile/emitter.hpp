@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cstddef>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <set>
@@ -56,8 +57,9 @@ Native native_form(const Source &source, std::uint32_t operation);
 /// Whether that form gives one result for all lanes of operands that are alike.
 bool scalar_form(const Source &source, std::uint32_t operation);
 
-/// Whether an access is to shared memory, by its words.
+/// Whether an access that is not left to its handler is to shared memory, or to local; by its words.
 bool in_shared(const ptx::Instruction &in);
+bool in_local(const ptx::Instruction &in);
 
 /// A value of one lane, or of all.
 struct Lanes {
@@ -183,19 +185,26 @@ class Emitter {
     void store(std::uint32_t i);
     void window(std::uint32_t i);
     struct Access {
-        bool shared = false, guarded = false;
-        Offsets offsets{};
-        Ref base = nullptr;  // fixed offsets: what they are added to, an address of this process; else null
-        Ref words = nullptr; // in shared memory: offsets from its beginning, 32 bits wide
-        Ref where = nullptr; // elsewhere: addresses
-        Ref lanes = nullptr; // that take part
+        bool guarded = false;
+        Ref window = nullptr; // of shared or local memory: its beginning, an address of this process
+        Offsets offsets{};    // in local memory, of lanes' own parts of it as well
+        Ref base = nullptr;   // fixed offsets: what they are added to, an address of this process; else null
+        Ref words = nullptr;  // in a window: offsets from its beginning, 32 bits wide
+        Ref where = nullptr;  // elsewhere: addresses
+        Ref lanes = nullptr;  // that take part
     };
     Access access(std::uint32_t i);
+    bool too_far(std::uint32_t i) const;
+    Offsets parts_of_local() const;
+    Ref places(const Access &access);
+    Ref takes_all(const Access &access);
     struct Reach;
     Reach reach(const Access &access, std::uint64_t more, unsigned size);
     Ref gathered(const Access &access, std::uint64_t more, unsigned size);
     Ref gathered_words(const Access &access, std::uint64_t more, unsigned size);
     void scattered(const Access &access, std::uint64_t more, unsigned size, Ref value);
+    void move_by_handler(std::uint32_t i, const Access &access);
+    void store_by_handler(std::uint32_t i, const Access &to, unsigned size, const std::vector<Ref> &values);
 
     // loads at known distances: emitter_windows.cpp
     struct Windows;
@@ -205,7 +214,20 @@ class Emitter {
     std::uint32_t upper_half_of(std::uint32_t i) const;
     void load_both_halves(std::uint32_t i, std::uint32_t other);
     void load_half(std::uint32_t i, Ref word, unsigned half);
-    std::vector<Ref> all_gathered(const Access &access, unsigned size, std::size_t count);
+    std::vector<Ref> all_gathered(const Access &access, unsigned size, std::size_t count, std::uint32_t i);
+    std::vector<Ref> either(Ref all_lanes, const std::function<std::vector<Ref>()> &all,
+                            const std::function<std::vector<Ref>()> &some);
+    std::vector<Ref> loaded_by_handler(std::uint32_t i, const Access &access, unsigned size,
+                                       std::size_t count);
+    Ref joined_elements(const std::vector<Ref> &values, unsigned size, unsigned bytes);
+    std::vector<Ref> split_elements(Ref joined, unsigned size, std::size_t count);
+
+    // four words of each lane at once: emitter_rows.cpp
+    bool in_rows(const Access &access, unsigned size, std::size_t count) const;
+    Ref row_at(const Access &access, Ref where, unsigned lane);
+    std::vector<Ref> rows_loaded(const Access &access);
+    void rows_stored(const Access &access, const std::vector<Ref> &values);
+    std::vector<Ref> turned(const std::vector<Ref> &rows);
 
     // matrices: emitter_matrix.cpp
     void multiply(std::uint32_t i);

@@ -41,6 +41,20 @@ bool in_shared(const Instruction &in) {
                        [](const std::string &word) { return word.starts_with("shared"); });
 }
 
+bool in_local(const Instruction &in) {
+    // Parameters of calls that are no scalars lie there; those of kernels have a handler alone.
+    return std::any_of(in.modifiers.begin(), in.modifiers.end(),
+                       [](const std::string &word) { return word == "local" || word.starts_with("param"); });
+}
+
+/// What lies before each lane's own part of a warp's local memory.
+Offsets Emitter::parts_of_local() const {
+    Offsets parts{};
+    for (unsigned lane = 0; lane < lanes; ++lane)
+        parts[lane] = static_cast<std::int64_t>(lane) * program_.local_bytes;
+    return parts;
+}
+
 /// The lanes that take part in an operation.
 Emitter::Ref Emitter::mask(std::uint32_t i) {
     if (source_.drafts[i].op.run != run_guarded)
@@ -60,7 +74,7 @@ Emitter::Access Emitter::access(std::uint32_t i) {
     const auto offset = static_cast<std::uint64_t>(op.immediate);
     LLVMBuilderRef b = builder_;
     Access access;
-    access.shared = in_shared(in);
+    const bool local = in_local(in), checked = local || in_shared(in);
     access.guarded = op.run == run_guarded;
     access.lanes = mask(i);
     access.offsets = form(op.a).offsets;
@@ -70,8 +84,8 @@ Emitter::Access Emitter::access(std::uint32_t i) {
         from = {with_offsets(from.value, access.offsets), true};
     TypeRef type = LLVMTypeOf(from.value);
     from.value = LLVMBuildAdd(b, from.value, number(type, wide ? offset : offset & 0xffffffff), "");
-    auto lane_by_lane = [&] { // 32 addresses, or offsets in shared memory
-        Ref all = fixed ? with_offsets(from.value, access.offsets) : from.value;
+    auto lane_by_lane = [&] { // 32 addresses, or offsets in shared or local memory
+        Ref all = fixed ? with_offsets(from.value, form(op.a).offsets) : from.value;
         return wide ? all : LLVMBuildZExt(b, all, shaped(i64_, true), "");
     };
     auto any = [&](Ref wrong) {
@@ -79,16 +93,20 @@ Emitter::Access Emitter::access(std::uint32_t i) {
         return LLVMBuildICmp(b, LLVMIntNE, counts, number(i32_, 0), "");
     };
     TypeRef longs = shaped(i64_, true);
-    Ref room = nullptr; // offsets at which an access of shared memory may begin
-    if (access.shared)
+    Ref room = nullptr; // offsets at which an access of shared or local memory may begin
+    if (local)
+        room = number(i64_, program_.local_bytes < bytes ? 0 : program_.local_bytes - bytes + 1);
+    else if (checked)
         room = intrinsic("llvm.usub.sat",
                          {LLVMBuildAdd(b, field(offsetof(WarpCore, shared_size), i64_), number(i64_, 1), ""),
                           number(i64_, bytes)},
                          {i64_}, i64_);
+    if (checked)
+        access.window = field(local ? offsetof(WarpCore, local) : offsetof(WarpCore, shared), i64_);
     auto wrong_lanes = [&](Ref all) {
         Ref wrong = LLVMBuildICmp(b, LLVMIntNE, LLVMBuildAnd(b, all, number(longs, bytes - 1), ""),
                                   number(longs, 0), "");
-        if (access.shared)
+        if (checked)
             wrong = LLVMBuildOr(b, wrong, LLVMBuildICmp(b, LLVMIntUGE, all, whole({room, false}), ""), "");
         return wrong;
     };
@@ -107,15 +125,15 @@ Emitter::Access Emitter::access(std::uint32_t i) {
             doubtful = LLVMBuildICmp(b, LLVMIntNE,
                                      LLVMBuildAnd(b, more(access.offsets[0]), number(i64_, bytes - 1), ""),
                                      number(i64_, 0), "");
-        if (access.shared) {
+        if (checked) {
             doubtful =
                 LLVMBuildOr(b, doubtful, LLVMBuildICmp(b, LLVMIntSLT, more(least), number(i64_, 0), ""), "");
             doubtful = LLVMBuildOr(b, doubtful, LLVMBuildICmp(b, LLVMIntSGE, more(most), room, ""), "");
-            access.base = LLVMBuildAdd(b, far, field(offsetof(WarpCore, shared), i64_), "");
+            access.base = LLVMBuildAdd(b, far, access.window, "");
         } else {
             access.base = from.value;
         }
-    } else if (access.shared && !wide) {
+    } else if (checked && !wide) {
         access.words = from.value;
         // Turned by the alignment's bits, a misaligned offset is a large one.
         TypeRef words = shaped(i32_, true);
@@ -128,7 +146,7 @@ Emitter::Access Emitter::access(std::uint32_t i) {
         doubtful = any(LLVMBuildICmp(b, LLVMIntUGE, turned, whole({limit, false}), ""));
     } else {
         access.where = lane_by_lane();
-        if (access.shared) {
+        if (checked) {
             doubtful = any(wrong_lanes(access.where));
             access.words = LLVMBuildTrunc(b, access.where, shaped(i32_, true), "");
         } else if (bytes > 1) {
@@ -153,7 +171,14 @@ Emitter::Access Emitter::access(std::uint32_t i) {
         LLVMBuildUnreachable(b); // the handler has found the fault
         enter(on);
     }
-    if (!access.shared) { // for the report of an address that nothing is mapped at
+    if (local) {
+        const Offsets parts = parts_of_local();
+        if (access.words != nullptr)
+            access.words = LLVMBuildAdd(b, access.words, offsets_of(parts, i32_), "");
+        for (unsigned lane = 0; lane < soft::lanes; ++lane)
+            access.offsets[lane] += parts[lane];
+    }
+    if (!checked) { // for the report of an address that nothing is mapped at
         set_field(offsetof(WarpCore, pc), number(i32_, i + 1));
         if (fixed) {
             set_field(offsetof(WarpCore, where), access.base);
@@ -168,6 +193,22 @@ Emitter::Access Emitter::access(std::uint32_t i) {
     return access;
 }
 
+/// Each lane's address in this process.
+Emitter::Ref Emitter::places(const Access &access) {
+    if (access.base != nullptr)
+        return with_offsets(access.base, access.offsets);
+    if (access.window == nullptr)
+        return access.where;
+    return LLVMBuildAdd(builder_, LLVMBuildZExt(builder_, access.words, shaped(i64_, true), ""),
+                        whole({access.window, false}), "");
+}
+
+/// Whether all lanes take part.
+Emitter::Ref Emitter::takes_all(const Access &access) {
+    return LLVMBuildICmp(builder_, LLVMIntEQ, access.guarded ? bits_of(access.lanes, i32_) : active_,
+                         number(i32_, ~0u), "");
+}
+
 /// How AVX-512 reaches elements of 4 or 8 bytes: a pointer, what each lane adds to it, and so many at once.
 struct Emitter::Reach {
     Ref pointer, index;
@@ -179,16 +220,16 @@ struct Emitter::Reach {
 };
 
 Emitter::Reach Emitter::reach(const Access &access, std::uint64_t more, unsigned size) {
-    Ref base = access.base != nullptr ? access.base
-               : access.shared        ? field(offsetof(WarpCore, shared), i64_)
-                                      : number(i64_, 0);
+    Ref base = access.base != nullptr     ? access.base
+               : access.window != nullptr ? access.window
+                                          : number(i64_, 0);
     base = LLVMBuildAdd(builder_, base, number(i64_, more), "");
-    const bool narrow = access.base != nullptr || access.shared; // offsets of 32 bits
+    const bool narrow = access.base != nullptr || access.window != nullptr; // offsets of 32 bits
     Reach reach;
     reach.pointer = LLVMBuildIntToPtr(builder_, base, pointer_, "");
-    reach.index = access.base != nullptr ? offsets_of(access.offsets, i32_)
-                  : access.shared        ? access.words
-                                         : access.where;
+    reach.index = access.base != nullptr     ? offsets_of(access.offsets, i32_)
+                  : access.window != nullptr ? access.words
+                                             : access.where;
     reach.at_once = narrow && size == 4 ? 16 : 8;
     reach.suffix = narrow ? (size == 4 ? ".dpi.512" : ".dpq.512") : (size == 4 ? ".qpi.512" : ".qpq.512");
     return reach;
@@ -230,11 +271,7 @@ Emitter::Ref Emitter::gathered(const Access &access, std::uint64_t more, unsigne
         return LLVMBuildIntCast2(b, value, held, 0, "");
     }
     if (!features_.avx512) {
-        Ref all = access.base != nullptr ? with_offsets(access.base, access.offsets) : access.where;
-        if (access.base == nullptr && access.shared)
-            all = LLVMBuildAdd(b, LLVMBuildZExt(b, access.words, shaped(i64_, true), ""),
-                               whole({field(offsetof(WarpCore, shared), i64_), false}), "");
-        all = LLVMBuildAdd(b, all, number(shaped(i64_, true), more), "");
+        Ref all = LLVMBuildAdd(b, places(access), number(shaped(i64_, true), more), "");
         TypeRef pointers = LLVMVectorType(LLVMPointerType(element, 0), lanes), type = shaped(element, true);
         Ref value = intrinsic(
             "llvm.masked.gather",
@@ -255,10 +292,9 @@ Emitter::Ref Emitter::gathered(const Access &access, std::uint64_t more, unsigne
     };
     if (access.base != nullptr) {
         Ref low = LLVMBuildTrunc(b, LLVMBuildAnd(b, access.base, number(i64_, 3), ""), i32_, "");
-        words.shared = true;
         words.words = split(with_offsets(low, moved_by(access.offsets, more)));
         Ref base = LLVMBuildAnd(b, access.base, number(i64_, ~3ull), "");
-        // As if shared memory began there.
+        // As in a window that begins there.
         TypeRef type = LLVMVectorType(i32_, 16);
         std::vector<Ref> parts;
         for (unsigned from = 0; from < lanes; from += 16)
@@ -270,7 +306,7 @@ Emitter::Ref Emitter::gathered(const Access &access, std::uint64_t more, unsigne
         Ref got = LLVMBuildLShr(b, join(std::move(parts)), inside, "");
         return LLVMBuildAnd(b, got, number(ints, size == 1 ? 0xff : 0xffff), "");
     }
-    if (access.shared) {
+    if (access.window != nullptr) {
         words.words = split(LLVMBuildAdd(b, access.words, number(ints, more), ""));
     } else {
         Ref sum = LLVMBuildAdd(b, access.where, number(shaped(i64_, true), more), "");
@@ -291,7 +327,7 @@ void Emitter::load(std::uint32_t i) {
         return load_both_halves(i, other);
     const Access from = access(i);
     const std::size_t count = std::max<std::size_t>(1, draft.list.size());
-    std::vector<Ref> values = all_gathered(from, size, count);
+    std::vector<Ref> values = all_gathered(from, size, count, i);
     if (ptx::is_signed(type) && size < 4)
         for (Ref &value : values) {
             TypeRef narrow = shaped(integer_type(8 * size), true), held = shaped(i32_, true);
@@ -347,6 +383,26 @@ void Emitter::scattered(const Access &access, std::uint64_t more, unsigned size,
                   {}, void_);
 }
 
+/// Has the handler store it, element after element of all lanes that take part.
+void Emitter::store_by_handler(std::uint32_t i, const Access &to, unsigned size,
+                               const std::vector<Ref> &values) {
+    for (std::size_t k = 0; k < values.size(); ++k)
+        store_at(warp_, offsetof(WarpCore, moved) + k * lanes * (size == 8 ? 8 : 4), values[k], 64);
+    move_by_handler(i, to);
+}
+
+/// Has the handler move it between `moved` and memory.
+void Emitter::move_by_handler(std::uint32_t i, const Access &access) {
+    Ref all = places(access);
+    if (access.window != nullptr) // as it has them: offsets from where the lane's part begins
+        all = LLVMBuildSub(builder_, all, whole({access.window, false}), "");
+    if (in_local(instruction(i)))
+        all = LLVMBuildSub(builder_, all, offsets_of(parts_of_local(), i64_), "");
+    store_at(warp_, offsetof(WarpCore, where), all, 64);
+    set_field(offsetof(WarpCore, exec), bits_of(access.lanes, i32_));
+    call(offsetof(WarpCore, move), i);
+}
+
 void Emitter::store(std::uint32_t i) {
     const Draft &draft = source_.drafts[i];
     const unsigned size = ptx::size_of(instruction(i).type());
@@ -355,23 +411,24 @@ void Emitter::store(std::uint32_t i) {
     std::vector<Ref> values;
     for (std::size_t k = 0; k < count; ++k)
         values.push_back(whole(get(draft.list.empty() ? draft.op.dst : draft.list[k])));
-    const bool row = to.base != nullptr && count == 1 && consecutive(to.offsets, size);
-    // Elements of a lane lie together: in the order of lanes, not of elements, where lanes overlap.
-    const bool by_lanes = count == 1 && size >= 4 && features_.avx512;
-    if (row || by_lanes ||
-        (features_.avx512 && size >= 4 && to.base != nullptr && apart(to.offsets, size * count))) {
+    const unsigned chunk = size * static_cast<unsigned>(count);
+    if (in_rows(to, size, count)) {
+        Block all = unlikely(LLVMBuildNot(builder_, takes_all(to), "")), done = new_block("done");
+        store_by_handler(i, to, size, values);
+        LLVMBuildBr(builder_, done);
+        enter(all);
+        rows_stored(to, values);
+        LLVMBuildBr(builder_, done);
+        enter(done);
+    } else if (count == 1 && to.base != nullptr && consecutive(to.offsets, size)) {
+        scattered(to, 0, size, values[0]);
+    } else if (features_.avx512 && chunk >= 4 && chunk <= 8) { // as one element: in the order of lanes
+        scattered(to, 0, chunk, joined_elements(values, size, chunk));
+    } else if (features_.avx512 && size >= 4 && to.base != nullptr && apart(to.offsets, chunk)) {
         for (std::size_t k = 0; k < count; ++k)
             scattered(to, k * size, size, values[k]);
     } else {
-        for (std::size_t k = 0; k < count; ++k)
-            store_at(warp_, offsetof(WarpCore, moved) + k * lanes * (size == 8 ? 8 : 4), values[k], 64);
-        Ref all = to.base != nullptr    ? with_offsets(to.base, to.offsets)
-                  : to.words != nullptr ? LLVMBuildZExt(builder_, to.words, shaped(i64_, true), "")
-                                        : to.where;
-        if (to.base != nullptr && to.shared)
-            all = LLVMBuildSub(builder_, all, whole({field(offsetof(WarpCore, shared), i64_), false}), "");
-        store_at(warp_, offsetof(WarpCore, where), all, 64);
-        call(offsetof(WarpCore, move), i);
+        store_by_handler(i, to, size, values);
     }
     if (to.guarded)
         set_field(offsetof(WarpCore, exec), active_);

@@ -185,7 +185,7 @@ std::uint32_t Emitter::upper_half_of(std::uint32_t i) const {
 /// Both halves of a word, at the lower one's place.
 void Emitter::load_both_halves(std::uint32_t i, std::uint32_t other) {
     const Access from = access(i);
-    Ref word = all_gathered(from, 4, 1).front();
+    Ref word = all_gathered(from, 4, 1, i).front();
     upper_halves_[other] = word;
     load_half(i, word, 0);
 }
@@ -200,38 +200,96 @@ void Emitter::load_half(std::uint32_t i, Ref word, unsigned half) {
     halves_[to] = {word, half};
 }
 
-/// All elements of an access, as gathered() has them.
-std::vector<Emitter::Ref> Emitter::all_gathered(const Access &access, unsigned size, std::size_t count) {
+/// What `all` gives when all lanes take part, which is expected, else what `some` does.
+std::vector<Emitter::Ref> Emitter::either(Ref all_lanes, const std::function<std::vector<Ref>()> &all,
+                                          const std::function<std::vector<Ref>()> &some) {
+    Block whole_warp = unlikely(LLVMBuildNot(builder_, all_lanes, "")), done = new_block("done");
+    const std::vector<Ref> others = some();
+    Block from_some = LLVMGetInsertBlock(builder_);
+    LLVMBuildBr(builder_, done);
+    enter(whole_warp);
+    std::vector<Ref> values = all();
+    Block from_all = LLVMGetInsertBlock(builder_);
+    LLVMBuildBr(builder_, done);
+    enter(done);
+    for (std::size_t k = 0; k < values.size(); ++k) {
+        Ref chosen = LLVMBuildPhi(builder_, LLVMTypeOf(values[k]), "");
+        Ref given[] = {others[k], values[k]};
+        Block from[] = {from_some, from_all};
+        LLVMAddIncoming(chosen, given, from, 2);
+        values[k] = chosen;
+    }
+    return values;
+}
+
+std::vector<Emitter::Ref> Emitter::loaded_by_handler(std::uint32_t i, const Access &access, unsigned size,
+                                                     std::size_t count) {
+    move_by_handler(i, access);
+    TypeRef held = shaped(size == 8 ? i64_ : i32_, true);
+    std::vector<Ref> values;
+    for (std::size_t k = 0; k < count; ++k)
+        values.push_back(
+            load_at(warp_, offsetof(WarpCore, moved) + k * lanes * (size == 8 ? 8 : 4), held, 64));
+    return values;
+}
+
+/// Elements of so many bytes, zero-extended, as what lies in memory where they lie together.
+Emitter::Ref Emitter::joined_elements(const std::vector<Ref> &values, unsigned size, unsigned bytes) {
+    TypeRef type = shaped(bytes == 8 ? i64_ : i32_, true);
+    Ref sum = nullptr;
+    for (std::size_t k = 0; k < values.size(); ++k) {
+        Ref one = values[k];
+        if (values.size() > 1 && size < 4)
+            one = LLVMBuildAnd(builder_, one, number(shaped(i32_, true), (1ull << (8 * size)) - 1), "");
+        one = LLVMBuildIntCast2(builder_, one, type, 0, "");
+        sum = k == 0 ? one
+                     : LLVMBuildOr(builder_, sum, LLVMBuildShl(builder_, one, number(type, 8 * size * k), ""),
+                                   "");
+    }
+    return sum;
+}
+
+/// And back, zero-extended.
+std::vector<Emitter::Ref> Emitter::split_elements(Ref joined, unsigned size, std::size_t count) {
+    TypeRef type = LLVMTypeOf(joined), words = shaped(i32_, true);
+    std::vector<Ref> values;
+    for (std::size_t k = 0; k < count; ++k) {
+        Ref one = LLVMBuildLShr(builder_, joined, number(type, 8 * size * k), "");
+        one = LLVMBuildIntCast2(builder_, one, words, 0, "");
+        if (size < 4)
+            one = LLVMBuildAnd(builder_, one, number(words, (1ull << (8 * size)) - 1), "");
+        values.push_back(one);
+    }
+    return values;
+}
+
+/// All elements of load i, as gathered() has them.
+std::vector<Emitter::Ref> Emitter::all_gathered(const Access &access, unsigned size, std::size_t count,
+                                                std::uint32_t i) {
     auto each = [&](auto one) {
         std::vector<Ref> values;
         for (std::size_t k = 0; k < count; ++k)
             values.push_back(one(k * size));
         return values;
     };
-    auto gather = [&](std::uint64_t more) { return gathered(access, more, size); };
+    auto gather = [&] {
+        const auto chunk = static_cast<unsigned>(size * count);
+        if (count > 1 && chunk <= 8)
+            return split_elements(gathered(access, 0, chunk), size, count);
+        return each([&](std::uint64_t more) { return gathered(access, more, size); });
+    };
+    if (in_rows(access, size, count))
+        return either(
+            takes_all(access), [&] { return rows_loaded(access); },
+            [&] { return loaded_by_handler(i, access, size, count); });
     std::optional<Windows> windows = this->windows(access, size, count);
     if (!windows)
-        return each(gather);
+        return gather();
     // What lanes that take no part would reach for may not be there.
-    Ref part = LLVMBuildICmp(builder_, LLVMIntNE, access.guarded ? bits_of(access.lanes, i32_) : active_,
-                             number(i32_, ~0u), "");
-    Block all = unlikely(part), done = new_block("done");
-    const std::vector<Ref> some = each(gather);
-    Block from_some = LLVMGetInsertBlock(builder_);
-    LLVMBuildBr(builder_, done);
-    enter(all);
-    std::vector<Ref> values = each(
-        [&](std::uint64_t more) { return sorted_out(access, *windows, static_cast<std::int64_t>(more)); });
-    LLVMBuildBr(builder_, done);
-    enter(done);
-    for (std::size_t k = 0; k < count; ++k) {
-        Ref either = LLVMBuildPhi(builder_, LLVMTypeOf(values[k]), "");
-        Ref given[] = {some[k], values[k]};
-        Block from[] = {from_some, all};
-        LLVMAddIncoming(either, given, from, 2);
-        values[k] = either;
-    }
-    return values;
+    auto sorted = [&](std::uint64_t more) {
+        return sorted_out(access, *windows, static_cast<std::int64_t>(more));
+    };
+    return either(takes_all(access), [&] { return each(sorted); }, gather);
 }
 
 } // namespace soft

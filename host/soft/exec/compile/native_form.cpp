@@ -172,8 +172,12 @@ Native native_form(const Source &source, std::uint32_t operation) {
 
 bool scalar_form(const Source &source, std::uint32_t operation) {
     const Native form = native_form(source, operation);
-    // What is read under a guard may not be read at all.
-    return form != Native::call && (form != Native::load || source.drafts[operation].op.run != run_guarded);
+    if (form != Native::load)
+        return form != Native::call;
+    // What is read under a guard may not be read at all; in local memory each lane has its own.
+    const Draft &draft = source.drafts[operation];
+    return draft.op.run != run_guarded &&
+           !in_local(source.instructions[static_cast<std::size_t>(draft.instruction)]);
 }
 
 } // namespace soft
