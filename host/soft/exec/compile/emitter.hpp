@@ -18,6 +18,7 @@
 #include <initializer_list>
 #include <map>
 #include <set>
+#include <span>
 
 namespace soft {
 
@@ -176,6 +177,8 @@ class Emitter {
     Ref power_of_two(Ref x);
     Lanes real_source(std::uint32_t value, ptx::Type type);
     Lanes flushed(Lanes x, bool wanted);
+    unsigned reals_at_once() const { return features_.avx512 ? 16 : 8; }
+    Ref floats_of(Ref halves);
     Ref half_to_float(Lanes half);
     Ref float_to_half(Lanes x);
 
@@ -232,6 +235,8 @@ class Emitter {
     // matrices: emitter_matrix.cpp
     void multiply(std::uint32_t i);
     Ref dot_products(Ref x, bool sign_x, Ref y, bool sign_y, Ref sum);
+    std::vector<Ref> floats_in_order(Ref words);
+    void multiply_halves(std::span<const Ref> rows, Ref columns, std::vector<Ref> &sums);
     void matrices(std::uint32_t i);
     void transpose(std::uint32_t i);
     Ref transposed(Ref matrix);

@@ -79,6 +79,64 @@ Emitter::Ref Emitter::dot_products(Ref x, bool sign_x, Ref y, bool sign_y, Ref s
     return sum;
 }
 
+/// Pairs of 16-bit floats as floats, in the order in which they lie: as many to a vector as the processor
+/// has.
+std::vector<Emitter::Ref> Emitter::floats_in_order(Ref words) {
+    Ref all = bits_of(words, LLVMVectorType(i16_, 2 * lanes));
+    std::vector<Ref> parts;
+    for (unsigned from = 0; from < 2 * lanes; from += reals_at_once())
+        parts.push_back(floats_of(slice(all, from, reals_at_once())));
+    return parts;
+}
+
+/// Adds products of 8 or 16 rows of eight 16-bit floats, of which each lane has two, and eight columns.
+void Emitter::multiply_halves(std::span<const Ref> rows, Ref columns, std::vector<Ref> &sums) {
+    const unsigned at_once = reals_at_once();
+    auto all = [&](auto part) { // 32 lanes: what `part` gives for each `at_once` of them
+        std::vector<Ref> parts;
+        for (unsigned from = 0; from < lanes; from += at_once)
+            parts.push_back(part(from));
+        return join(std::move(parts));
+    };
+    auto shuffled = [&](Ref first, Ref second, auto from) {
+        std::vector<Ref> order;
+        for (unsigned lane = 0; lane < at_once; ++lane)
+            order.push_back(number(i32_, from(lane)));
+        return LLVMBuildShuffleVector(builder_, first, second, LLVMConstVector(order.data(), at_once), "");
+    };
+    std::vector<std::vector<Ref>> left;
+    for (Ref row : rows)
+        left.push_back(floats_in_order(row));
+    // Columns first in the order in which they are wanted: four words of each pair of rows, even and odd
+    // ones.
+    std::array<unsigned, lanes> order{};
+    for (unsigned at = 0; at < lanes; ++at)
+        order[at] = across_columns(at / 8, at / 4 % 2)[at % 4];
+    const std::vector<Ref> right = floats_in_order(picked(columns, order));
+    TypeRef floats = shaped(f32_, true);
+    for (unsigned k = 0; k < 4; ++k)
+        for (unsigned e = 0; e < 2; ++e) {
+            std::vector<Ref> across;
+            for (const std::vector<Ref> &parts : left)
+                across.push_back(all([&](unsigned from) {
+                    const unsigned part = 2 * from / at_once;
+                    return shuffled(parts[part], parts[part + 1],
+                                    [&](unsigned lane) { return 2 * (lane / 4 * 4 + k) + e; });
+                }));
+            for (unsigned odd = 0; odd < 2; ++odd) {
+                const unsigned first = (2 * k + odd) * 8; // of its floats
+                Ref part = right[first / at_once], same = nullptr;
+                same = shuffled(part, LLVMGetUndef(LLVMTypeOf(part)),
+                                [&](unsigned lane) { return first % at_once + 2 * (lane % 4) + e; });
+                Ref column = all([&](unsigned) { return same; });
+                for (std::size_t half = 0; half < left.size(); ++half) {
+                    Ref &sum = sums[2 * half + odd];
+                    sum = intrinsic("llvm.fma", {across[half], column, sum}, {floats}, floats);
+                }
+            }
+        }
+}
+
 /// mma: D = A x B + C, in the handler's order of sums.
 void Emitter::multiply(std::uint32_t i) {
     const Instruction &in = instruction(i);
@@ -110,27 +168,24 @@ void Emitter::multiply(std::uint32_t i) {
             sums.push_back(whole_numbers ? c : bits_of(c, floats));
         }
     }
-    const unsigned elements = whole_numbers ? 1 : 2; // that a word is taken apart into
-    std::vector<Ref> left, right;
-    for (unsigned e = 0; e < elements; ++e) {
-        for (Ref word : a)
-            left.push_back(whole_numbers ? word : element(word, e));
-        for (Ref word : columns)
-            right.push_back(whole_numbers ? word : element(word, e));
-    }
-    for (unsigned q = 0; q < in_b; ++q)
-        for (unsigned k = 0; k < 4; ++k)
-            for (unsigned e = 0; e < elements; ++e)
-                for (unsigned odd = 0; odd < 2; ++odd) {
-                    Ref column = picked(right[e * in_b + q], across_columns(k, odd));
-                    for (unsigned half = 0; half < halves; ++half) {
-                        Ref row = picked(left[e * in_a + halves * q + half], across_rows(k)),
-                            &sum = sums[2 * half + odd];
-                        sum = whole_numbers
-                                  ? dot_products(row, type_a == Type::s8, column, type_b == Type::s8, sum)
-                                  : intrinsic("llvm.fma", {row, column, sum}, {floats}, floats);
-                    }
+    for (unsigned q = 0; q < in_b; ++q) {
+        if (!whole_numbers) {
+            multiply_halves({a.data() + halves * q, halves}, columns[q], sums);
+            continue;
+        }
+        for (unsigned k = 0; k < 4; ++k) {
+            std::vector<Ref> rows;
+            for (unsigned half = 0; half < halves; ++half)
+                rows.push_back(picked(a[halves * q + half], across_rows(k)));
+            for (unsigned odd = 0; odd < 2; ++odd) {
+                Ref column = picked(columns[q], across_columns(k, odd));
+                for (unsigned half = 0; half < halves; ++half) {
+                    Ref &sum = sums[2 * half + odd];
+                    sum = dot_products(rows[half], type_a == Type::s8, column, type_b == Type::s8, sum);
                 }
+            }
+        }
+    }
     for (unsigned r = 0; r < results; ++r) {
         Ref d = nullptr;
         if (packed) {

@@ -79,16 +79,22 @@ void Emitter::real(std::uint32_t i) {
     result(i, done);
 }
 
-/// Bits of 16-bit floats as floats. In eights, which is what the processor converts at once.
+/// Bits of so many 16-bit floats as the processor converts at once.
+Emitter::Ref Emitter::floats_of(Ref halves) {
+    TypeRef half_type = LLVMHalfTypeInContext(context_), to = LLVMVectorType(f32_, reals_at_once());
+    if (!features_.avx512)
+        return LLVMBuildFPExt(builder_, bits_of(halves, LLVMVectorType(half_type, 8)), to, "");
+    return intrinsic("llvm.x86.avx512.mask.vcvtph2ps.512",
+                     {halves, LLVMConstNull(to), number(i16_, 0xffff), number(i32_, 4)}, {}, to);
+}
+
+/// Bits of 16-bit floats as floats.
 Emitter::Ref Emitter::half_to_float(Lanes half) {
-    TypeRef half_type = LLVMHalfTypeInContext(context_);
     if (!half.vector)
-        return LLVMBuildFPExt(builder_, bits_of(half.value, half_type), f32_, "");
+        return LLVMBuildFPExt(builder_, bits_of(half.value, LLVMHalfTypeInContext(context_)), f32_, "");
     std::vector<Ref> parts;
-    for (unsigned from = 0; from < lanes; from += 8)
-        parts.push_back(LLVMBuildFPExt(builder_,
-                                       bits_of(slice(half.value, from, 8), LLVMVectorType(half_type, 8)),
-                                       LLVMVectorType(f32_, 8), ""));
+    for (unsigned from = 0; from < lanes; from += reals_at_once())
+        parts.push_back(floats_of(slice(half.value, from, reals_at_once())));
     return join(std::move(parts));
 }
 
@@ -97,13 +103,19 @@ Emitter::Ref Emitter::float_to_half(Lanes x) {
     TypeRef half_type = LLVMHalfTypeInContext(context_);
     if (!x.vector)
         return bits_of(LLVMBuildFPTrunc(builder_, x.value, half_type, ""), i16_);
+    const unsigned at_once = reals_at_once();
+    TypeRef to = LLVMVectorType(i16_, at_once);
     std::vector<Ref> parts;
-    for (unsigned from = 0; from < lanes; from += 8) {
-        Ref part = slice(x.value, from, 8);
-        TypeRef to = LLVMVectorType(i16_, 8);
-        parts.push_back(
-            features_.avx2 ? intrinsic("llvm.x86.vcvtps2ph.256", {part, number(i32_, 0)}, {}, to)
-                           : bits_of(LLVMBuildFPTrunc(builder_, part, LLVMVectorType(half_type, 8), ""), to));
+    for (unsigned from = 0; from < lanes; from += at_once) {
+        Ref part = slice(x.value, from, at_once);
+        if (features_.avx512)
+            part = intrinsic("llvm.x86.avx512.mask.vcvtps2ph.512",
+                             {part, number(i32_, 0), LLVMConstNull(to), number(i16_, 0xffff)}, {}, to);
+        else if (features_.avx2)
+            part = intrinsic("llvm.x86.vcvtps2ph.256", {part, number(i32_, 0)}, {}, to);
+        else
+            part = bits_of(LLVMBuildFPTrunc(builder_, part, LLVMVectorType(half_type, 8), ""), to);
+        parts.push_back(part);
     }
     return join(std::move(parts));
 }
