@@ -53,12 +53,17 @@ def test_a_kernel_without_code_is_told_with_what_its_module_holds(
     assert fix in first.fix
 
 
+@pytest.mark.parametrize("run", [1, 2])
 def test_a_module_that_is_not_taken_is_told_with_the_line_that_the_forwarder_could_not_read(
-    launching: SessionBuilder,
+    launching: SessionBuilder, run: int
 ) -> None:
-    text = "ptxas application ptx input, line 32; error : expected ';', found '[', in mov.u64"
-    tell(launching, "module-refused", error=218, text=text)
-    call(launching, "cuModuleLoadData", result=218)
+    text, process = "ptxas application ptx input, line 32; error : expected ';', found '[', in mov.u64", 0
+    if run == 2:
+        launching.event("run", run=2, reason="start", command=["target"], shim="/shim/libcuda.so.1", ours=False)
+        process = launching.process(["/opt/bin/target"], pid=5000, run=2)
+    pid = launching.open().processes[process].pid
+    launching.event("host", event="module-refused", pid=pid, error=218, text=text)
+    call(launching, "cuModuleLoadData", process=process, result=218)
     (found,) = [each for each in diagnose(launching.open()) if each.rule == "no-code-for-architecture"]
     assert found.cause == text and found.certainty == "proved" and "host/soft/ptx" in found.fix
 

@@ -50,6 +50,7 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
 
 def _module_refused(facts: Facts, process: int, result: int) -> str:
     """What the forwarder told of the module, "" when it told nothing."""
-    pid = facts.processes[process].pid
+    known = facts.process(process)
     told = (event.fields for event in facts.events("host") if event.fields.get("event") == "module-refused")
-    return next((str(f.get("text")) for f in told if (f.get("pid"), f.get("error")) == (pid, result)), "")
+    asked = (known.pid if known else None), result
+    return next((str(f.get("text")) for f in told if (f.get("pid"), f.get("error")) == asked), "")
