@@ -59,7 +59,9 @@ def test_a_module_that_is_not_taken_is_told_with_the_line_that_the_forwarder_cou
 ) -> None:
     text, process = "ptxas application ptx input, line 32; error : expected ';', found '[', in mov.u64", 0
     if run == 2:
-        launching.event("run", run=2, reason="start", command=["target"], shim="/shim/libcuda.so.1", ours=False)
+        launching.event(
+            "run", run=2, reason="start", command=["target"], shim="/shim/libcuda.so.1", ours=False
+        )
         process = launching.process(["/opt/bin/target"], pid=5000, run=2)
     pid = launching.open().processes[process].pid
     launching.event("host", event="module-refused", pid=pid, error=218, text=text)
