@@ -93,3 +93,15 @@ async def test_a_long_log_is_read_in_slices_and_says_how_far_it_has_come(
         pane.pause()
         app.asking.filter_lines('re:"^line .*8$"')
         await until(pilot, lambda: pane.count() == 500, "a paused view is filtered as well")
+
+
+def test_a_search_ends_when_its_lines_are_gone() -> None:
+    searching = Finding(re.compile("line"), 5, 1, 1000, looked=64)
+    assert searching.go_on(0, lambda low, high: TEXTS[low:high], time.thread_time()) is None
+    assert searching.looked == searching.total
+
+
+def test_no_pane_appoints_by_the_timer_that_may_never_call() -> None:
+    panes = Path(lines.__file__).parent
+    callers = {path.name for path in panes.glob("*.py") if ".set_timer(" in path.read_text()}
+    assert callers == set(), "use workbench.panes.later"

@@ -24,7 +24,9 @@ class Finding:
     def go_on(self, count: int, texts: Callable[[int, int], Iterable[str]], deadline: float) -> int | None:
         """The next line of `count` that matches; None when there is none, or when the time (thread_time) is
         up."""
-        while self.looked < self.total and count:
+        if not count:  # the lines are gone, by a filter say
+            self.looked = self.total
+        while self.looked < self.total:
             at = (self.start + self.looked * self.step) % count
             if self.step > 0:
                 low, high = at, min(at + AT_ONCE, at + self.total - self.looked, count)

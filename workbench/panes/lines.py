@@ -25,6 +25,7 @@ from textual.strip import Strip
 from workbench.panes.actions import bindings
 from workbench.panes.finding import Finding
 from workbench.panes.guard import sentence_of
+from workbench.panes.later import later
 from workbench.panes.parts import Inked, Part, highlight, parts_text
 
 Edges = tuple[Segment | None, Segment | None]
@@ -227,7 +228,7 @@ class LineView(Inked, ScrollView, can_focus=True):
             return  # another one began, or it was left
         found = finding.go_on(self.count(), self.texts, time.thread_time() + _SEARCH_SLICE)
         if found is None and finding.looked < finding.total:
-            self.set_timer(_SEARCH_PAUSE, partial(self._find_on, finding))
+            later(self, _SEARCH_PAUSE, partial(self._find_on, finding))
             self.tell_status()
             return
         self._finding = None
