@@ -20,6 +20,7 @@
 #include <string_view>
 #include <sys/resource.h>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 namespace shimbench::collector {
@@ -94,6 +95,7 @@ class Collector {
     void welcome(session::Descriptor socket, uint32_t pid, const tap_hello &hello,
                  std::vector<session::Descriptor> fds);
     Image &add_image(uint32_t pid);
+    std::pair<Image &, int> image_for(uint32_t pid, const ProcessFacts &facts);
     Image *living(uint32_t pid);
     bool take_preload(const std::vector<std::pair<std::string, std::string>> &environment);
     void inherit_from_parent(Image &image, int parent_pid);

@@ -134,22 +134,7 @@ void Collector::welcome(Descriptor socket, uint32_t pid, const tap_hello &hello,
     }
     drain_regions();
     ProcessFacts facts = read_facts(static_cast<int>(pid));
-    Image *before = living(pid);
-    bool exec = before && before->registered;
-    Image &image = before && !exec ? *before : add_image(pid);
-    int parent_index = -1;
-    if (exec) {
-        image.run = before->run;
-        image.role = before->role;
-        image.spawned = before->spawned;
-        parent_index = before->index;
-        replaced_by_exec(*before, image.index);
-    } else if (!before) {
-        inherit_from_parent(image, facts.ppid);
-        for (Image *other : active_)
-            if (static_cast<int>(other->pid) == facts.ppid)
-                parent_index = other->index;
-    }
+    auto [image, parent_index] = image_for(pid, facts);
     image.registered = image.tapped = true;
     image.stack = read_state(static_cast<int>(pid)).stack;
     if (preload_.empty())
@@ -227,6 +212,25 @@ Image *Collector::living(uint32_t pid) {
     auto found =
         std::find_if(active_.begin(), active_.end(), [&](Image *image) { return image->pid == pid; });
     return found == active_.end() ? nullptr : *found;
+}
+
+// The image of a process that makes itself known, and the index of what it came from: a program that was
+// executed takes the place of what was registered under its pid, a new process has a parent.
+std::pair<Image &, int> Collector::image_for(uint32_t pid, const ProcessFacts &facts) {
+    Image *before = living(pid);
+    if (before && !before->registered)
+        return {*before, -1};
+    Image &image = add_image(pid);
+    if (before) {
+        image.run = before->run;
+        image.role = before->role;
+        image.spawned = before->spawned;
+        replaced_by_exec(*before, image.index);
+        return {image, before->index};
+    }
+    inherit_from_parent(image, facts.ppid);
+    Image *parent = living(static_cast<uint32_t>(facts.ppid));
+    return {image, parent ? parent->index : -1};
 }
 
 // Run and role are those of the nearest ancestor that is known.

@@ -21,23 +21,6 @@ namespace {
 
 using session::Descriptor;
 
-std::string proc_path(int pid, const char *name) {
-    return "/proc/" + std::to_string(pid) + "/" + name;
-}
-
-std::string read_whole(const std::string &path, size_t limit = 16 << 20) {
-    std::string text;
-    Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    char buffer[16384];
-    while (fd && text.size() < limit) {
-        ssize_t count = read(fd.get(), buffer, sizeof buffer);
-        if (count <= 0)
-            break;
-        text.append(buffer, static_cast<size_t>(count));
-    }
-    return text;
-}
-
 std::string read_link(const std::string &path) {
     std::string target(4096, '\0');
     ssize_t count = readlink(path.c_str(), target.data(), target.size());
@@ -134,6 +117,23 @@ std::string soname_of(int fd, std::span<const Elf64_Phdr> segments) {
 }
 
 } // namespace
+
+std::string proc_path(int pid, const char *name) {
+    return "/proc/" + std::to_string(pid) + "/" + name;
+}
+
+std::string read_whole(const std::string &path, size_t limit) {
+    std::string text;
+    Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    char buffer[16384];
+    while (fd && text.size() < limit) {
+        ssize_t count = read(fd.get(), buffer, sizeof buffer);
+        if (count <= 0)
+            break;
+        text.append(buffer, static_cast<size_t>(count));
+    }
+    return text;
+}
 
 ExitStatus decode_wait_status(int status) {
     if (WIFSIGNALED(status))

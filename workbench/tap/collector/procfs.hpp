@@ -1,6 +1,7 @@
 // What /proc says about a process, and what the ELF files it mapped say about themselves.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,6 +36,10 @@ struct ExitStatus {
     int signal = 0; // 0: it exited
 };
 ExitStatus decode_wait_status(int status);
+
+std::string proc_path(int pid, const char *name); // "/proc/PID/name"
+// All of a file, at most so many bytes; empty when there is none or we may not read it.
+std::string read_whole(const std::string &path, size_t limit = 16 << 20);
 
 ProcessFacts read_facts(int pid);
 bool environment_matters(std::string_view name);

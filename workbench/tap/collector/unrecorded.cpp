@@ -135,22 +135,8 @@ void Collector::tell_unrecorded(int pid, const Unrecorded &what) {
     if (told_unrecorded_ >= kMostUnrecorded || images_.size() + kMostUnrecorded >= 65535)
         return;
     told_unrecorded_++;
-    Image *before = living(static_cast<uint32_t>(pid));
     ProcessFacts facts = read_facts(pid);
-    bool exec = before && before->registered;
-    Image &image = before && !exec ? *before : add_image(static_cast<uint32_t>(pid));
-    int parent_index = -1;
-    if (exec) {
-        image.run = before->run;
-        image.role = before->role;
-        image.spawned = before->spawned;
-        parent_index = before->index;
-        replaced_by_exec(*before, image.index);
-    } else if (!before) {
-        inherit_from_parent(image, facts.ppid);
-        if (Image *parent = living(static_cast<uint32_t>(facts.ppid)))
-            parent_index = parent->index;
-    }
+    auto [image, parent_index] = image_for(static_cast<uint32_t>(pid), facts);
     image.tapped = true; // what it starts is looked for too
     image.stack = read_state(pid).stack;
     if (!image.pidfd)

@@ -22,25 +22,6 @@ namespace {
 
 using session::Descriptor;
 
-std::string proc_path(int pid, const char *name) {
-    return "/proc/" + std::to_string(pid) + "/" + name;
-}
-
-// Empty when there is none or we may not read it; errno tells.
-std::string read_file(const std::string &path, size_t limit = 4 << 20) {
-    std::string text;
-    errno = 0;
-    Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    char buffer[16384];
-    while (fd && text.size() < limit) {
-        ssize_t count = read(fd.get(), buffer, sizeof buffer);
-        if (count <= 0)
-            break;
-        text.append(buffer, static_cast<size_t>(count));
-    }
-    return text;
-}
-
 bool may_be_read(int pid) {
     return Descriptor(open(proc_path(pid, "environ").c_str(), O_RDONLY | O_CLOEXEC)) || errno == ENOENT ||
            errno == ESRCH;
@@ -133,7 +114,7 @@ ProgramFile read_program(int pid) {
 }
 
 bool is_secure(int pid) {
-    std::string text = read_file(proc_path(pid, "auxv"));
+    std::string text = read_whole(proc_path(pid, "auxv"));
     for (size_t at = 0; at + 16 <= text.size(); at += 16) {
         uint64_t entry[2];
         std::memcpy(entry, text.data() + at, sizeof entry);
@@ -173,7 +154,7 @@ std::optional<Unrecorded> unreachable(int pid, const std::string &preload) {
                           "the tap's folder",
                           "bind-mount " + preload.substr(0, preload.rfind('/')) +
                               " there, under the same path"};
-    Owner owner = owner_of(read_file(proc_path(pid, "status")));
+    Owner owner = owner_of(read_whole(proc_path(pid, "status")));
     if (std::string part = closed_part(owner, preload); !part.empty())
         return Unrecorded{"it runs as " + user_name(owner.user) + ", who may not enter " + part +
                               ", and the tap's libraries lie there",
@@ -194,7 +175,7 @@ size_t open_files(int pid) {
 
 // A tap is loaded and could not reach the collector.
 Unrecorded silent_tap(int pid) {
-    std::string limits = read_file(proc_path(pid, "limits")), status = read_file(proc_path(pid, "status"));
+    std::string limits = read_whole(proc_path(pid, "limits")), status = read_whole(proc_path(pid, "status"));
     std::string_view files = value_of(limits, "Max open files"),
                      space = value_of(limits, "Max address space");
     if (auto limit = numbers_in(files); !limit.empty() && open_files(pid) + 2 > limit[0])
@@ -220,7 +201,7 @@ Unrecorded silent_tap(int pid) {
 
 ProcessState read_state(int pid) {
     ProcessState state;
-    std::string text = read_file(proc_path(pid, "stat"));
+    std::string text = read_whole(proc_path(pid, "stat"));
     size_t name_end = text.rfind(')');
     if (name_end == std::string::npos || name_end + 2 >= text.size())
         return state;
@@ -236,14 +217,14 @@ ProcessState read_state(int pid) {
 }
 
 bool has_environment(int pid, std::string_view beginning) {
-    std::string text = read_file(proc_path(pid, "environ"));
+    std::string text = read_whole(proc_path(pid, "environ"));
     return std::string_view(text).starts_with(beginning) ||
            text.find(std::string(1, '\0') + std::string(beginning)) != std::string::npos;
 }
 
 std::optional<Unrecorded> why_unrecorded(int pid, const std::string &preload, bool waited_long) {
     if (!may_be_read(pid)) {
-        Owner owner = owner_of(read_file(proc_path(pid, "status")));
+        Owner owner = owner_of(read_whole(proc_path(pid, "status")));
         return Unrecorded{
             "it runs as " + user_name(owner.user) +
                 " by a setuid program, for which the loader drops LD_PRELOAD and LD_LIBRARY_PATH",
@@ -266,7 +247,7 @@ std::optional<Unrecorded> why_unrecorded(int pid, const std::string &preload, bo
                           "LD_PRELOAD and LD_LIBRARY_PATH",
                           "run it without these while you record: a copy, or as that user"};
     std::string name = preload.substr(preload.rfind('/') + 1);
-    std::string environment = read_file(proc_path(pid, "environ"));
+    std::string environment = read_whole(proc_path(pid, "environ"));
     size_t given = environment.find("LD_PRELOAD=");
     if (given == std::string::npos ||
         std::string_view(environment).substr(given, environment.find('\0', given) - given).find(name) ==
