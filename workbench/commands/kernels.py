@@ -123,7 +123,7 @@ def _ptx_lines(view: Kernels, use: KernelUse) -> list[str]:
             f"the session has no text of {use.name}: the forwarder told none, it is too long, "
             "or this is a report's copy"
         )
-    lines = [f"// {use.name}: {use.counted_text} counted (warps, threads a warp)"]
+    lines = [f"// {use.name}: {use.counted_text('{:,}'.format)} counted (warps, threads a warp)"]
     for number, line in enumerate(text.splitlines(), use.line):
         count = use.lines.get(number)
         each = f"{count.threads / count.warps:5.1f}" if count and count.warps else ""

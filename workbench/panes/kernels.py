@@ -165,7 +165,7 @@ class KernelLines:
         if text is None:
             return [TextLine([(f"PTX  {_why_no_text(use)}", "dim")])]
         if use.lines:
-            said = f"executed in {use.counted_text}"
+            said = f"executed in {use.counted_text(count_text)}"
             head = f"  line         warps threads  PTX, {said}"
         else:
             head = "  line  PTX, executions not counted"

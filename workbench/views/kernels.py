@@ -6,7 +6,7 @@ shapes come from the recorded calls; then there are no times and no counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -72,12 +72,11 @@ class KernelUse:
     all_blocks: int = 0  #: of these launches
     lines: dict[int, Counted] = field(default_factory=dict)  #: by line of the module
 
-    @property
-    def counted_text(self) -> str:
+    def counted_text(self, number: Callable[[int], str]) -> str:
         """In words, of how many launches `lines` is, and of which part of these when it is a part."""
-        part = f" ({self.counted_blocks:,} of {self.all_blocks:,} blocks)"
         whole = self.counted_blocks == self.all_blocks
-        return f"{self.counted:,} of {self.launches:,} launches{'' if whole else part}"
+        part = "" if whole else f" ({number(self.counted_blocks)} of {number(self.all_blocks)} blocks)"
+        return f"{number(self.counted)} of {number(self.launches)} launches{part}"
 
 
 @dataclass
