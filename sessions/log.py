@@ -52,11 +52,8 @@ class Log:
         self._text = StreamFile(directory / "log.bytes")
         self._count = 0
         self._left: list[Line] = []
-        self._newest: tuple[int, int, list[Line]] = (
-            0,
-            0,
-            [],
-        )  # read last: several views go through them together
+        # Read last: several views go through them together.
+        self._newest: tuple[int, int, list[Line]] = (0, 0, [])
         self._blocks: dict[int, npt.NDArray[np.void]] = {}
         self.damage: list[str] = []
         self.refresh()

@@ -94,9 +94,8 @@ class Rule(Inked, Widget):
             used += len(title)
         notes = f" {self.notes} " if self.notes else ""
         room = width - used - len(self.right) - 2
-        beside = (
-            len(notes) + 2 if room - len(notes) > _LEAST_INFO else 0
-        )  # both, if the info is some use then
+        # Both, if the info is some use then.
+        beside = len(notes) + 2 if room - len(notes) > _LEAST_INFO else 0
         info = elide(printable(self.info), room - 2 - beside)
         if info and room > 6:
             segments.append(Segment("  " + info, dim))

@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from workbench.diagnosis.facts import Facts
-from workbench.diagnosis.model import Diagnosis, Stage
+from workbench.diagnosis.model import Diagnosis, Rule, Stage
+
+
+def _of_the_host(reason: str) -> tuple[Rule, str, str]:
+    """What our shim's words come to: the rule, what is wrong with the host, what would help."""
+    if "protocol" in reason or "rebuild" in reason:
+        fix = "rebuild shim and host from the same sources (shimbench build)"
+        return "host-stale", "shim and host are of different builds", fix
+    if "the most it serves" in reason:
+        fix = (
+            'have it serve more ([host] run = "shimbench-host --max-clients 128"), or end processes that '
+            "hold a context and need none"
+        )
+        return "host-unreachable", "the host serves no more clients", fix
+    fix = "start the forwarder (shimbench host), or have SHIMBENCH_HOST name its socket"
+    return "host-unreachable", "the shim has no host", fix
 
 
 def find(facts: Facts) -> Iterator[Diagnosis]:
@@ -17,25 +32,12 @@ def find(facts: Facts) -> Iterator[Diagnosis]:
         if ours:
             evidence += [facts.line_evidence(said) for said in ours[:1]]
             reason = ours[0].subject
-            stale = "protocol" in reason or "rebuild" in reason
-            full = "the most it serves" in reason
+            rule, what, fix = _of_the_host(reason)
             yield Diagnosis(
-                rule="host-stale" if stale else "host-unreachable",
-                what=f"cuInit fails with {facts.result(call)}: "
-                + (
-                    "shim and host are of different builds"
-                    if stale
-                    else "the host serves no more clients"
-                    if full
-                    else "the shim has no host"
-                ),
+                rule=rule,
+                what=f"cuInit fails with {facts.result(call)}: {what}",
                 cause=reason,
-                fix="rebuild shim and host from the same sources (shimbench build)"
-                if stale
-                else 'have it serve more ([host] run = "shimbench-host --max-clients 128"), or end'
-                " processes that hold a context and need none"
-                if full
-                else "start the forwarder (shimbench host), or have SHIMBENCH_HOST name its socket",
+                fix=fix,
                 certainty="proved",
                 stage=Stage.INIT,
                 evidence=evidence,
