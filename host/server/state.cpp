@@ -98,7 +98,7 @@ std::string json_string(std::string_view text) {
     return quoted + "\"";
 }
 
-std::string state_text(const HostFacts &facts, const Table &table) {
+std::string state_text(const HostFacts &facts, const Table &table, Utilization busy) {
     std::string clients;
     std::uint64_t launches = 0;
     for (const auto &row : table.rows) {
@@ -109,8 +109,8 @@ std::string state_text(const HostFacts &facts, const Table &table) {
     }
     return "\"protocol\":\"" + std::string(PROTOCOL_HASH) + "\",\"device\":" + device_text(facts) + "," +
            field("client_limit", facts.max_clients) + "," + field("client_memory_limit", facts.client_bytes) +
-           "," + field("memory_used", table.used()) + "," + field("launches", launches) + ",\"clients\":[" +
-           clients + "]";
+           "," + field("memory_used", table.used()) + "," + field("launches", launches) + ",\"busy\":{" +
+           field("kernels", busy.kernels) + "," + field("memory", busy.memory) + "},\"clients\":[" + clients + "]";
 }
 
 StateWriter::StateWriter(const std::string &target) {

@@ -23,7 +23,7 @@ struct HostFacts {
 };
 
 // The clients and their use, without a time: equal texts mean that nothing changed.
-std::string state_text(const HostFacts &facts, const Table &table);
+std::string state_text(const HostFacts &facts, const Table &table, Utilization busy);
 
 class StateWriter {
   public:

@@ -131,21 +131,27 @@ class Supervisor {
             settings_.device_kind.c_str(), facts_.device.name,
             facts_.device.executes_kernels ? "" : ", kernels are counted and NOT executed", PROTOCOL_HASH);
         warm_up();
-        state_.state(state_text(facts_, *table_), true);
+        tell(true);
         while (!stopping_) {
             pollfd watched[] = {{signals_, POLLIN, 0}, {listener_, POLLIN, 0}};
-            poll(watched, 2, clients_ ? state_poll_ms : -1);
+            // What was busy in the last second fades after the last client has left.
+            poll(watched, 2, clients_ || busy_.kernels || busy_.memory ? state_poll_ms : -1);
             bool changed = take_signals();
             if (watched[1].revents)
                 changed = accept_client() || changed;
             changed = serve_waiting() || changed;
-            state_.state(state_text(facts_, *table_), changed);
+            tell(changed);
         }
         stop();
         return 0;
     }
 
   private:
+    void tell(bool at_once) {
+        busy_ = table_->utilization(static_cast<std::uint64_t>(monotonic_ns()));
+        state_.state(state_text(facts_, *table_, busy_), at_once);
+    }
+
     struct Waiting {
         int socket;
         pid_t client;
@@ -381,6 +387,7 @@ class Supervisor {
     pid_t warm_ = -1;
     sigset_t unblocked_{};
     unsigned clients_ = 0;
+    Utilization busy_{};
     unsigned warm_failures_ = 0;
     std::deque<Waiting> waiting_; // for a place
     bool stopping_ = false;

@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
-#include <utility>
 
 #include <sys/types.h>
 
@@ -45,6 +44,12 @@ struct ClientRow {
     char message[WIRE_TEXT_BYTES]; // why the worker ended; written before it does
 };
 
+// Percent of the last second in which the device was at work, as NVML has it: with kernels, and with
+// kernels, copies and fills.
+struct Utilization {
+    unsigned kernels, memory;
+};
+
 struct Table {
     std::uint64_t device_bytes;
     std::uint64_t client_bytes;           // most that one client may take
@@ -62,8 +67,8 @@ struct Table {
         return static_cast<std::uint64_t>(sum < 0 ? 0 : sum);
     }
 
-    // Percent of the last second, of kernels and of memory.
-    std::pair<unsigned, unsigned> utilization(std::uint64_t now) const {
+    // `now`: CLOCK_MONOTONIC, ns.
+    Utilization utilization(std::uint64_t now) const {
         std::uint64_t going = 0;
         const std::uint32_t count = rows_ever.load(std::memory_order_acquire);
         for (std::uint32_t n = 0; n < count; n++) {

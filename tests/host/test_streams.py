@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from soft_client import kernel, run_client
 
+from tests.patience import wait_until
+
 from workbench.native import NativePaths
 
 Run = Callable[[str, str], list[str]]
+StartHost = Callable[..., dict[str, str]]
 
 # Counts up to the parameter's first word, and then stores 1 into the word that follows it.
 SPIN = kernel(
@@ -44,7 +48,7 @@ NOT_READY = 600
 
 @pytest.fixture
 def run(
-    native_paths: NativePaths, start_shim_host: Callable[..., dict[str, str]], tmp_path: Path
+    native_paths: NativePaths, start_shim_host: StartHost, tmp_path: Path
 ) -> Iterator[Run]:
     """Runs a script on a software GPU; the lines it prints."""
     host = start_shim_host("--device", "soft")
@@ -144,3 +148,29 @@ while rate()[0] > 0:
 print("idle")
 """
     assert run(script, WAIT) == ["0", "True", "idle"]
+
+
+def test_a_kernel_that_runs_is_seen_in_the_state_that_the_host_tells(
+    start_shim_host: StartHost, native_paths: NativePaths, tmp_path: Path
+) -> None:
+    path = tmp_path / "state.jsonl"
+    host = start_shim_host("--device", "soft", "--state", str(path))
+    script = f"""{PINNED}
+import json
+def busy():
+    lines = [json.loads(line) for line in open({str(path)!r}).read().split("\\n")[:-1]]
+    return [line["busy"] for line in lines if line["kind"] == "state"][-1]
+print(busy())
+launch(function(load(TEXT), "hold"), (1, 1, 1), (1, 1, 1), place.value)
+while busy()["kernels"] < 90 or busy()["memory"] < 90:
+    time.sleep(0.05)
+pinned[0] = 1
+synchronize()
+"""
+    assert run_client(script, WAIT, native_paths, host).splitlines() == ["{'kernels': 0, 'memory': 0}"]
+
+    def idle() -> bool:  # which is told though the last client has left
+        states = [json.loads(line) for line in path.read_text().splitlines()]
+        return [line["busy"] for line in states if "busy" in line][-1] == {"kernels": 0, "memory": 0}
+
+    wait_until(idle, "the device is idle")

@@ -241,10 +241,14 @@ def _host_lines(host: Host) -> list[TextLine]:
     device = host["device"]
     words = f"  compute capability {device.get('compute_capability', '?')}  {device.get('pci', '')}"
     used, total = int(host.get("memory_used", 0)), int(device.get("memory", 0))
-    return [
+    lines = [
         TextLine([(str(device.get("name", "device")), "head"), (words, "dim")]),
         TextLine([*memory_bar(used, total), ("  all clients", "dim")]),
     ]
+    busy = host.get("busy")
+    if isinstance(busy, dict):
+        lines.append(TextLine(_busy_bar(int(busy.get("kernels", 0)), int(busy.get("memory", 0)))))
+    return lines
 
 
 def _client_line(client: Host) -> TextLine:
@@ -263,8 +267,17 @@ def memory_bar(used: int, total: int) -> list[Part]:
     parts: list[Part] = [("  memory ", "accent")]
     if not total:
         return [*parts, (f"{bytes_text(used)}, total not asked for", "value")]
-    filled = max(min(round(_BAR * used / total), _BAR), 1 if used else 0)
     share = used / total
     ink: Ink = "error" if share > 0.95 else "warn" if share > 0.8 else "ok"
-    parts += [("█" * filled, ink), ("░" * (_BAR - filled), "rule"), (" ", "plain")]
-    return [*parts, (f"{bytes_text(used)} of {bytes_text(total)}", "value")]
+    return [*parts, *_bar(share, ink), (f"{bytes_text(used)} of {bytes_text(total)}", "value")]
+
+
+def _busy_bar(kernels: int, memory: int) -> list[Part]:
+    """`  busy   ███░░░░░ 92 % kernels, 95 % with copies`: of the last second, as NVML has it."""
+    parts: list[Part] = [("  busy   ", "accent"), *_bar(kernels / 100, "ok"), (f"{kernels} %", "value")]
+    return [*parts, (f" kernels, {memory} % with copies", "dim")]
+
+
+def _bar(share: float, ink: Ink) -> list[Part]:
+    filled = max(min(round(_BAR * share), _BAR), 1 if share > 0 else 0)
+    return [("█" * filled, ink), ("░" * (_BAR - filled), "rule"), (" ", "plain")]
