@@ -10,7 +10,6 @@ import pytest
 from soft_client import kernel, run_client
 
 from tests.patience import wait_until
-
 from workbench.native import NativePaths
 
 Run = Callable[[str, str], list[str]]
