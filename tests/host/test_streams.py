@@ -46,9 +46,7 @@ NOT_READY = 600
 
 
 @pytest.fixture
-def run(
-    native_paths: NativePaths, start_shim_host: StartHost, tmp_path: Path
-) -> Iterator[Run]:
+def run(native_paths: NativePaths, start_shim_host: StartHost, tmp_path: Path) -> Iterator[Run]:
     """Runs a script on a software GPU; the lines it prints."""
     host = start_shim_host("--device", "soft")
     yield lambda script, text: run_client(script, text, native_paths, host).splitlines()
