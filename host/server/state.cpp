@@ -110,7 +110,8 @@ std::string state_text(const HostFacts &facts, const Table &table, Utilization b
     return "\"protocol\":\"" + std::string(PROTOCOL_HASH) + "\",\"device\":" + device_text(facts) + "," +
            field("client_limit", facts.max_clients) + "," + field("client_memory_limit", facts.client_bytes) +
            "," + field("memory_used", table.used()) + "," + field("launches", launches) + ",\"busy\":{" +
-           field("kernels", busy.kernels) + "," + field("memory", busy.memory) + "},\"clients\":[" + clients + "]";
+           field("kernels", busy.kernels) + "," + field("memory", busy.memory) + "},\"clients\":[" + clients +
+           "]";
 }
 
 StateWriter::StateWriter(const std::string &target) {
