@@ -1,86 +1,19 @@
 #include "block_runner.hpp"
 
+#include "bad_access.hpp"
 #include "control.hpp"
 
 #include <algorithm>
 #include <bit>
-#include <csetjmp>
-#include <csignal>
 #include <optional>
-#include <sys/mman.h>
 #include <utility>
 
 namespace soft {
 
 namespace {
 
-constexpr std::size_t page = 4096;
-
 /// Bytes: the allocation unit of 8.x and 9.x, as the ISA gives it with %total_smem_size.
 constexpr std::uint64_t shared_unit = 128;
-
-/// Set while this thread runs a warp: where a bad access of its kernel goes on.
-thread_local sigjmp_buf *fault_exit = nullptr;
-thread_local std::uint64_t fault_address = 0;
-thread_local std::optional<Fault> fault_pending; // what a handler that compiled code called has thrown
-struct sigaction previous_segv, previous_bus;
-
-void on_fault(int number, siginfo_t *info, void *context) {
-    if (fault_exit != nullptr) {
-        fault_address = reinterpret_cast<std::uint64_t>(info->si_addr);
-        siglongjmp(*fault_exit, 1);
-    }
-    // Not ours: as if this handler were not there.
-    const struct sigaction &before = number == SIGSEGV ? previous_segv : previous_bus;
-    if (before.sa_flags & SA_SIGINFO && before.sa_sigaction != nullptr) {
-        before.sa_sigaction(number, info, context);
-        return;
-    }
-    signal(number, SIG_DFL);
-    ::raise(number);
-}
-
-/// What compiled code has its operations performed by. Nothing unwinds through its frames: a fault leaves
-/// them by the way of a bad access.
-void perform(Warp *warp, const Op *op) {
-    warp->exec = warp->active;
-    warp->pc = static_cast<std::uint32_t>(op - warp->program->ops.data()) + 1;
-    try {
-        op->run(*warp, *op);
-        return;
-    } catch (Fault &fault) {
-        fault_pending = std::move(fault);
-    }
-    siglongjmp(*fault_exit, 2);
-}
-
-/// The same for a load or store by Warp::where.
-void move(Warp *warp, const Op *op) {
-    warp->pc = static_cast<std::uint32_t>(op - warp->program->ops.data()) + 1;
-    warp->touching = 1;
-    try {
-        op->moved(*warp, *op);
-        warp->touching = 0;
-        return;
-    } catch (Fault &fault) {
-        fault_pending = std::move(fault);
-    }
-    siglongjmp(*fault_exit, 2);
-}
-
-/// Whether the launch is to end; asked when a warp's budget of backward branches is used up.
-void ask(Warp *warp, const Op *op) {
-    warp->budget = 4096;
-    warp->pc = static_cast<std::uint32_t>(op - warp->program->ops.data()) + 1;
-    try {
-        if (const char *reason = warp->block->end->reason())
-            raise(*warp, *op, FaultKind::timeout, 0, reason);
-        return;
-    } catch (Fault &fault) {
-        fault_pending = std::move(fault);
-    }
-    siglongjmp(*fault_exit, 2);
-}
 
 /// While it lives, subnormal floats count as zeros on this thread.
 class FlushedFloats {
@@ -106,61 +39,7 @@ class FlushedFloats {
     unsigned before_ = 0;
 };
 
-template <class T> void broadcast(std::uint8_t *slot, std::uint64_t bits) {
-    auto *d = reinterpret_cast<T *>(slot);
-    std::fill(d, d + lanes, static_cast<T>(bits));
-}
-
 } // namespace
-
-std::uint8_t *Arena::reserve(std::size_t bytes) {
-    if (bytes > size_ || memory_ == nullptr) {
-        release();
-        const std::size_t size = std::max((bytes + page - 1) / page * page, page);
-        void *got =
-            mmap(nullptr, size + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (got == MAP_FAILED)
-            throw std::bad_alloc();
-        memory_ = static_cast<std::uint8_t *>(got);
-        size_ = size;
-        if (mprotect(memory_ + page, size, PROT_READ | PROT_WRITE) != 0) {
-            release();
-            throw std::bad_alloc();
-        }
-    }
-    return memory_ + page + (size_ - bytes) / 256 * 256;
-}
-
-void Arena::release() {
-    if (memory_ != nullptr)
-        munmap(memory_, size_ + 2 * page);
-    memory_ = nullptr;
-    size_ = 0;
-}
-
-/// What every warp of a launch starts with: constants and parameters, in slots before all others.
-std::vector<std::uint8_t> prepare_fixed(const Program &program, const Launch &launch) {
-    std::vector<std::uint8_t> fixed(program.fixed_bytes);
-    for (const Constant &constant : program.constants) {
-        if (constant.wide)
-            broadcast<std::uint64_t>(fixed.data() + constant.offset, constant.bits);
-        else
-            broadcast<std::uint32_t>(fixed.data() + constant.offset, constant.bits);
-    }
-    for (const ParameterSlot &slot : program.parameter_slots) {
-        std::uint64_t bits = 0;
-        if (slot.from + slot.size <= launch.parameters.size())
-            std::memcpy(&bits, launch.parameters.data() + slot.from, slot.size);
-        if (slot.is_signed && slot.size < 4)
-            bits = static_cast<std::uint64_t>(static_cast<std::int64_t>(bits << (64 - 8 * slot.size)) >>
-                                              (64 - 8 * slot.size));
-        if (slot.wide)
-            broadcast<std::uint64_t>(fixed.data() + slot.offset, bits);
-        else
-            broadcast<std::uint32_t>(fixed.data() + slot.offset, bits);
-    }
-    return fixed;
-}
 
 void BlockRunner::prepare(const Program &program, const Launch &launch,
                           const std::vector<std::uint8_t> &fixed, EndCheck &end) {
@@ -377,95 +256,6 @@ void BlockRunner::start(Warp &warp) {
     warp.given_up = warp.assumption_failed = 0;
 }
 
-/// The block's own numbers, as far as they are others than the last block's.
-void BlockRunner::fill_block_specials() {
-    for (const BlockSpecial &slot : block_specials_)
-        if (block_.index[slot.dimension] != filled_[slot.dimension])
-            for (Warp &warp : warps_)
-                broadcast<std::uint32_t>(warp.registers + slot.offset, block_.index[slot.dimension]);
-    std::copy(block_.index, block_.index + 3, filled_);
-}
-
-void BlockRunner::fill_fixed_specials(Warp &warp) {
-    auto dimension = [](Special which) {
-        return static_cast<unsigned>(which) - static_cast<unsigned>(Special::tid_x);
-    };
-    for (const SpecialSlot &slot : program_->specials) {
-        auto *to = reinterpret_cast<std::uint32_t *>(warp.registers + slot.offset);
-        if (slot.which == Special::laneid ||
-            (slot.which >= Special::lanemask_eq && slot.which <= Special::lanemask_gt)) {
-            for (unsigned i = 0; i < lanes; ++i)
-                to[i] = special(slot.which, warp.index, i);
-        } else if (dimension(slot.which) < 3) { // counted on from lane to lane: divisions take long
-            std::uint32_t at[3];
-            for (unsigned d = 0; d < 3; ++d)
-                at[d] =
-                    special(static_cast<Special>(static_cast<unsigned>(Special::tid_x) + d), warp.index, 0);
-            for (unsigned i = 0; i < lanes; ++i) {
-                to[i] = at[dimension(slot.which)];
-                for (unsigned d = 0; d < 3 && ++at[d] == block_.size[d] && d < 2; ++d)
-                    at[d] = 0;
-            }
-        } else {
-            broadcast<std::uint32_t>(warp.registers + slot.offset, special(slot.which, warp.index, 0));
-        }
-    }
-}
-
-std::uint32_t BlockRunner::special(Special which, std::uint32_t warp, unsigned lane) const {
-    std::uint32_t thread = warp * lanes + lane;
-    switch (which) {
-    case Special::tid_x:
-        return thread % block_.size[0];
-    case Special::tid_y:
-        return thread / block_.size[0] % block_.size[1];
-    case Special::tid_z:
-        return thread / block_.size[0] / block_.size[1];
-    case Special::ntid_x:
-        return block_.size[0];
-    case Special::ntid_y:
-        return block_.size[1];
-    case Special::ntid_z:
-        return block_.size[2];
-    case Special::nctaid_x:
-        return block_.grid[0];
-    case Special::nctaid_y:
-        return block_.grid[1];
-    case Special::nctaid_z:
-        return block_.grid[2];
-    case Special::laneid:
-        return lane;
-    case Special::warpid:
-        return warp;
-    case Special::nwarpid:
-        return static_cast<std::uint32_t>(warps_.size());
-    case Special::lanemask_eq:
-        return 1u << lane;
-    case Special::lanemask_lt:
-        return (1u << lane) - 1;
-    case Special::lanemask_le:
-        return (2u << lane) - 1;
-    case Special::lanemask_ge:
-        return ~((1u << lane) - 1);
-    case Special::lanemask_gt:
-        return ~((2u << lane) - 1);
-    case Special::nsmid:
-        return 1;
-    case Special::envreg1: // where cooperative groups find their grid's workspace: upper half, lower half
-        return static_cast<std::uint32_t>(block_.grid_workspace >> 32);
-    case Special::envreg2:
-        return static_cast<std::uint32_t>(block_.grid_workspace);
-    case Special::gridid:
-        return static_cast<std::uint32_t>(block_.grid_id);
-    case Special::dynamic_smem_size:
-        return block_.dynamic_shared;
-    case Special::total_smem_size:
-        return static_cast<std::uint32_t>(block_.shared_size);
-    default:
-        return 0;
-    }
-}
-
 /// Runs a warp until it waits, or is done.
 void BlockRunner::advance(Warp &warp) {
     current_ = &warp;
@@ -553,72 +343,6 @@ void BlockRunner::take_over(Warp &warp) {
     for (std::size_t k = 0; k + 1 < warp.stack.size(); ++k)
         spread(warp.stack[k].pc, warp.stack[k].mask & ~warp.active);
     spread(warp.pc, warp.active);
-}
-
-void BlockRunner::raise_bad_access(Warp &warp) {
-    const Op &op = program_->ops[warp.pc - 1];
-    unsigned lane = static_cast<unsigned>(std::countr_zero(warp.exec | 1u << 31));
-    bool together = false; // compiled code, which touches all lanes' memory in an order of its own
-    if (launch_->compiled && !warp.given_up && !warp.touching) {
-        const Compiled &code = warp.carefully ? *launch_->careful : *launch_->compiled;
-        const auto found = code.touched.find(warp.pc - 1);
-        if (found != code.touched.end()) {
-            together = true;
-            const std::uint64_t base = warp.where[0];
-            for (unsigned i = 0; found->second && i < lanes; ++i)
-                warp.where[i] = base + static_cast<std::uint64_t>((*found->second)[i]);
-        }
-    }
-    if (together) { // the first whose page it is: each of them would have found it
-        for (unsigned i = lanes; i-- > 0;)
-            if ((warp.exec >> i) & 1 && (warp.where[i] / page == fault_address / page ||
-                                         (warp.where[i] + 3) / page == fault_address / page)) // two halves
-                lane = i;
-        if (warp.where[lane] / page == fault_address / page)
-            fault_address = warp.where[lane];
-    } else if (warp.touching != 0 || op.flags & wide_address) {
-        const auto *addresses = warp.touching != 0 ? warp.where : warp.slot<std::uint64_t>(op.a);
-        const std::uint64_t offset = warp.touching != 0 ? 0 : static_cast<std::uint64_t>(op.immediate);
-        std::uint64_t nearest = 32; // no access reaches further than that from its address
-        for (unsigned i = 0; i < lanes; ++i) {
-            const std::uint64_t distance = fault_address - (addresses[i] + offset);
-            if ((warp.exec >> i) & 1 && distance < nearest) {
-                nearest = distance;
-                lane = i;
-            }
-        }
-    }
-    char text[64];
-    std::snprintf(text, sizeof text, "access to 0x%llx, which is not mapped",
-                  static_cast<unsigned long long>(fault_address));
-    soft::raise(warp, op, FaultKind::illegal_address, lane, text);
-}
-
-void raise(Warp &warp, const Op &op, FaultKind kind, unsigned lane, const std::string &what) {
-    Fault fault;
-    fault.kind = kind;
-    fault.line = op.line;
-    std::copy(warp.block->index, warp.block->index + 3, fault.block);
-    std::uint32_t thread = warp.index * lanes + lane;
-    const std::uint32_t *size = warp.block->size;
-    fault.thread[0] = thread % size[0];
-    fault.thread[1] = thread / size[0] % size[1];
-    fault.thread[2] = thread / size[0] / size[1];
-    auto triple = [](const std::uint32_t (&v)[3]) {
-        return "(" + std::to_string(v[0]) + "," + std::to_string(v[1]) + "," + std::to_string(v[2]) + ")";
-    };
-    fault.message = what + ", in " + warp.program->name + " at PTX line " + std::to_string(op.line) +
-                    ", block " + triple(fault.block) + ", thread " + triple(fault.thread);
-    throw fault;
-}
-
-void install_fault_handler() {
-    struct sigaction action = {};
-    action.sa_sigaction = on_fault;
-    // SA_NODEFER: siglongjmp leaves the handler without its return, with the mask as it was.
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;
-    sigaction(SIGSEGV, &action, &previous_segv);
-    sigaction(SIGBUS, &action, &previous_bus);
 }
 
 } // namespace soft

@@ -1,25 +1,10 @@
 // One block after the other on one thread of the host.
 #pragma once
 
+#include "arena.hpp"
 #include "launch.hpp"
 
 namespace soft {
-
-/// Memory of one host thread, kept from launch to launch; a page without access on both sides catches
-/// what generic addresses miss it by.
-class Arena {
-  public:
-    Arena() = default;
-    Arena(const Arena &) = delete;
-    ~Arena() { release(); }
-    /// At least that many bytes, their end close before a page without access.
-    std::uint8_t *reserve(std::size_t bytes);
-
-  private:
-    void release();
-    std::uint8_t *memory_ = nullptr;
-    std::size_t size_ = 0;
-};
 
 /// What every warp of a launch starts with: constants and parameters, in slots before all others.
 std::vector<std::uint8_t> prepare_fixed(const Program &program, const Launch &launch);
@@ -49,9 +34,6 @@ class BlockRunner {
     void line_up();
     void place(std::uint64_t number);
     void start(Warp &warp);
-    void fill_block_specials();
-    void fill_fixed_specials(Warp &warp);
-    std::uint32_t special(Special which, std::uint32_t warp, unsigned lane) const;
     void advance(Warp &warp);
     void run_compiled(Warp &warp);
     void settle_assumption(Warp &warp);
@@ -64,6 +46,11 @@ class BlockRunner {
         std::uint32_t offset;
         unsigned dimension;
     };
+
+    // Special registers: fixed_slots.cpp
+    void fill_block_specials();
+    void fill_fixed_specials(Warp &warp);
+    std::uint32_t special(Special which, std::uint32_t warp, unsigned lane) const;
 
     // Barriers: barriers.cpp
 

@@ -1,10 +1,10 @@
 #include "launch.hpp"
 
 #include "block_runner.hpp"
+#include "helpers.hpp"
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <ctime>
 #include <deque>
 #include <mutex>
@@ -23,76 +23,8 @@ std::uint64_t processor_time() {
     return static_cast<std::uint64_t>(now.tv_sec) * 1000000000 + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-using Job = std::function<void(BlockRunner &)>;
-
 /// Waking a helper costs what so many operations of a warp do; less than that is not shared out.
 constexpr std::uint64_t worth_sharing = 10000;
-
-/// Threads that wait for work, each with memory of its own. They start with the first work there is for
-/// them: a process that is forked off before that inherits none.
-class Helpers {
-  public:
-    explicit Helpers(unsigned count) : count_(count) {}
-    Helpers(const Helpers &) = delete;
-    ~Helpers() {
-        {
-            std::lock_guard lock(mutex_);
-            stopping_ = true;
-        }
-        wake_.notify_all();
-        threads_.clear(); // joins
-    }
-
-    unsigned count() const { return count_; }
-
-    /// Each helper calls the job once, unless close() comes first.
-    void open(const Job &job) {
-        {
-            std::lock_guard lock(mutex_);
-            job_ = &job;
-            ++number_;
-        }
-        while (threads_.size() < count_)
-            threads_.emplace_back([this] { help(); });
-        wake_.notify_all();
-    }
-
-    /// Returns when no helper is at the job any more, and none will take it up.
-    void close() {
-        std::unique_lock lock(mutex_);
-        job_ = nullptr;
-        idle_.wait(lock, [this] { return busy_ == 0; });
-    }
-
-  private:
-    void help() {
-        BlockRunner runner;
-        std::uint64_t done = 0;
-        std::unique_lock lock(mutex_);
-        for (;;) {
-            wake_.wait(lock, [&] { return stopping_ || (job_ != nullptr && done != number_); });
-            if (stopping_)
-                return;
-            done = number_;
-            ++busy_;
-            const Job &job = *job_;
-            lock.unlock();
-            job(runner);
-            lock.lock();
-            if (--busy_ == 0)
-                idle_.notify_one();
-        }
-    }
-
-    const unsigned count_;
-    std::mutex mutex_;
-    std::condition_variable wake_, idle_;
-    const Job *job_ = nullptr;
-    std::uint64_t number_ = 0; // of the job
-    unsigned busy_ = 0;
-    bool stopping_ = false;
-    std::vector<std::jthread> threads_; // the last member: gone before what they use
-};
 
 } // namespace
 
