@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", default="120x40", metavar="COLUMNSxROWS")
     parser.add_argument("keys", nargs="*", metavar="KEY")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     columns, rows = map(int, options.size.split("x"))
     asyncio.run(take(options.session, options.out, (columns, rows), options.keys))
 

@@ -11,8 +11,9 @@ from textual.binding import BindingType
 
 from workbench.panes.actions import bindings
 from workbench.panes.format import bytes_text, count_text
-from workbench.panes.kernels import HEADS, PTX, KernelLines, coloured
+from workbench.panes.kernels import HEADS, PTX, KernelLines
 from workbench.panes.parts import Ink, Part, column, parts_text
+from workbench.panes.ptx_text import coloured
 from workbench.panes.text_lines import TextLine, TextLines
 from workbench.views.demangle import demangled
 

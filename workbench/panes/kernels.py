@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from workbench.filter.language import matches
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from workbench.views.kernels import ProcessKernels
 
 PTX: Ink = "ptx"
-"""Stands for the inks that a line of PTX gets when it is drawn: `coloured` knows them."""
+"""Stands for the inks that a line of PTX gets when it is drawn: `ptx_text.coloured` knows them."""
 
 _HOT, _WARM = 0.05, 0.01  # of all that was executed: lines whose counts are inked
 
@@ -229,29 +228,3 @@ def _why_no_text(use: KernelUse) -> str:
     if use.text_bytes:
         return f"of {bytes_text(use.text_bytes)}: not kept in this session (too long, or a report's copy)"
     return "the forwarder told no text of this kernel"
-
-
-@cache
-def _lexer() -> Any:
-    from pygments.lexers import PtxLexer  # type: ignore[import-untyped]
-
-    return PtxLexer(stripnl=False, ensurenl=False)
-
-
-def coloured(line: str) -> list[Part]:
-    """A line of PTX with its inks: instructions, directives, registers, numbers, labels, comments."""
-    return [(text, _ink(str(token))) for token, text in _lexer().get_tokens(line)]
-
-
-def _ink(token: str) -> Ink:
-    for kind, ink in (
-        ("Token.Comment", "dim"),
-        ("Token.Keyword.", "accent"),
-        ("Token.Keyword", "name"),
-        ("Token.Name.Label", "head"),
-        ("Token.Name", "value"),
-        ("Token.Literal", "number"),
-    ):
-        if token.startswith(kind):
-            return ink
-    return "plain"
