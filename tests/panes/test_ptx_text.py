@@ -33,6 +33,6 @@ def test_each_part_of_a_statement_has_its_ink(line: str, inked: dict[str, list[s
     assert found == inked
 
 
-@given(st.text() | st.text("@%p.:;/*\"$ abc01", max_size=30))
+@given(st.text() | st.text('@%p.:;/*"$ abc01', max_size=30))
 def test_no_text_is_lost(line: str) -> None:
     assert parts_text(coloured(line)) == line

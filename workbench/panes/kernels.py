@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workbench.filter.language import matches
 from workbench.panes.format import amount_text, bytes_text, count_text, duration_text

@@ -1,7 +1,7 @@
 """The inks of a line of PTX.
 
-pygments has a lexer for PTX too, which knows a fixed list of instructions and modifiers, takes comments at the
-end of a line for divisions, and leaves more of llama.cpp's kernels plain than coloured.
+pygments has a lexer for PTX too, which knows a fixed list of instructions and modifiers, takes comments at
+the end of a line for divisions, and leaves more of llama.cpp's kernels plain than coloured.
 """
 
 from __future__ import annotations
