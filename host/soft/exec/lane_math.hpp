@@ -43,7 +43,8 @@ inline bf16 bfloat_of(float x) {
 }
 
 /// A double as the float between which and it no other lies, its last bit set when it is not exact
-/// (round to odd): rounding that to 16 bits gives what rounding the double at once would.
+/// (round to odd): rounding that to 16 bits gives what rounding the double at once would. What is beyond
+/// the largest float becomes that, whose last bit is set, so that all ways of rounding go on from it.
 inline float odd_float(double x) {
     float f = static_cast<float>(x);
     auto bits = std::bit_cast<std::uint32_t>(f);
@@ -51,8 +52,26 @@ inline float odd_float(double x) {
     bool inexact = back != x && x == x;
     bool towards_zero = std::abs(back) > std::abs(x);
     std::uint32_t odd = (bits & 1) ? bits : towards_zero ? bits - 1 : bits + 1;
-    return std::bit_cast<float>(inexact && std::abs(back) < std::numeric_limits<float>::infinity() ? odd
-                                                                                                   : bits);
+    return std::bit_cast<float>(inexact ? odd : bits);
+}
+
+/// a + b as a double rounded to odd.
+inline double odd_sum(double a, double b) {
+    double sum = a + b, of_b = sum - a;
+    double lost =
+        (a - (sum - of_b)) + (b - of_b); // Knuth's two-sum; no number where the sum is no finite one
+    auto bits = std::bit_cast<std::uint64_t>(sum);
+    bool inexact = lost > 0 || lost < 0, towards_zero = (lost > 0) != (sum > 0);
+    std::uint64_t odd = (bits & 1) ? bits : towards_zero ? bits - 1 : bits + 1;
+    return std::bit_cast<double>(inexact ? odd : bits);
+}
+
+/// An integer as a double rounded to odd.
+template <class T> inline double odd_double(T x) {
+    if constexpr (sizeof(T) < 8)
+        return static_cast<double>(x);
+    else // both halves are exact
+        return odd_sum(static_cast<double>(x & ~T(0xffffffff)), static_cast<double>(x & T(0xffffffff)));
 }
 
 template <class T> inline T from_float(float x) {

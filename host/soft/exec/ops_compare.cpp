@@ -319,7 +319,7 @@ template <class T> Handler test_of(const Instruction &in) {
     if (in.has("notanumber"))
         return test_lanes<T, [](T a) { return a != a; }>;
     if (in.has("normal"))
-        return test_lanes<T, [](T a) { return std::isnormal(a); }>;
+        return test_lanes<T, [](T a) { return a == 0 || std::isnormal(a); }>; // zeros are, to PTX
     if (in.has("subnormal"))
         return test_lanes<T, [](T a) { return a != 0 && std::isfinite(a) && !std::isnormal(a); }>;
     not_implemented(in);

@@ -105,8 +105,8 @@ template <class D, class S> inline D convert(S source, s64 mode) {
         return clamp_whole<D>(to_whole(x, mode));
     } else if constexpr (std::is_integral_v<S>) {
         if constexpr (is_half<D>) {
-            // 64 bits do not fit a float: round to odd first, then once to 16 bits.
-            float f = sizeof(S) <= 2 ? static_cast<float>(source) : odd_float(static_cast<double>(source));
+            // More bits than a float has: round to odd first, then once to 16 bits.
+            float f = sizeof(S) <= 2 ? static_cast<float>(source) : odd_float(odd_double(source));
             return directed_half<D>(f, mode);
         } else {
             D rounded = static_cast<D>(source);

@@ -66,14 +66,17 @@ template <FloatOp O> Choice f64_op() {
 }
 
 /// One 16-bit operation, rounded once. Sum, difference and product of two are exact enough in float for
-/// a second rounding to do no harm (24 >= 2 * 11 + 2 bits); the fused one goes through double.
+/// a second rounding to do no harm (24 >= 2 * 11 + 2 bits). The fused one goes through double, which holds
+/// what decides about an f16, but not the sum of two bf16 that lie far apart.
 template <FloatOp O, class H> inline H half_op(H a, H b, H c) {
     if constexpr (O == FloatOp::abs)
         return {static_cast<u16>(a.bits & 0x7fff)};
     else if constexpr (O == FloatOp::neg)
         return {static_cast<u16>(a.bits ^ 0x8000)};
     else if constexpr (O == FloatOp::fma)
-        return from_float<H>(odd_float(static_cast<double>(to_float(a)) * to_float(b) + to_float(c)));
+        return from_float<H>(odd_float(
+            std::is_same_v<H, bf16> ? odd_sum(static_cast<double>(to_float(a)) * to_float(b), to_float(c))
+                                    : static_cast<double>(to_float(a)) * to_float(b) + to_float(c)));
     else
         return from_float<H>(float_op<O, float>(to_float(a), to_float(b), 0));
 }
@@ -173,18 +176,24 @@ template <auto F> Choice approximate(const Instruction &in) {
     return one<float, float, F>();
 }
 
-/// The same of 16-bit floats and of pairs of them.
-template <auto F> Choice half_function(const Instruction &in) {
+/// The same of 16-bit floats and of pairs of them. Flushed are a bf16's subnormal numbers.
+template <auto F, bool Flushes = false> Choice half_function(const Instruction &in) {
+    constexpr auto half = []<class H>(H a) -> H {
+        H r = from_float<H>(F(to_float(a)));
+        if (Flushes && (r.bits & 0x7f80) == 0)
+            r.bits &= 0x8000;
+        return r;
+    };
     constexpr auto pair = []<class H>(u32 a, H) {
-        const u32 low = from_float<H>(F(to_float(H{static_cast<u16>(a)}))).bits,
-                  high = from_float<H>(F(to_float(H{static_cast<u16>(a >> 16)}))).bits;
+        const u32 low = decltype(half){}(H{static_cast<u16>(a)}).bits,
+                  high = decltype(half){}(H{static_cast<u16>(a >> 16)}).bits;
         return low | high << 16;
     };
     switch (in.type()) {
     case Type::f16:
-        return one<f16, f16, [](f16 a) { return half_of(F(to_float(a))); }>();
-    case Type::bf16: // .ftz is given, and of no account: a bf16 is subnormal where 2^x and tanh are not
-        return one<bf16, bf16, [](bf16 a) { return bfloat_of(F(to_float(a))); }>();
+        return one<f16, f16, half>();
+    case Type::bf16:
+        return one<bf16, bf16, half>();
     case Type::f16x2:
         return one<u32, u32, [](u32 a) { return decltype(pair){}(a, f16{}); }>();
     case Type::bf16x2:
@@ -194,11 +203,21 @@ template <auto F> Choice half_function(const Instruction &in) {
     }
 }
 
+/// .approx.ftz.f64: of the upper word, into the upper word. Source: PTX ISA, rcp.approx.ftz.f64.
+template <auto F> inline double coarse(double a) {
+    auto upper = [](double x) {
+        u64 bits = std::bit_cast<u64>(x) & 0xffffffff00000000;
+        return std::bit_cast<double>((bits & 0x7ff0000000000000) == 0 ? bits & 0x8000000000000000 : bits);
+    };
+    const double x = upper(a);
+    return x != x ? std::bit_cast<double>(u64{0x7fffffff00000000}) : upper(F(x));
+}
+
 template <auto F, auto F64> Choice root(const Instruction &in) {
     if (in.has("rz") || in.has("rm") || in.has("rp"))
         return directed_choice(in);
     if (in.type() == Type::f64)
-        return one<double, double, F64>();
+        return in.has("ftz") ? one<double, double, coarse<F64>>() : one<double, double, F64>();
     return approximate<F>(in);
 }
 
@@ -239,7 +258,9 @@ const std::map<std::string_view, Selector> &table() {
          }},
         {"ex2",
          [](const Instruction &in) -> Choice {
-             return in.type() == Type::f32 ? approximate<exp2_approx>(in) : half_function<exp2_approx>(in);
+             if (in.type() == Type::f32)
+                 return approximate<exp2_approx>(in);
+             return in.has("ftz") ? half_function<exp2_approx, true>(in) : half_function<exp2_approx>(in);
          }},
         {"lg2", approximate<[](float a) { return std::log2(a); }>},
         {"sin", approximate<[](float a) { return std::sin(a); }>},

@@ -62,6 +62,20 @@ template <int Fraction, int Least> struct Small {
 using Half16 = Small<10, -14>;
 using Bfloat16 = Small<7, -126>;
 
+/// a * b + c of numbers of at most 56 bits, as far as a rounding to less than 112 needs to know it: of what
+/// is lost the last place says only on which side of the sum it lies.
+inline double fused(double a, double b, double c) {
+    return a * b + c;
+}
+inline __float128 fused(__float128 a, __float128 b, __float128 c) {
+    const __float128 product = a * b, sum = product + c, of_c = sum - product;
+    const __float128 lost = (product - (sum - of_c)) + (c - of_c); // Knuth's two-sum
+    __float128 place = sum < 0 ? -sum : sum;
+    for (int i = 0; i < 112; ++i)
+        place /= 2;
+    return lost > 0 ? sum + place : lost < 0 ? sum - place : sum;
+}
+
 /// An 8-bit format by its definition.
 struct SmallFormat {
     const char *pair; // what two of them are called

@@ -51,13 +51,16 @@ inline const std::vector<u64> &edges(char kind) {
                                        0x0000000100000000,
                                        0x123456789abcdef0,
                                        0xfffffffffffffffe,
-                                       0x0020000000000001};
+                                       0x0020000000000001,
+                                       0x4040000000000001}; // all but half way between two bf16
     static const std::vector<u64> s = {0, 1, 5, 8, 15, 16, 31, 32, 33, 63, 64, 65, 255, 256, 0x80000000};
     static const std::vector<u64> half = {0,      0x8000, 1,      0x83ff, 0x0400, 0x3c00,
                                           0xbc00, 0x3800, 0x3e00, 0x4100, 0x7bff, 0xfbff,
                                           0x7c00, 0xfc00, 0x7e00, 0x3555, 0x5640, 0xd3a1};
-    static const std::vector<u64> bfloat = {0,      0x8000, 1,      0x0080, 0x3f80, 0xbf80, 0x3f00, 0x4020,
-                                            0x7f7f, 0xff7f, 0x7f80, 0xff80, 0x7fc0, 0x3eab, 0x4f00, 0xc2f1};
+    static const std::vector<u64> bfloat = {
+        0,      0x8000, 1,      0x0080, 0x3f80, 0xbf80, 0x3f00, 0x4020, 0x7f7f, 0xff7f, 0x7f80,
+        0xff80, 0x7fc0, 0x3eab, 0x4f00, 0xc2f1, 0x3f81, 0x3fc0, 0x8001, 0xc2fe}; // (1 + 2^-7) 1.5 is half way
+                                                                                 // between two
     static const std::vector<u64> single = [] {
         std::vector<u64> all;
         for (float x :

@@ -53,9 +53,9 @@ long double whole_of(long double x, const std::string &mode) {
 
 void add_float_to_integer() {
     for (const Integer &to : integers)
-        for (char kind : {'F', 'D', 'H'})
+        for (char kind : {'F', 'D', 'H', 'B'})
             for (std::string mode : {"rni", "rzi", "rmi", "rpi"}) {
-                std::string from = kind == 'F' ? "f32" : kind == 'D' ? "f64" : "f16";
+                std::string from = kind == 'F' ? "f32" : kind == 'D' ? "f64" : kind == 'H' ? "f16" : "bf16";
                 rows.push_back({"cvt." + mode + "." + to.name + "." + from,
                                 {to.kind, kind},
                                 [=](u64 a, u64, u64) -> u64 {
@@ -92,10 +92,20 @@ void add_integer_to_float() {
             rows.push_back(
                 {std::string("cvt.") + name + ".f64." + from.name, {'D', from.kind}, rounded(0.0)});
         }
-        rows.push_back({std::string("cvt.rn.f16.") + from.name, {'H', from.kind}, [=](u64 a, u64, u64) {
-                            Wide value = from.value(a);
-                            return Half16::of(static_cast<__float128>(value), value < 0);
-                        }});
+        for (auto [rounding, name] : {std::pair{Rounding::nearest, "rn"},
+                                      {Rounding::zero, "rz"},
+                                      {Rounding::down, "rm"},
+                                      {Rounding::up, "rp"}}) {
+            auto small = [rounding = rounding, from]<class Small>(Small) {
+                return [=](u64 a, u64, u64) {
+                    const Wide value = from.value(a);
+                    return Small::of(static_cast<__float128>(value), value < 0, rounding);
+                };
+            };
+            const std::string cvt = std::string("cvt.") + name;
+            rows.push_back({cvt + ".f16." + from.name, {'H', from.kind}, small(Half16())});
+            rows.push_back({cvt + ".bf16." + from.name, {'B', from.kind}, small(Bfloat16())});
+        }
     }
 }
 
@@ -111,8 +121,15 @@ void add_float_to_float() {
                             std::fesetround(FE_TONEAREST);
                             return bits_of<float>(r);
                         }});
-        if (rounding != Rounding::nearest && rounding != Rounding::zero)
-            continue;
+        rows.push_back({cvt + ".f16.f64", "HD", [rounding = rounding](u64 a, u64, u64) {
+                            return Half16::of(number_of('D', a), rounding);
+                        }});
+        rows.push_back({cvt + ".bf16.f64", "BD", [rounding = rounding](u64 a, u64, u64) {
+                            return Bfloat16::of(number_of('D', a), rounding);
+                        }});
+        rows.push_back({cvt + ".f16.bf16", "HB", [rounding = rounding](u64 a, u64, u64) {
+                            return Half16::of(number_of('B', a), rounding);
+                        }});
         rows.push_back({cvt + ".f16.f32", "HF", [rounding = rounding](u64 a, u64, u64) {
                             return Half16::of(number_of('F', a), rounding);
                         }});
@@ -120,7 +137,6 @@ void add_float_to_float() {
                             return Bfloat16::of(number_of('F', a), rounding);
                         }});
     }
-    rows.push_back({"cvt.rn.f16.f64", "HD", [](u64 a, u64, u64) { return Half16::of(number_of('D', a)); }});
     rows.push_back({"cvt.f32.f16", "FH",
                     [](u64 a, u64, u64) { return bits_of(static_cast<float>(number_of('H', a))); }});
     rows.push_back({"cvt.f32.bf16", "FB", [](u64 a, u64, u64) { return a << 16; }});

@@ -90,6 +90,17 @@ void add_doubles() {
     row("neg.f64", "DD", [](double a, double) { return -a; });
     row("copysign.f64", "DDD", [](double a, double b) { return std::copysign(b, a); });
     row("rsqrt.approx.f64", "DD", [](double a, double) { return 1 / std::sqrt(a); }, 1e-9);
+    // Of the upper word, into the upper word: 20 bits of fraction.
+    auto coarse = [](auto of) {
+        return [of](u64 a, u64, u64) {
+            const double x = value_of<double>(a & 0xffffffff00000000);
+            const double r = of(std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0, x) : x);
+            return bits_of(std::fpclassify(r) == FP_SUBNORMAL ? std::copysign(0.0, r) : r) &
+                   0xffffffff00000000;
+        };
+    };
+    rows.push_back({"rcp.approx.ftz.f64", "DD", coarse([](double x) { return 1 / x; })});
+    rows.push_back({"rsqrt.approx.ftz.f64", "DD", coarse([](double x) { return 1 / std::sqrt(x); })});
 }
 
 /// The ISA gives approximations a largest error; what is flushed before and after is so here.
@@ -156,8 +167,8 @@ template <class Half> void add_half_modes(const std::string &type, char kind) {
     if (kind == 'H')
         add("mul.sat", 2, [](auto a, auto b, auto) { return a * b; }, true);
     if (kind == 'H')
-        add("fma.rn.sat", 3, [](auto a, auto b, auto c) { return a * b + c; }, true);
-    add("fma.rn.relu", 3, [](auto a, auto b, auto c) { return a * b + c; }, false);
+        add("fma.rn.sat", 3, [](auto a, auto b, auto c) { return fused(a, b, c); }, true);
+    add("fma.rn.relu", 3, [](auto a, auto b, auto c) { return fused(a, b, c); }, false);
 }
 
 void add_conversions() {
@@ -354,7 +365,7 @@ void add_all_comparisons() {
         add("infinite", [](auto x) { return std::isinf(x); });
         add("number", [](auto x) { return !std::isnan(x); });
         add("notanumber", [](auto x) { return std::isnan(x); });
-        add("normal", [](auto x) { return std::fpclassify(x) == FP_NORMAL; });
+        add("normal", [](auto x) { return x == 0 || std::fpclassify(x) == FP_NORMAL; }); // zeros are, to PTX
         add("subnormal", [](auto x) { return std::fpclassify(x) == FP_SUBNORMAL; });
     }
 }
