@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 
 from sessions import open_session
 from workbench.app import ShimbenchApp
-from workbench.panes.kernels import ORDERS
+from workbench.panes.kernels import ORDERS, KernelLines
 
 TEXT = """.visible .entry _Z5scalePf(.param .u64 _Z5scalePf_param_0)
 {
@@ -137,3 +137,21 @@ async def test_sorting_is_refused_with_a_reason_while_no_kernels_are_shown(app: 
         await shown(pilot)
         await pilot.press("3", "O")
         assert [note.message for note in app._notifications] == ["Order: the kernels are not shown: K"]
+
+
+def test_kernels_of_one_text_have_counts_of_their_own(tmp_path: Path) -> None:
+    builder = write_working_run(tmp_path / "session")
+    blob = builder.blob(zstandard.compress(TEXT.encode()))
+    for module, warps in ((5, 1111), (6, 2222)):
+        builder.event("host", event="ptx", pid=4121, module=module, kernel="k", line=1, bytes=9, blob=blob)
+        lines = [[3, warps, warps]]
+        builder.event("host", event="lines", pid=4121, module=module, kernel="k", counted=1, lines=lines)
+    builder.finish()
+    session = open_session(tmp_path / "session")
+    kernels = KernelLines()
+    kernels.lines(session)
+    (index,) = (index for index, process in kernels.view.processes.items() if process.kernels)
+    for module, warps in ((5, "1 111"), (6, "2 222"), (5, "1 111")):
+        kernels.opened = (index, "k", module)
+        text = ["".join(part[0] for part in line.parts) for line in kernels.lines(session)]
+        assert any(warps in line and "ld.param" in line for line in text)

@@ -54,6 +54,12 @@ def test_text_and_counts_of_lines_belong_to_their_kernel(builder: SessionBuilder
     assert use.counted == 2 and use.lines == {41: Counted(8, 250)}
 
 
+def test_lines_that_are_none_say_nothing(builder: SessionBuilder) -> None:
+    told(builder, "lines", module=16, kernel="k", counted=2, lines=7)
+    (use,) = kernels_of(builder).processes[0].kernels.values()
+    assert use.counted == 2 and not use.lines
+
+
 def test_a_text_that_was_not_kept_or_is_no_text_is_none(builder: SessionBuilder) -> None:
     told(builder, "ptx", module=16, kernel="long", line=1, bytes=1 << 30)
     told(builder, "ptx", module=16, kernel="bad", line=1, bytes=4, blob=builder.blob(b"nope"))

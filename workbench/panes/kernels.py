@@ -168,7 +168,7 @@ class KernelLines:
             head = f"  line         warps threads  PTX, {said}"
         else:
             head = "  line  PTX, executions not counted"
-        key = use.blob, use.line, use.counted
+        key = self.opened, use.blob, use.line, use.counted
         if self._rows[0] != key:
             self._rows = key, _text_rows(use, text)
         return [TextLine([(head, "dim")]), *self._rows[1]]

@@ -158,9 +158,10 @@ class Kernels:
         else:
             use.counted = _whole(fields.get("counted"))
             use.counted_blocks, use.all_blocks = _whole(fields.get("blocks")), _whole(fields.get("of_blocks"))
+            rows = fields.get("lines")
             use.lines = {
                 row[0]: Counted(row[1], row[2])
-                for row in fields.get("lines") or ()
+                for row in (rows if isinstance(rows, list) else ())
                 if isinstance(row, list) and len(row) == 3 and all(isinstance(n, int) for n in row)
             }
 
