@@ -92,6 +92,7 @@ class Collector {
     // Processes (processes.cpp)
     void accept_target(int listener);
     void read_hello(int fd, std::shared_ptr<session::Descriptor> socket);
+    void tell_refusal(int pid, const std::string &why);
     void welcome(session::Descriptor socket, uint32_t pid, const tap_hello &hello,
                  std::vector<session::Descriptor> fds);
     Image &add_image(uint32_t pid);
@@ -192,6 +193,7 @@ class Collector {
     int last_run_ = 0;
     int pause_ms_ = 1;
     int64_t next_tend_ = 0, next_calibration_ = 0;
+    unsigned refusals_ = 0; // told, of processes that connected
     uint64_t told_disk_loss_ = 0, told_line_loss_ = 0;
     int64_t next_disk_loss_ = 0, disk_loss_pause_ = 100'000'000; // ns
     int64_t ending_until_ = 0; // what is left of what we started is being ended; then SIGKILL

@@ -25,7 +25,8 @@ namespace {
 constexpr int64_t kShortestScanPause = 50'000'000; // ns
 constexpr int64_t kLongestScanPause = 5'000'000'000;
 constexpr size_t kMostImages = 65535; // their index is 16 bits wide
-constexpr size_t kMostTold = 1024;    // modules that one process may tell of; a tap knows 512
+constexpr unsigned kMostRefusalsTold = 100;
+constexpr size_t kMostTold = 1024; // modules that one process may tell of; a tap knows 512
 constexpr size_t kLongestPath = 4096;
 constexpr uint64_t kAddressEnd = 1ull << 57;
 constexpr uint32_t kTeeOutput = 1, kTeeErrors = 2;
@@ -112,9 +113,17 @@ void Collector::read_hello(int fd, std::shared_ptr<Descriptor> socket) {
     // What our targets start may run as anybody.
     if (known_user(fd, pid, options_.user) || (pid > 0 && is_descendant(pid)))
         return welcome(std::move(*socket), static_cast<uint32_t>(pid), hello, std::move(fds));
+    tell_refusal(pid, "a process of another user, started by none of the target's");
+}
+
+void Collector::tell_refusal(int pid, const std::string &why) {
+    // Anybody on this machine can connect, as often as they like.
+    if (refusals_ >= kMostRefusalsTold)
+        return;
+    const bool last = ++refusals_ == kMostRefusalsTold;
     writer_.event(writer_.now(), "refused",
                   "\"pid\":" + std::to_string(pid) +
-                      ",\"why\":\"a process of another user, started by none of the target's\"");
+                      ",\"why\":" + json_string(last ? why + "; further ones are not told" : why));
 }
 
 void Collector::welcome(Descriptor socket, uint32_t pid, const tap_hello &hello,
@@ -127,8 +136,7 @@ void Collector::welcome(Descriptor socket, uint32_t pid, const tap_hello &hello,
         why = "a session holds 65535 processes";
     }
     if (!region) {
-        writer_.event(writer_.now(), "refused",
-                      "\"pid\":" + std::to_string(pid) + ",\"why\":" + json_string(why));
+        tell_refusal(static_cast<int>(pid), why);
         send_with_descriptors(socket.get(), &reply, sizeof reply, nullptr, 0);
         return;
     }
