@@ -30,6 +30,8 @@ def plain_name(soname: str) -> str:
 
 OWN_SONAMES = (
     *DRIVER_SONAMES,
+    "libcublas.so.11",
+    "libcublasLt.so.11",
     "libcublas.so.12",
     "libcublasLt.so.12",
     "libcublas.so.13",

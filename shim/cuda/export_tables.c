@@ -2,7 +2,7 @@
  * public API. What is known of them, and what refusing one does, stands in facts/cudart-bootstrap.md,
  * section 3. All of it is answered inside the process: the tables hold its addresses.
  *
- * A slot that no runtime from 12.4 to 13.5 calls is NULL. */
+ * A slot that no runtime from 11.7 to 13.5 calls is NULL. */
 #include <pthread.h>
 #include <stdint.h>
 #include <string.h>
@@ -38,10 +38,24 @@ static CUresult load_compilers(void) {
     return CUDA_SUCCESS;
 }
 
+/* Runtimes before 12.0 load a module by this one, in the current context; the wrapper is the fatbin's. */
+static CUresult load_module(CUmodule *module, const void *wrapper, CUjit_option *options, void **values,
+                            unsigned int count) {
+    return cuModuleLoadDataEx(module, wrapper, count, options, values);
+}
+
+/* They say by this one that a wrapper will be gone: once each, when the program ends or its library is
+ * closed. Nothing here points to it. */
+static void forget_wrapper(const void *wrapper) {
+    (void)wrapper;
+}
+
 enum { CUDART_INTERFACE_SLOTS = 16 };
 static table_word cudart_interface[CUDART_INTERFACE_SLOTS] = {
     [0] = SIZE_WORD(CUDART_INTERFACE_SLOTS),
     [2] = get_primary_context,
+    [6] = load_module,
+    [7] = forget_wrapper,
     [12] = load_compilers, /* 13.5 and later */
 };
 
