@@ -230,6 +230,7 @@ class Engine {
             launch.memory_check = module.memory_check;
         launch.seconds = settings_.rules.launch_seconds;
         launch.abandoned = settings_.abandoned;
+        launch.times_processors = says_launches_;
         launch.print = [](std::string_view text) {
             std::fwrite(text.data(), 1, text.size(), stderr);
             printed().add(text);

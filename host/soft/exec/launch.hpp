@@ -23,9 +23,10 @@ struct Launch {
     /// Of a cooperative launch: the place by which its blocks meet. All blocks are there at once
     /// then and take turns, so that they can wait for one another; such a launch is interpreted.
     GridWorkspace *workspace = nullptr;
-    bool counts = false;      // performed operations one by one; interprets
-    MemoryCheck memory_check; // asked of each access to global memory, from any thread, unless
-                              // empty; for interpreted launches alone
+    bool counts = false;           // performed operations one by one; interprets
+    bool times_processors = false; // for LaunchStatistics::processor_seconds
+    MemoryCheck memory_check;      // asked of each access to global memory, from any thread, unless
+                                   // empty; for interpreted launches alone
     /// Asked between blocks by the calling thread, with the operations that it has performed: true leaves
     /// the blocks that nobody has begun. May be empty; not asked in a cooperative launch.
     std::function<bool(std::uint64_t operations)> pause;
@@ -42,8 +43,9 @@ struct LaunchStatistics {
     std::uint64_t blocks = 0; // begun, and ended unless there was a fault
     std::uint64_t warp_operations = 0;
     double seconds = 0;
-    std::uint64_t given_up = 0;   // warps that careful code would have gone on with
-    double processor_seconds = 0; // of all threads together: what counts while neighbours take the processors
+    std::uint64_t given_up = 0; // warps that careful code would have gone on with
+    /// Of all threads together, if the launch asks for it: what counts while neighbours take the processors.
+    double processor_seconds = 0;
     std::vector<OperationCount> counts; // one an operation of the program, when the launch counts them
     std::uint64_t counted = 0;          // blocks in `counts`
 
