@@ -42,6 +42,7 @@ wire_region region_layout(std::uint64_t pinned_bytes, std::uint64_t window_bytes
     wire_region head{};
     head.magic = WIRE_MAGIC;
     head.in_order = in_order;
+    head.wake_at = WIRE_NEVER;
     head.ring_offset = WIRE_REGION_HEAD_BYTES;
     head.slots_offset = head.ring_offset + WIRE_RING_BYTES;
     head.upload_offset = head.slots_offset + std::uint64_t{WIRE_SLOT_COUNT} * WIRE_SLOT_BYTES;
@@ -93,8 +94,21 @@ std::int64_t Client::consume(std::uint64_t tail) {
         }
         done += head.bytes;
         store_release(&region_.head->tail, tail + done);
+        ring(tail + done);
     }
     return static_cast<std::int64_t>(done);
+}
+
+// See ask_for_bell in shim/wire/call.c: of the two words, one side sees the other's. Who has asked again
+// meanwhile is not forgotten.
+void Client::ring(std::uint64_t tail) {
+    full_fence();
+    std::uint64_t asked = __atomic_load_n(&region_.head->wake_at, __ATOMIC_RELAXED);
+    if (asked > tail || !__atomic_compare_exchange_n(&region_.head->wake_at, &asked, WIRE_NEVER, false,
+                                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        return;
+    if (bell)
+        bell();
 }
 
 bool Client::handle(std::span<const std::byte> message) {

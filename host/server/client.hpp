@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -45,7 +46,11 @@ class Client {
 
     const char *why() const { return why_; }
 
+    // Called when a thread of the client sleeps until the ring's tail is where it is now.
+    std::function<void()> bell;
+
   private:
+    void ring(std::uint64_t tail);
     bool perform(const wire_message &head, Reader in, CUresult &result);
     bool copy(Reader &in, bool blocking, CUresult &result);
     bool window(Reader &in, CUresult &result);

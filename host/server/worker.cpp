@@ -294,6 +294,10 @@ const char *serve(Client &client, const Region &region, const Connection &connec
             table.kernels.add(began, now);
     };
     const auto client = std::make_unique<Client>(*device, region, row, table);
+    client->bell = [&] {
+        const char bell = 0;
+        (void)!send(connection.socket, &bell, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    };
     row.state.store(RowState::Connected);
     const char *why = serve(*client, region, connection, *device, row);
     device->rest(true);

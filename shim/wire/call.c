@@ -14,9 +14,10 @@
 #include "wire/state.h"
 
 /* Spins are for a worker on another core that is about to answer; with a busy one, yielding early lets
- * it run. Sleeps come late: one that is longer than a call lets the worker fall asleep as well, and then
- * every call pays for two wake-ups. */
-enum { SPIN_NEAR = 16, SPIN_ROUNDS = 400, YIELD_ROUNDS = 3000, SLEEP_NS_MIN = 20000, SLEEP_NS_MAX = 500000 };
+ * it run. After a tenth of a millisecond or so it is at something longer, for which its other threads can do
+ * with this processor: then we sleep until it rings. Of several threads that sleep, one may hear what was
+ * meant for another; so none sleeps for long at a time. */
+enum { SPIN_NEAR = 16, SPIN_ROUNDS = 400, YIELD_ROUNDS = 800, SLEEP_NS_MIN = 50000, SLEEP_NS_MAX = 500000 };
 
 static _Thread_local uint32_t thread_number;
 static _Thread_local uint64_t thread_context;
@@ -46,10 +47,29 @@ void wire_unlock(uint32_t *lock) {
     store_release32(lock, 0);
 }
 
-static bool worker_is_gone(struct wire_state *state) {
-    struct pollfd connection = {.fd = state->socket, .events = 0};
-    int ready = poll(&connection, 1, 0);
-    return ready > 0 && (connection.revents & (POLLHUP | POLLERR | POLLNVAL));
+/* Asks to be rung for when the ring's tail is at `position`, unless it is asked for earlier. False: it is
+ * there already. The worker moves the tail before it looks at `wake_at`, and we look at the tail after we set
+ * it: the fences on both sides make one of the two see the other. */
+static bool ask_for_bell(struct wire_region *region, uint64_t position) {
+    uint64_t asked = __atomic_load_n(&region->wake_at, __ATOMIC_RELAXED);
+    while (position < asked && !__atomic_compare_exchange_n(&region->wake_at, &asked, position, false,
+                                                            __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
+    full_fence();
+    return load_acquire(&region->tail) < position;
+}
+
+/* Sleeps until the worker rings, or for so long at most. False: the worker is gone. */
+static bool sleep_until_rung(struct wire_state *state, long nanoseconds) {
+    struct pollfd connection = {.fd = state->socket, .events = POLLIN};
+    char bells[64];
+    if (ppoll(&connection, 1, &(struct timespec){.tv_nsec = nanoseconds}, NULL) <= 0)
+        return true;
+    if (connection.revents & (POLLHUP | POLLERR | POLLNVAL))
+        return false;
+    while (recv(state->socket, bells, sizeof(bells), MSG_DONTWAIT) > 0)
+        ;
+    return true;
 }
 
 static void break_connection(struct wire_state *state) {
@@ -81,14 +101,14 @@ bool wire_wait(struct wire_state *state, struct wire_patience *patience) {
         return true;
     }
     int saved = errno;
-    uint32_t doublings = (round - YIELD_ROUNDS) / 32;
-    long pause = doublings > 4 ? SLEEP_NS_MAX : (long)SLEEP_NS_MIN << doublings;
-    nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
-    bool gone = worker_is_gone(state);
-    if (gone)
+    uint32_t doublings = round - YIELD_ROUNDS;
+    long pause = doublings > 3 ? SLEEP_NS_MAX : (long)SLEEP_NS_MIN << doublings;
+    uint64_t wanted = load_acquire(&state->region->head) - patience->may_be_left;
+    bool there = !ask_for_bell(state->region, wanted) || sleep_until_rung(state, pause);
+    if (!there)
         break_connection(state);
     errno = saved;
-    return !gone;
+    return there;
 }
 
 /* A sleeping worker set `asleep` before it looked at `head` a last time; we published `head` before
@@ -104,7 +124,7 @@ static void ring_doorbell(struct wire_state *state) {
 }
 
 static bool room_in_ring(struct wire_state *state, uint64_t bytes) {
-    struct wire_patience patience = {0};
+    struct wire_patience patience = {.may_be_left = WIRE_RING_BYTES / 2};
     while (state->head + bytes - state->tail_seen > WIRE_RING_BYTES) {
         state->tail_seen = load_acquire(&state->region->tail);
         if (state->head + bytes - state->tail_seen <= WIRE_RING_BYTES)

@@ -50,6 +50,7 @@ extern "C" {
 #define WIRE_PRINTED_MAX     8192u        /* bytes of one answer */
 #define WIRE_ATTRIBUTE_COUNT 256u
 #define WIRE_NO_SLOT         0xffffffffu
+#define WIRE_NEVER           UINT64_MAX
 #define WIRE_FIRST_HANDLE    0x00005b0000000000ull /* handles made by the shim; the host's are below */
 
 /* First words of a connection, from the client. These 64 bytes never change. */
@@ -108,7 +109,8 @@ struct wire_region {
     uint64_t head;        /* bytes ever put into the ring; written by the client */
     uint32_t client_cpu;  /* of the thread that waited last: nobody spins for one on its own processor */
     uint32_t print_limit; /* bytes of what kernels print that are kept, the newest; 0: the default */
-    uint32_t reserved1[12];
+    uint64_t wake_at;     /* a thread that sleeps wants the worker to ring once `tail` is here; WIRE_NEVER */
+    uint32_t reserved1[10];
 
     uint64_t tail;        /* bytes consumed and executed; written by the worker from here on */
     uint64_t upload_tail; /* bytes of the upload area given back */

@@ -44,9 +44,11 @@ struct wire_state *wire_connection(void);
 void wire_lock(uint32_t *lock);
 void wire_unlock(uint32_t *lock);
 
-/* The waiting of both sides: a short spin, then the processor is given away, then sleeps that grow. */
+/* Waiting for the worker: a short spin, then the processor is given away, then sleeps until it has done all
+ * that is in the ring now, or so many bytes less. */
 struct wire_patience {
     uint32_t rounds;
+    uint32_t may_be_left;
 };
 
 /* Waits a little. False when the worker has died meanwhile: the connection is then broken. */
