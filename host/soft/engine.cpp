@@ -66,6 +66,7 @@ class LoadedModule {
     };
     struct Launched {
         std::shared_ptr<const ::soft::Program> program;
+        std::uint64_t number = 0; // of the program: no other one's
         bool is_new = true;
         std::uint64_t interpreted = 0; // operations of warps
         Code code[2];                  // for any blocks; for rows of whole warps
@@ -222,6 +223,9 @@ class Engine {
         launch.dynamic_shared = wanted.shared_bytes;
         launch.parameters.resize(std::max<std::size_t>(program->parameter_bytes, parameters.size()));
         std::memcpy(launch.parameters.data(), parameters.data(), parameters.size());
+        if (!launched->number)
+            launched->number = ++programs_;
+        launch.program_number = launched->number;
         launch.id = ++launches_;
         ::soft::GridWorkspace workspace;
         if (wanted.cooperative)
@@ -429,7 +433,7 @@ class Engine {
     std::unique_ptr<::soft::Executor> executor_;
     CUresult sticky_ = CUDA_SUCCESS;
     std::set<std::string> refused_; // kernels
-    std::uint64_t launches_ = 0;
+    std::uint64_t launches_ = 0, programs_ = 0;
     std::unordered_map<std::uint64_t, std::unique_ptr<LoadedModule>> modules_; // by the device's handle
 };
 

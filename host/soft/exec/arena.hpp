@@ -15,6 +15,7 @@ class Arena {
     ~Arena() { release(); }
     /// At least that many bytes, their end close before a page without access.
     std::uint8_t *reserve(std::size_t bytes);
+    std::size_t size() const { return size_; }
 
   private:
     void release();

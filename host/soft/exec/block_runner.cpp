@@ -41,12 +41,34 @@ class FlushedFloats {
 
 } // namespace
 
-void BlockRunner::prepare(const Program &program, const Launch &launch,
-                          const std::vector<std::uint8_t> &fixed, EndCheck &end) {
+void BlockRunner::prepare(const Program &program, const Launch &launch, EndCheck &end) {
     program_ = &program;
     launch_ = &launch;
-    given_up_ = 0;
+    begun_ = given_up_ = 0;
     counts_.assign(launch.counts ? program.ops.size() : 0, {});
+    describe_block(end);
+    std::size_t scalars = 0;
+    for (const auto *code : {&launch.compiled, &launch.careful})
+        scalars = std::max<std::size_t>(scalars, *code ? (*code)->scalar_bytes : 0);
+    WarpSetKey key{launch.program_number, {}, 0};
+    std::copy(launch.block, launch.block + 3, key.block);
+    key.stride = (program.register_bytes + scalars + 255) / 256 * 256 +
+                 128; // odd in lines: warps spread over cache sets
+    set_ = &sets_.of(key, (block_.threads + lanes - 1) / lanes);
+    warps_ = set_->warps;
+    parked_.resize(warps_.size());
+    block_.local = local_arena_.reserve(static_cast<std::size_t>(block_.local_size) * warps_.size() * lanes);
+    prepare_warps();
+    if (set_->filled)
+        change_fixed_slots();
+    else
+        fill_fixed_slots();
+    set_->filled = true;
+}
+
+/// What all warps know of the launch.
+void BlockRunner::describe_block(EndCheck &end) {
+    const Launch &launch = *launch_;
     Block &block = block_;
     std::copy(launch.block, launch.block + 3, block.size);
     std::copy(launch.grid, launch.grid + 3, block.grid);
@@ -56,17 +78,15 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
     // block_reduce does): so do they here, but where each access is checked.
     const std::uint64_t unit = launch.memory_check ? 1 : shared_unit;
     block.shared_size =
-        (static_cast<std::uint64_t>(program.static_shared) + launch.dynamic_shared + unit - 1) / unit * unit;
+        (static_cast<std::uint64_t>(program_->static_shared) + launch.dynamic_shared + unit - 1) / unit *
+        unit;
     block.shared = shared_arena_.reserve(block.shared_size);
-    block.local_size = program.local_bytes;
-    warps_.resize((block.threads + lanes - 1) / lanes);
-    parked_.resize(warps_.size());
-    block.local = local_arena_.reserve(static_cast<std::size_t>(block.local_size) * warps_.size() * lanes);
+    block.local_size = program_->local_bytes;
     block.parameters = launch.parameters.data();
     block.parameter_bytes = static_cast<std::uint32_t>(launch.parameters.size());
     block.grid_id = launch.id;
     block.grid_workspace = reinterpret_cast<std::uint64_t>(launch.workspace);
-    block.takes_turns = launch.workspace != nullptr || program.takes_turns;
+    block.takes_turns = launch.workspace != nullptr || program_->takes_turns;
     block.may_yield = !launch.compiled;
     block.end = &end;
     block.memory_check = launch.memory_check ? &launch.memory_check : nullptr;
@@ -76,42 +96,39 @@ void BlockRunner::prepare(const Program &program, const Launch &launch,
             static_cast<const Launch *>(context)->print({text, length});
         };
     }
-    std::size_t scalars = 0;
-    for (const auto *code : {&launch.compiled, &launch.careful})
-        scalars = std::max<std::size_t>(scalars, *code ? (*code)->scalar_bytes : 0);
-    const std::size_t stride = (program.register_bytes + scalars + 255) / 256 * 256 +
-                               128; // odd in lines: warps spread over cache sets
-    std::uint8_t *registers = register_arena_.reserve(stride * warps_.size() + 64);
-    predicates_.resize(static_cast<std::size_t>(program.predicates) * warps_.size());
+}
+
+void BlockRunner::prepare_warps() {
+    if (!set_->filled)
+        set_->predicates.resize(static_cast<std::size_t>(program_->predicates) * warps_.size());
+    const std::size_t stride = set_->stride;
     for (std::size_t i = 0; i < warps_.size(); ++i) {
         Warp &warp = warps_[i];
-        warp.registers = registers + stride * i;
-        warp.scalars = warp.registers + program.register_bytes;
-        warp.perform = perform;
-        warp.move = move;
-        warp.ask = ask;
+        if (!set_->filled) {
+            warp.registers = set_->registers + stride * i;
+            warp.scalars = warp.registers + program_->register_bytes;
+            warp.predicates = set_->predicates.data() + program_->predicates * i;
+            warp.perform = perform;
+            warp.move = move;
+            warp.ask = ask;
+            warp.index = static_cast<std::uint32_t>(i);
+            warp.block = &block_;
+            warp.current = &current_;
+        }
+        warp.program = program_;
         warp.touching = 0;
-        warp.shared = block.shared;
-        warp.shared_size = block.shared_size;
-        warp.local = block.local + i * lanes * block.local_size;
-        std::memcpy(warp.registers, fixed.data(), fixed.size());
-        warp.predicates = predicates_.data() + program.predicates * i;
-        warp.index = static_cast<std::uint32_t>(i);
-        warp.block = &block_;
-        warp.program = &program;
+        warp.shared = block_.shared;
+        warp.shared_size = block_.shared_size;
+        warp.local = block_.local + i * lanes * block_.local_size;
         warp.executed = 0;
-        warp.current = &current_;
         warp.next = nullptr;
         warp.carefully = false;
-        warp.budget = block.takes_turns ? branches_of_a_turn : branches_between_checks;
-        fill_fixed_specials(warp);
+        warp.budget = block_.takes_turns ? branches_of_a_turn : branches_between_checks;
     }
-    std::fill(filled_, filled_ + 3, 0); // which is what special() gives for them
-    block_specials_.clear();
-    for (const SpecialSlot &slot : program.specials)
-        if (slot.which >= Special::ctaid_x && slot.which <= Special::ctaid_z)
-            block_specials_.push_back(
-                {slot.offset, static_cast<unsigned>(slot.which) - static_cast<unsigned>(Special::ctaid_x)});
+}
+
+std::uint64_t BlockRunner::operations_of_a_block() const {
+    return begun_ > 0 ? executed() / begun_ : set_->operations;
 }
 
 /// Has `f` run warps of this thread, until one of them does wrong. Everything that must outlive a bad access
@@ -165,9 +182,10 @@ void BlockRunner::place(std::uint64_t number) {
 }
 
 void BlockRunner::begin(std::uint64_t number) {
+    ++begun_;
     place(number);
     std::fill(std::begin(block_.arrived), std::end(block_.arrived), 0);
-    std::fill(predicates_.begin(), predicates_.end(), 0);
+    std::fill(set_->predicates.begin(), set_->predicates.end(), 0);
     for (Warp &warp : warps_)
         start(warp);
     fill_block_specials();

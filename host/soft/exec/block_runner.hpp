@@ -3,17 +3,16 @@
 
 #include "arena.hpp"
 #include "launch.hpp"
+#include "warp_set.hpp"
+
+#include <span>
 
 namespace soft {
-
-/// What every warp of a launch starts with: constants and parameters, in slots before all others.
-std::vector<std::uint8_t> prepare_fixed(const Program &program, const Launch &launch);
 
 class BlockRunner {
   public:
     /// Makes ready for a launch. What is passed must outlive the calls of run() that follow.
-    void prepare(const Program &program, const Launch &launch, const std::vector<std::uint8_t> &fixed,
-                 EndCheck &end);
+    void prepare(const Program &program, const Launch &launch, EndCheck &end);
     /// Runs blocks to their ends, by their numbers in the grid, for as long as `take` gives one. Throws
     /// Fault.
     void run(const std::function<bool(std::uint64_t &number)> &take);
@@ -22,6 +21,11 @@ class BlockRunner {
     bool step();
     /// Operations of whole warps since prepare().
     std::uint64_t executed() const;
+    /// Of a block, by what this thread has performed since prepare(), or else in the last launch of the same
+    /// kernel by blocks of this shape; 0: unknown.
+    std::uint64_t operations_of_a_block() const;
+    /// The launch has come to its end.
+    void finish() { set_->operations = operations_of_a_block(); }
     /// Warps since prepare() that went on in the interpreter for want of careful code.
     std::uint64_t given_up() const { return given_up_; }
     /// Of each operation since prepare(); empty unless the launch counts.
@@ -41,13 +45,12 @@ class BlockRunner {
     void take_over(Warp &warp);
     [[noreturn]] void raise_bad_access(Warp &warp);
 
-    /// Where a dimension of %ctaid has its slot.
-    struct BlockSpecial {
-        std::uint32_t offset;
-        unsigned dimension;
-    };
+    void describe_block(EndCheck &end);
+    void prepare_warps();
 
-    // Special registers: fixed_slots.cpp
+    // What is in slots before a warp starts: fixed_slots.cpp
+    void fill_fixed_slots();
+    void change_fixed_slots();
     void fill_block_specials();
     void fill_fixed_specials(Warp &warp);
     std::uint32_t special(Special which, std::uint32_t warp, unsigned lane) const;
@@ -77,20 +80,20 @@ class BlockRunner {
 
     const Program *program_ = nullptr;
     const Launch *launch_ = nullptr;
-    Arena shared_arena_, local_arena_, register_arena_;
-    std::vector<std::uint32_t> predicates_;
-    std::vector<Warp> warps_;
+    Arena shared_arena_, local_arena_;
+    WarpSets sets_;
+    WarpSet *set_ = nullptr;                  // of the launch
+    std::span<Warp> warps_;                   // its
     std::vector<std::vector<Parked>> parked_; // by warp
     std::vector<OperationCount> counts_;
     Block block_;
-    Warp *current_ = nullptr; // that runs
-    Warp *first_ = nullptr;   // of those that compiled code takes after one another
-    bool together_ = false;   // it does so: none of the block's warps was given up
-    bool any_parked_ = false; // in parked_
-    std::vector<BlockSpecial> block_specials_;
-    std::uint32_t filled_[3] = {}; // %ctaid, as slots have it
-    std::size_t done_ = 0;         // warps of the block
-    std::uint64_t given_up_ = 0;   // warps
+    Warp *current_ = nullptr;    // that runs
+    Warp *first_ = nullptr;      // of those that compiled code takes after one another
+    bool together_ = false;      // it does so: none of the block's warps was given up
+    bool any_parked_ = false;    // in parked_
+    std::size_t done_ = 0;       // warps of the block
+    std::uint64_t begun_ = 0;    // blocks
+    std::uint64_t given_up_ = 0; // warps
 };
 
 } // namespace soft

@@ -12,39 +12,85 @@ template <class T> void broadcast(std::uint8_t *slot, std::uint64_t bits) {
     std::fill(d, d + lanes, static_cast<T>(bits));
 }
 
+void broadcast(std::uint8_t *slot, std::uint64_t bits, bool wide) {
+    if (wide)
+        broadcast<std::uint64_t>(slot, bits);
+    else
+        broadcast<std::uint32_t>(slot, bits);
+}
+
+/// What a parameter's slot holds of it.
+std::uint64_t parameter(const ParameterSlot &slot, const std::vector<std::uint8_t> &parameters) {
+    std::uint64_t bits = 0;
+    if (slot.from + slot.size <= parameters.size())
+        std::memcpy(&bits, parameters.data() + slot.from, slot.size);
+    if (slot.is_signed && slot.size < 4)
+        bits = static_cast<std::uint64_t>(static_cast<std::int64_t>(bits << (64 - 8 * slot.size)) >>
+                                          (64 - 8 * slot.size));
+    return bits;
+}
+
+/// Whether two launches of one kernel, by blocks of one shape, may have different ones; the block's own
+/// numbers apart.
+bool is_of_launch(Special which) {
+    return (which >= Special::nctaid_x && which <= Special::nctaid_z) || which == Special::gridid ||
+           which == Special::dynamic_smem_size || which == Special::total_smem_size ||
+           which == Special::envreg1 || which == Special::envreg2;
+}
+
 } // namespace
 
-/// What every warp of a launch starts with: constants and parameters, in slots before all others.
-std::vector<std::uint8_t> prepare_fixed(const Program &program, const Launch &launch) {
-    std::vector<std::uint8_t> fixed(program.fixed_bytes);
-    for (const Constant &constant : program.constants) {
-        if (constant.wide)
-            broadcast<std::uint64_t>(fixed.data() + constant.offset, constant.bits);
-        else
-            broadcast<std::uint32_t>(fixed.data() + constant.offset, constant.bits);
+/// All of them, of all warps.
+void BlockRunner::fill_fixed_slots() {
+    Warp &first = warps_[0];
+    for (const Constant &constant : program_->constants)
+        broadcast(first.registers + constant.offset, constant.bits, constant.wide);
+    for (const ParameterSlot &slot : program_->parameter_slots)
+        broadcast(first.registers + slot.offset, parameter(slot, launch_->parameters), slot.wide);
+    set_->parameters = launch_->parameters;
+    for (Warp &warp : warps_) {
+        if (&warp != &first)
+            std::memcpy(warp.registers, first.registers, program_->fixed_bytes);
     }
-    for (const ParameterSlot &slot : program.parameter_slots) {
-        std::uint64_t bits = 0;
-        if (slot.from + slot.size <= launch.parameters.size())
-            std::memcpy(&bits, launch.parameters.data() + slot.from, slot.size);
-        if (slot.is_signed && slot.size < 4)
-            bits = static_cast<std::uint64_t>(static_cast<std::int64_t>(bits << (64 - 8 * slot.size)) >>
-                                              (64 - 8 * slot.size));
-        if (slot.wide)
-            broadcast<std::uint64_t>(fixed.data() + slot.offset, bits);
-        else
-            broadcast<std::uint32_t>(fixed.data() + slot.offset, bits);
+    for (Warp &warp : warps_)
+        fill_fixed_specials(warp);
+    std::fill(set_->block, set_->block + 3, 0); // which is what special() gives for them
+    set_->block_specials.clear();
+    for (const SpecialSlot &slot : program_->specials)
+        if (slot.which >= Special::ctaid_x && slot.which <= Special::ctaid_z)
+            set_->block_specials.push_back(
+                {slot.offset, static_cast<unsigned>(slot.which) - static_cast<unsigned>(Special::ctaid_x)});
+}
+
+/// Those that another launch of the same kernel, by blocks of the same shape, has otherwise: nothing else
+/// writes to these slots.
+void BlockRunner::change_fixed_slots() {
+    for (const SpecialSlot &slot : program_->specials) {
+        if (!is_of_launch(slot.which))
+            continue;
+        const std::uint32_t now = special(slot.which, 0, 0);
+        if (*warps_[0].slot<std::uint32_t>(slot.offset) != now)
+            for (Warp &warp : warps_)
+                broadcast<std::uint32_t>(warp.registers + slot.offset, now);
     }
-    return fixed;
+    if (set_->parameters == launch_->parameters)
+        return;
+    for (const ParameterSlot &slot : program_->parameter_slots) {
+        const std::uint64_t now = parameter(slot, launch_->parameters);
+        if (parameter(slot, set_->parameters) != now)
+            for (Warp &warp : warps_)
+                broadcast(warp.registers + slot.offset, now, slot.wide);
+    }
+    set_->parameters = launch_->parameters;
 }
 
 /// The block's own numbers, as far as they are others than the last block's.
 void BlockRunner::fill_block_specials() {
-    for (const BlockSpecial &slot : block_specials_)
-        if (block_.index[slot.dimension] != filled_[slot.dimension])
+    for (const BlockSpecial &slot : set_->block_specials)
+        if (block_.index[slot.dimension] != set_->block[slot.dimension])
             for (Warp &warp : warps_)
                 broadcast<std::uint32_t>(warp.registers + slot.offset, block_.index[slot.dimension]);
-    std::copy(block_.index, block_.index + 3, filled_);
+    std::copy(block_.index, block_.index + 3, set_->block);
 }
 
 void BlockRunner::fill_fixed_specials(Warp &warp) {

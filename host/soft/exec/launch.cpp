@@ -35,7 +35,7 @@ class GridRun {
   public:
     GridRun(const Program &program, const Launch &launch, BlockRunner &own, Helpers &helpers)
         : program_(program), launch_(launch), own_(own), helpers_(helpers),
-          fixed_(prepare_fixed(program, launch)),
+
           blocks_(static_cast<std::uint64_t>(launch.grid[0]) * launch.grid[1] * launch.grid[2]),
           next_(launch.first) {}
 
@@ -45,7 +45,7 @@ class GridRun {
     void in_any_order();
     void together();
     void share(const Job &job, unsigned helpers, const std::function<void()> &mine);
-    unsigned worthwhile_helpers(std::uint64_t blocks, std::uint64_t operations) const;
+    unsigned worthwhile_helpers() const;
     bool prepare(BlockRunner &runner);
     void run_blocks(BlockRunner &runner, std::uint64_t most);
     bool take(std::uint64_t &first, std::uint64_t &end);
@@ -57,7 +57,6 @@ class GridRun {
     const Launch &launch_;
     BlockRunner &own_; // of the calling thread
     Helpers &helpers_;
-    const std::vector<std::uint8_t> fixed_;
     const std::uint64_t blocks_;
     const Clock::time_point begin_ = Clock::now();
     std::uint64_t at_once_ = 1; // blocks that a thread takes, while many are left
@@ -84,7 +83,7 @@ void GridRun::note(Fault &&caught) {
 
 bool GridRun::prepare(BlockRunner &runner) {
     try {
-        runner.prepare(program_, launch_, fixed_, end_);
+        runner.prepare(program_, launch_, end_);
         return true;
     } catch (const std::bad_alloc &) {
         Fault no_memory;
@@ -158,32 +157,35 @@ void GridRun::share(const Job &job, unsigned helpers, const std::function<void()
         helpers_.close();
 }
 
-/// Blocks that do not wait for one another. How much there is to do is known after the first one.
+/// Blocks that do not wait for one another. How much there is to do is known from the last such launch, or
+/// after the first block.
 void GridRun::in_any_order() {
     if (!prepare(own_))
         return;
-    run_blocks(own_, 1);
-    const std::uint64_t left = blocks_ - std::min(blocks_, next_.load(std::memory_order_relaxed));
-    const std::uint64_t each = own_.executed();
+    if (worthwhile_helpers() == 0)
+        run_blocks(own_, 1);
     if (!launch_.pause)
-        at_once_ = std::max<std::uint64_t>(1, worth_taking / std::max<std::uint64_t>(each, 1));
+        at_once_ = std::max<std::uint64_t>(1, worth_taking /
+                                                  std::max<std::uint64_t>(own_.operations_of_a_block(), 1));
     const Job help = [&](BlockRunner &runner) {
         if (!prepare(runner))
             return;
         run_blocks(runner, blocks_);
         add_up(runner);
+        runner.finish();
     };
-    share(help, worthwhile_helpers(left, each), [&] { run_blocks(own_, blocks_); });
+    share(help, worthwhile_helpers(), [&] { run_blocks(own_, blocks_); });
     add_up(own_);
+    own_.finish();
 }
 
-/// As many as have enough to do.
-unsigned GridRun::worthwhile_helpers(std::uint64_t blocks, std::uint64_t operations) const {
-    if (helpers_.count() == 0 || blocks == 0)
-        return 0;
-    const std::uint64_t work = blocks * operations, awake = helpers_.count() - helpers_.asleep();
+/// As many as have enough to do, by what this thread knows of the blocks.
+unsigned GridRun::worthwhile_helpers() const {
+    const std::uint64_t left = blocks_ - std::min(blocks_, next_.load(std::memory_order_relaxed));
+    const std::uint64_t work = left * own_.operations_of_a_block();
+    const std::uint64_t awake = helpers_.count() - helpers_.asleep();
     const std::uint64_t wanted = std::max(std::min(awake, work / worth_sharing), work / worth_waking);
-    return static_cast<unsigned>(std::min<std::uint64_t>({wanted, blocks, helpers_.count()}));
+    return static_cast<unsigned>(std::min<std::uint64_t>({wanted, left, helpers_.count()}));
 }
 
 /// Blocks that wait for one another are all under way at once: threads take them in turn, a step each time.

@@ -12,9 +12,12 @@ namespace soft {
 
 struct Launch {
     std::uint32_t grid[3] = {1, 1, 1}, block[3] = {1, 1, 1};
-    std::uint32_t dynamic_shared = 0;         // bytes
-    std::vector<std::uint8_t> parameters;     // laid out as Program::parameters says
-    std::uint64_t id = 0;                     // %gridid
+    std::uint32_t dynamic_shared = 0;     // bytes
+    std::vector<std::uint8_t> parameters; // laid out as Program::parameters says
+    std::uint64_t id = 0;                 // %gridid
+    /// Of the program, which no other one has ever had here: what is prepared for it serves its next launch
+    /// too. 0: nothing is kept.
+    std::uint64_t program_number = 0;
     std::uint64_t first = 0;                  // block, in the grid's order; those before it have run
     std::shared_ptr<const Compiled> compiled; // null: interpreted
     /// Goes on where `compiled` has assumed too much; null: the interpreter does, to the warp's end.
