@@ -4,8 +4,7 @@
 #include <random>
 
 #include "../fuzz_rounds.hpp"
-#include "device_fixture.hpp"
-#include "server/client.hpp"
+#include "client_fixture.hpp"
 
 using namespace shimbench;
 
@@ -13,25 +12,7 @@ namespace {
 
 const int rounds = fuzz::rounds(20000);
 
-struct Hostile {
-    Hostile()
-        : device(make_device(DeviceKind::CountOnly, fixture.facts(), fixture.range(), fixture.share(), {})) {
-        region.head_copy = region_layout(4096, 0, true);
-        void *bytes = mmap(nullptr, region.head_copy.pinned_offset, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        EXPECT(bytes != MAP_FAILED);
-        region.head = static_cast<wire_region *>(bytes);
-        *region.head = region.head_copy;
-        client = std::make_unique<Client>(*device, region, row, table);
-    }
-
-    DeviceFixture fixture;
-    ClientRow row{};
-    Table table{};
-    Region region;
-    std::unique_ptr<Device> device;
-    std::unique_ptr<Client> client;
-};
+using Hostile = ClientFixture; // which is told what no shim says
 
 std::uint16_t any_function(std::mt19937_64 &random) {
     if (random() % 3 == 0)
