@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <tuple>
 
 namespace soft {
 
@@ -58,72 +59,129 @@ Graph find_blocks(const std::vector<Draft> &drafts, int labels) {
     return graph;
 }
 
-/// Immediate post-dominators (Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm", on the
-/// reversed graph); the exit, and what never reaches it, is `blocks.size()`.
-void find_post_dominators(Graph &graph) {
-    const auto count = static_cast<std::uint32_t>(graph.blocks.size());
-    const std::uint32_t exit = count;
-    std::vector<std::vector<std::uint32_t>> previous(count + 1);
-    for (std::uint32_t b = 0; b < count; ++b) {
-        if (graph.blocks[b].next.empty())
-            previous[exit].push_back(b);
-        for (std::uint32_t n : graph.blocks[b].next)
-            previous[n].push_back(b);
-    }
-    // Reverse post-order from the exit.
-    std::vector<std::uint32_t> order, number(count + 1, none);
-    std::vector<std::pair<std::uint32_t, std::size_t>> path{{exit, 0}};
-    std::vector<bool> seen(count + 1);
-    seen[exit] = true;
-    while (!path.empty()) {
-        auto &[node, at] = path.back();
-        if (at < previous[node].size()) {
-            std::uint32_t next = previous[node][at++];
-            if (!seen[next]) {
-                seen[next] = true;
-                path.emplace_back(next, 0);
+/// A block that does nothing but end: early returns of one kernel often share it.
+bool only_ends(const BasicBlock &block, const std::vector<Draft> &drafts) {
+    std::size_t first = block.first;
+    while (drafts[first].label >= 0 && first + 1 < block.last)
+        ++first;
+    return first + 1 == block.last && drafts[first].ends && drafts[first].target < 0;
+}
+
+/// Where divergent lanes meet again. Those that end do not come back and need not be waited for: an early
+/// return is no reason for the others to stay apart until the kernel's end. So post-dominators are those of
+/// the ways to one end alone, then, of what does not lead there, of the ways to another.
+class Joins {
+  public:
+    Joins(Graph &graph, const std::vector<Draft> &drafts)
+        : graph_(graph), exit_(static_cast<std::uint32_t>(graph.blocks.size())), previous_(exit_ + 1),
+          number_(exit_ + 1, none), dominator_(exit_ + 1, none), done_(exit_) {
+        dominator_[exit_] = exit_;
+        for (std::uint32_t b = 0; b < exit_; ++b) {
+            const BasicBlock &block = graph.blocks[b];
+            graph.blocks[b].post_dominator = exit_;
+            auto traps = [&](const BasicBlock &at) { return drafts[at.last - 1].op.run == trap; };
+            bool ends = block.next.empty() && !only_ends(block, drafts), is_trap = traps(block);
+            for (std::uint32_t next : block.next) {
+                previous_[next].push_back(b);
+                const BasicBlock &there = graph.blocks[next];
+                if (!only_ends(there, drafts))
+                    continue;
+                is_trap = traps(there) && (is_trap || !ends);
+                ends = true;
             }
-        } else {
-            number[node] = static_cast<std::uint32_t>(order.size());
-            order.push_back(node);
-            path.pop_back();
+            if (ends)
+                ends_.push_back({b, 0, is_trap});
         }
     }
-    std::vector<std::uint32_t> dominator(count + 1, none);
-    dominator[exit] = exit;
-    auto meet_of = [&](std::uint32_t a, std::uint32_t b) {
+
+    void find() {
+        constexpr std::size_t too_many = 20'000'000; // to look from each end at each block
+        if (ends_.size() * graph_.blocks.size() < too_many)
+            for (End &end : ends_)
+                end.reached_by = order_from(end.block, {}).size();
+        // The kernel's proper end is the one that most blocks lead to, and the last of several.
+        std::stable_sort(ends_.begin(), ends_.end(), [](const End &a, const End &b) {
+            return std::tuple(a.is_trap, b.reached_by, b.block) <
+                   std::tuple(b.is_trap, a.reached_by, a.block);
+        });
+        for (const End &end : ends_)
+            if (!done_[end.block])
+                find_before(end.block);
+    }
+
+  private:
+    struct End {
+        std::uint32_t block;
+        std::size_t reached_by; // blocks
+        bool is_trap;
+    };
+
+    /// The block and all that lead to it, in post-order of the reversed graph; `without` are left out.
+    std::vector<std::uint32_t> order_from(std::uint32_t end, const std::vector<bool> &without) {
+        std::vector<std::uint32_t> order;
+        std::vector<std::pair<std::uint32_t, std::size_t>> path{{end, 0}};
+        std::vector<bool> seen = without;
+        seen.resize(exit_);
+        seen[end] = true;
+        while (!path.empty()) {
+            auto &[node, at] = path.back();
+            if (at < previous_[node].size()) {
+                const std::uint32_t next = previous_[node][at++];
+                if (!seen[next]) {
+                    seen[next] = true;
+                    path.emplace_back(next, 0);
+                }
+            } else {
+                order.push_back(node);
+                path.pop_back();
+            }
+        }
+        return order;
+    }
+
+    std::uint32_t meet_of(std::uint32_t a, std::uint32_t b) const {
         while (a != b) {
-            while (number[a] < number[b])
-                a = dominator[a];
-            while (number[b] < number[a])
-                b = dominator[b];
+            while (number_[a] < number_[b])
+                a = dominator_[a];
+            while (number_[b] < number_[a])
+                b = dominator_[b];
         }
         return a;
-    };
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (auto node = order.rbegin(); node != order.rend(); ++node) {
-            if (*node == exit)
-                continue;
-            std::uint32_t best = none;
-            const BasicBlock &block = graph.blocks[*node];
-            auto consider = [&](std::uint32_t next) {
-                if (dominator[next] != none)
-                    best = best == none ? next : meet_of(best, next);
-            };
-            for (std::uint32_t next : block.next)
-                consider(next);
-            if (block.next.empty())
-                consider(exit);
-            if (best != dominator[*node]) {
-                dominator[*node] = best;
-                changed = true;
+    }
+
+    /// Immediate post-dominators (Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm", on the
+    /// reversed graph) of what leads to this end.
+    void find_before(std::uint32_t end) {
+        const std::vector<std::uint32_t> order = order_from(end, done_);
+        for (std::size_t i = 0; i < order.size(); ++i)
+            number_[order[i]] = static_cast<std::uint32_t>(i);
+        number_[exit_] = static_cast<std::uint32_t>(order.size());
+        for (bool changed = true; changed;) {
+            changed = false;
+            for (auto node = order.rbegin(); node != order.rend(); ++node) {
+                std::uint32_t best = *node == end ? exit_ : none;
+                for (std::uint32_t next : graph_.blocks[*node].next)
+                    if (!done_[next] && dominator_[next] != none)
+                        best = best == none ? next : meet_of(best, next);
+                if (best != dominator_[*node]) {
+                    dominator_[*node] = best;
+                    changed = true;
+                }
             }
         }
+        for (std::uint32_t node : order) {
+            graph_.blocks[node].post_dominator = dominator_[node];
+            done_[node] = true;
+        }
     }
-    for (std::uint32_t b = 0; b < count; ++b)
-        graph.blocks[b].post_dominator = dominator[b] == none ? exit : dominator[b];
-}
+
+    Graph &graph_;
+    const std::uint32_t exit_; // also stands for what never comes to an end
+    std::vector<std::vector<std::uint32_t>> previous_;
+    std::vector<std::uint32_t> number_, dominator_;
+    std::vector<bool> done_;
+    std::vector<End> ends_;
+};
 
 struct Interval {
     std::uint32_t value;
@@ -228,7 +286,7 @@ std::uint32_t assign_slots(const std::vector<Interval> &intervals, std::vector<V
 void place(std::vector<Draft> &drafts, std::vector<Value> &values, int labels, Program &into,
            Source &source) {
     Graph graph = find_blocks(drafts, labels);
-    find_post_dominators(graph);
+    Joins(graph, drafts).find();
     const auto exit = static_cast<std::uint32_t>(graph.blocks.size());
     for (const BasicBlock &block : graph.blocks)
         if (drafts[block.last - 1].op.run == branch_if && block.post_dominator != exit)

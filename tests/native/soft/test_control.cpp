@@ -316,6 +316,29 @@ void blocks_of_a_cooperative_launch_wait_for_one_another() {
         EXPECT(seen == blocks * threads); // what every block did before is there after
 }
 
+/// An early return on one way, jumped around or to, is no reason for those who go on to stay apart.
+void lanes_meet_again_though_some_may_have_returned() {
+    for (const char *returns : {"@%p2 bra ON; ret; ON:", "@!%p2 bra DONE;"})
+        for (u32 some : {0u, 5u}) { // whether any does return
+            auto words =
+                words_of("mov.u32 %r2, 7; setp.lt.u32 %p1, %r1, 16; setp.ge.u32 %p2, %r1, " +
+                             std::to_string(some) + ";\n@!%p1 bra MET;\n" + returns +
+                             "\nadd.s32 %r1, %r1, 0;\nMET: vote.sync.ballot.b32 %r2, 1, -1; bra END;\n"
+                             "DONE: ret;",
+                         32);
+            for (u32 i = some; i < 32; ++i)
+                EXPECT(words[i] == 0xffffffff << some);
+        }
+    auto words = words_of("mov.u32 %r2, 0; mov.u32 %r3, 0;\n" // leaves the loop, or the kernel, lane by lane
+                          "LOOP: setp.eq.u32 %p1, %r3, %r1; @%p1 bra LEFT;\n"
+                          "add.s32 %r4, %r1, -24; setp.eq.u32 %p2, %r3, %r4; @%p2 bra DONE;\n"
+                          "add.s32 %r3, %r3, 1; bra LOOP;\n"
+                          "LEFT: vote.sync.ballot.b32 %r2, 1, -1; bra END;\nDONE: ret;",
+                          32);
+    for (u32 i = 0; i < 32; ++i)
+        EXPECT(words[i] == (i < 24 ? 0x00ffffff : 0xdddddddd));
+}
+
 void a_guarded_instruction_leaves_other_lanes_alone() {
     auto words =
         words_of("mov.u32 %r2, 9; and.b32 %r3, %r1, 3; setp.eq.u32 %p1, %r3, 2; @!%p1 mov.u32 %r2, 4;", 32);
@@ -345,6 +368,7 @@ int main() {
     nested_ways_meet_at_their_own_places();
     lanes_leave_a_loop_one_by_one();
     a_loop_with_two_exits_and_an_early_return();
+    lanes_meet_again_though_some_may_have_returned();
     a_called_function_returns_from_where_lanes_part();
     a_barrier_makes_shared_memory_seen();
     a_barrier_reduces_votes();
