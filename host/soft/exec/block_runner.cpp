@@ -100,7 +100,7 @@ void BlockRunner::describe_block(EndCheck &end) {
 
 void BlockRunner::prepare_warps() {
     if (!set_->filled)
-        set_->predicates.resize(static_cast<std::size_t>(program_->predicates) * warps_.size());
+        set_->predicates.assign(static_cast<std::size_t>(program_->predicates) * warps_.size(), 0);
     const std::size_t stride = set_->stride;
     for (std::size_t i = 0; i < warps_.size(); ++i) {
         Warp &warp = warps_[i];
@@ -125,10 +125,6 @@ void BlockRunner::prepare_warps() {
         warp.carefully = false;
         warp.budget = block_.takes_turns ? branches_of_a_turn : branches_between_checks;
     }
-}
-
-std::uint64_t BlockRunner::operations_of_a_block() const {
-    return begun_ > 0 ? executed() / begun_ : set_->operations;
 }
 
 /// Has `f` run warps of this thread, until one of them does wrong. Everything that must outlive a bad access
@@ -185,7 +181,9 @@ void BlockRunner::begin(std::uint64_t number) {
     ++begun_;
     place(number);
     std::fill(std::begin(block_.arrived), std::end(block_.arrived), 0);
-    std::fill(set_->predicates.begin(), set_->predicates.end(), 0);
+    if (!launch_->compiled) // a program reads none before it was written; the interpreter is to be the same
+                            // always
+        std::fill(set_->predicates.begin(), set_->predicates.end(), 0);
     for (Warp &warp : warps_)
         start(warp);
     fill_block_specials();
@@ -269,7 +267,8 @@ void BlockRunner::start(Warp &warp) {
     warp.active = warp.exec = warp.live;
     warp.pc = 0;
     warp.state = WarpState::running;
-    warp.stack.assign(1, {no_join, 0, warp.live});
+    warp.stack.resize(1);
+    warp.stack[0] = {no_join, 0, warp.live};
     warp.join = no_join;
     warp.given_up = warp.assumption_failed = 0;
 }

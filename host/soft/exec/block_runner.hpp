@@ -5,6 +5,7 @@
 #include "launch.hpp"
 #include "warp_set.hpp"
 
+#include <algorithm>
 #include <span>
 
 namespace soft {
@@ -21,11 +22,14 @@ class BlockRunner {
     bool step();
     /// Operations of whole warps since prepare().
     std::uint64_t executed() const;
-    /// Of a block, by what this thread has performed since prepare(), or else in the last launch of the same
-    /// kernel by blocks of this shape; 0: unknown.
-    std::uint64_t operations_of_a_block() const;
-    /// The launch has come to its end.
-    void finish() { set_->operations = operations_of_a_block(); }
+    /// Nanoseconds that a block took the last time that this thread ran the same kernel by blocks of this
+    /// shape; 0: unknown.
+    std::uint64_t block_duration() const { return set_->block_duration; }
+    /// All blocks since prepare() took so many nanoseconds.
+    void note_duration(std::uint64_t all) {
+        if (begun_ > 0)
+            set_->block_duration = std::max<std::uint64_t>(1, all / begun_);
+    }
     /// Warps since prepare() that went on in the interpreter for want of careful code.
     std::uint64_t given_up() const { return given_up_; }
     /// Of each operation since prepare(); empty unless the launch counts.

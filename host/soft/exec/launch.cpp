@@ -26,9 +26,13 @@ std::uint64_t processor_time() {
 
 using Clock = std::chrono::steady_clock;
 
-/// Operations of warps, of which some 700 take a microsecond: so many cost as much as waking a helper; as
-/// much as handing work to one that is awake; as a hundred times taking blocks that others take too.
-constexpr std::uint64_t worth_waking = 10000, worth_sharing = 3000, worth_taking = 3000;
+/// Nanoseconds of work that are worth waking a helper; handing a part to one that is awake; taking blocks
+/// that others take too.
+constexpr std::uint64_t worth_waking = 15000, worth_sharing = 4000, worth_taking = 4000;
+
+std::uint64_t nanoseconds(Clock::duration time) {
+    return static_cast<std::uint64_t>(std::chrono::nanoseconds(time).count());
+}
 
 /// One launch, from its first block to its last.
 class GridRun {
@@ -162,27 +166,31 @@ void GridRun::share(const Job &job, unsigned helpers, const std::function<void()
 void GridRun::in_any_order() {
     if (!prepare(own_))
         return;
-    if (worthwhile_helpers() == 0)
+    const Clock::time_point from = Clock::now();
+    if (helpers_.count() > 0 && blocks_ - launch_.first > 1 && worthwhile_helpers() == 0) {
         run_blocks(own_, 1);
+        own_.note_duration(nanoseconds(Clock::now() - from));
+    }
     if (!launch_.pause)
-        at_once_ = std::max<std::uint64_t>(1, worth_taking /
-                                                  std::max<std::uint64_t>(own_.operations_of_a_block(), 1));
+        at_once_ =
+            std::max<std::uint64_t>(1, worth_taking / std::max<std::uint64_t>(own_.block_duration(), 100));
     const Job help = [&](BlockRunner &runner) {
         if (!prepare(runner))
             return;
         run_blocks(runner, blocks_);
         add_up(runner);
-        runner.finish();
     };
-    share(help, worthwhile_helpers(), [&] { run_blocks(own_, blocks_); });
+    share(help, worthwhile_helpers(), [&] {
+        run_blocks(own_, blocks_);
+        own_.note_duration(nanoseconds(Clock::now() - from));
+    });
     add_up(own_);
-    own_.finish();
 }
 
 /// As many as have enough to do, by what this thread knows of the blocks.
 unsigned GridRun::worthwhile_helpers() const {
     const std::uint64_t left = blocks_ - std::min(blocks_, next_.load(std::memory_order_relaxed));
-    const std::uint64_t work = left * own_.operations_of_a_block();
+    const std::uint64_t work = left * own_.block_duration();
     const std::uint64_t awake = helpers_.count() - helpers_.asleep();
     const std::uint64_t wanted = std::max(std::min(awake, work / worth_sharing), work / worth_waking);
     return static_cast<unsigned>(std::min<std::uint64_t>({wanted, left, helpers_.count()}));

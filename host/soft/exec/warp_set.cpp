@@ -45,7 +45,7 @@ WarpSet &WarpSets::of(const WarpSetKey &key, std::size_t warps) {
     entry.key = {}; // of no use, should there be no memory
     WarpSet &set = *entry.set;
     set.filled = false;
-    set.operations = 0;
+    set.block_duration = 0;
     set.registers = set.arena.reserve(bytes);
     set.stride = key.stride;
     set.warps.resize(warps);

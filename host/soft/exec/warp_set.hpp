@@ -31,8 +31,8 @@ struct WarpSet {
     std::vector<std::uint32_t> predicates;
     std::vector<std::uint8_t> parameters; // as the slots have them
     std::vector<BlockSpecial> block_specials;
-    std::uint32_t block[3] = {};  // %ctaid, as the slots have it
-    std::uint64_t operations = 0; // of a block, by the last launch; 0: unknown
+    std::uint32_t block[3] = {};      // %ctaid, as the slots have it
+    std::uint64_t block_duration = 0; // nanoseconds, in the last launch; 0: unknown
 };
 
 /// Those of one thread. What was used longest ago makes room.
