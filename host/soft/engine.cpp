@@ -66,17 +66,24 @@ class LoadedModule {
     };
     struct Launched {
         std::shared_ptr<const ::soft::Program> program;
-        std::uint64_t number = 0; // of the program: no other one's
-        bool is_new = true;
+        std::uint64_t number = 0;      // of the program: no other one's
         std::uint64_t interpreted = 0; // operations of warps
         Code code[2];                  // for any blocks; for rows of whole warps
         ptx::FunctionText source;      // lies in the module's text
+        KernelTeller::Total *told = nullptr;
     };
 
+    /// A kernel that launched() has given before; else null.
+    Launched *known(const Kernel &kernel) {
+        const auto found = launched_.find(&kernel);
+        return found != launched_.end() && found->second.program ? &found->second : nullptr;
+    }
+
     /// Throws ptx::Error when the kernel cannot be executed.
-    Launched &launched(const std::string &name) {
-        Launched &known = launched_[name];
+    Launched &launched(const Kernel &kernel) {
+        Launched &known = launched_[&kernel];
         if (!known.program) {
+            const std::string &name = kernel.facts.name;
             known.program =
                 ::soft::lower(text_, name, [this](const std::string &symbol) { return address(symbol); });
             known.source = text_.source(name);
@@ -150,7 +157,7 @@ class LoadedModule {
     std::uint64_t bytes_ = 0;
     std::unordered_map<std::string, std::uint64_t> addresses_;
     std::unordered_map<std::string, std::string> unusable_; // variables that could not be filled, and why
-    std::unordered_map<std::string, Launched> launched_;
+    std::unordered_map<const Kernel *, Launched> launched_; // the device's, which go with its module
 };
 
 class Engine {
@@ -210,7 +217,7 @@ class Engine {
             return perform(module, kernel, wanted, parameters);
         LoadedModule::Launched *launched = nullptr;
         try {
-            launched = &made_ready(module, kernel.facts.name);
+            launched = &made_ready(module, kernel);
         } catch (const ptx::Error &error) {
             return refuse(kernel.facts.name, CUDA_ERROR_NOT_SUPPORTED, error.what(), error.line);
         } catch (const std::bad_alloc &) {
@@ -223,8 +230,6 @@ class Engine {
         launch.dynamic_shared = wanted.shared_bytes;
         launch.parameters.resize(std::max<std::size_t>(program->parameter_bytes, parameters.size()));
         std::memcpy(launch.parameters.data(), parameters.data(), parameters.size());
-        if (!launched->number)
-            launched->number = ++programs_;
         launch.program_number = launched->number;
         launch.id = ++launches_;
         ::soft::GridWorkspace workspace;
@@ -241,11 +246,12 @@ class Engine {
         };
         const bool wants_counts =
             counting_ == Counting::all ||
-            (counting_ == Counting::first && teller_.wants_counts(module.handle, kernel.facts.name, wanted));
+            (counting_ == Counting::first && teller_.wants_counts(*launched->told, wanted));
         ::soft::LaunchStatistics statistics;
         const auto fault = run_parts(*launched, launch, wants_counts, statistics);
         const ptx::FunctionText &source = launched->source;
         teller_.launched(
+            *launched->told,
             {module.handle, kernel.facts.name, program, &wanted, &statistics, launch.compiled != nullptr},
             source.text, source.line);
         if (says_launches_)
@@ -323,19 +329,25 @@ class Engine {
             fault->message += ", in " + kernel.facts.name;
         ::soft::LaunchStatistics statistics;
         statistics.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-        teller_.launched({module.handle, kernel.facts.name, nullptr, &wanted, &statistics, true}, {}, 0);
+        teller_.launched(teller_.total(module.handle, kernel.facts.name),
+                         {module.handle, kernel.facts.name, nullptr, &wanted, &statistics, true}, {}, 0);
         return fault ? fail(kernel, *fault) : CUDA_SUCCESS;
     }
 
     /// The kernel, lowered; its module is indexed when that is its first.
-    LoadedModule::Launched &made_ready(const Module &module, const std::string &kernel) {
+    LoadedModule::Launched &made_ready(const Module &module, const Kernel &kernel) {
+        if (const auto known = modules_.find(module.handle); known != modules_.end())
+            if (LoadedModule::Launched *launched = known->second->known(kernel))
+                return *launched;
         const auto begin = std::chrono::steady_clock::now();
         LoadedModule::Launched &launched = loaded(module).launched(kernel);
+        launched.number = ++programs_;
+        launched.told = &teller_.total(module.handle, kernel.facts.name);
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-        if (says_launches_ && std::exchange(launched.is_new, false))
-            std::fprintf(stderr,
-                         "shimbench-host: made ready %s: %zu operations of %zu bytes of PTX in %.6f s\n",
-                         kernel.c_str(), launched.program->ops.size(), module.code.size(), seconds.count());
+        if (says_launches_)
+            std::fprintf(
+                stderr, "shimbench-host: made ready %s: %zu operations of %zu bytes of PTX in %.6f s\n",
+                kernel.facts.name.c_str(), launched.program->ops.size(), module.code.size(), seconds.count());
         return launched;
     }
 

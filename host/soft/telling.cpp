@@ -45,21 +45,14 @@ KernelTeller::Shape KernelTeller::shape_of(const wire_launch &launch) {
     return shape;
 }
 
-bool KernelTeller::wants_counts(std::uint64_t module, const std::string &name,
-                                const wire_launch &shape) const {
-    if (!tell_)
-        return false;
-    const auto known = totals_.find({module, name});
-    return known == totals_.end() ||
-           (known->second.shapes.size() < shapes_counted && !known->second.shapes.contains(shape_of(shape)));
+bool KernelTeller::wants_counts(const Total &total, const wire_launch &shape) const {
+    return tell_ && total.shapes.size() < shapes_counted && !total.shapes.contains(shape_of(shape));
 }
 
-void KernelTeller::launched(const Launched &launch, std::string_view text, int line) {
+void KernelTeller::launched(Total &total, const Launched &launch, std::string_view text, int line) {
     if (!tell_)
         return;
-    auto [entry, added] = totals_.try_emplace({launch.module, launch.name});
-    Total &total = entry->second;
-    if (added && launch.program) {
+    if (!total.all.launches && launch.program) {
         total.static_shared = launch.program->static_shared;
         tell_text(launch.module, launch.name, text, line);
     }
@@ -78,7 +71,7 @@ void KernelTeller::launched(const Launched &launch, std::string_view text, int l
     else
         ++total.other_shapes;
     total.compiled = launch.compiled;
-    total.changed = true;
+    total.changed = untold_ = true;
     if (!launch.statistics->counts.empty())
         add_lines(total, *launch.program, *launch.statistics);
     tell_changes(false);
@@ -154,21 +147,18 @@ std::string KernelTeller::kernel_text(std::uint64_t module, const std::string &n
 }
 
 bool KernelTeller::tell_changes(bool now) {
-    if (!tell_)
+    if (!tell_ || !untold_)
         return false;
     const auto moment = std::chrono::steady_clock::now();
     const auto pause = std::clamp<std::chrono::nanoseconds>((moment - began_) / 60, std::chrono::seconds(1),
                                                             std::chrono::seconds(5));
+    if (!now && moment - told_ < pause)
+        return true;
     std::vector<std::pair<const std::pair<std::uint64_t, std::string>, Total> *> changed;
-    const bool due = now || moment - told_ >= pause;
     for (auto &entry : totals_)
-        if (entry.second.changed) {
-            if (!due)
-                return true;
+        if (entry.second.changed)
             changed.push_back(&entry);
-        }
-    if (changed.empty())
-        return false;
+    untold_ = false;
     told_ = moment;
     std::sort(changed.begin(), changed.end(),
               [](const auto *a, const auto *b) { return a->second.all.seconds > b->second.all.seconds; });
