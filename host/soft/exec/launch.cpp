@@ -28,7 +28,7 @@ using Clock = std::chrono::steady_clock;
 
 /// Nanoseconds of work that are worth waking a helper; handing a part to one that is awake; taking blocks
 /// that others take too.
-constexpr std::uint64_t worth_waking = 15000, worth_sharing = 4000, worth_taking = 4000;
+constexpr std::uint64_t worth_waking = 15000, worth_sharing = 7000, worth_taking = 4000;
 
 std::uint64_t nanoseconds(Clock::duration time) {
     return static_cast<std::uint64_t>(std::chrono::nanoseconds(time).count());
