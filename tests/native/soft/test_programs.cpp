@@ -42,7 +42,7 @@ class Memory {
 
 struct Outcome {
     std::optional<soft::Fault> fault;
-    std::uint64_t operations = 0;
+    std::uint64_t operations = 0, given_up = 0;
     std::vector<std::uint8_t> memory;
 };
 
@@ -55,6 +55,11 @@ std::vector<std::uint8_t> initial_memory(const Program &program) {
                                                                             : random());
     return bytes;
 }
+
+/// What the programs came to: whether they reach what they are there for.
+struct Coverage {
+    unsigned long compiled = 0, careful = 0, given_up = 0, faults = 0;
+} coverage;
 
 class Trial {
   public:
@@ -75,8 +80,14 @@ class Trial {
             return "not lowered: line " + std::to_string(error.line) + ": " + error.what();
         }
         const Outcome interpreted = run(nullptr, nullptr, false);
+        coverage.faults += interpreted.fault.has_value();
         if (std::string why = against_reference(interpreted, result, wanted); !why.empty())
             return "interpreted: " + why;
+        counts_ = true;
+        const Outcome counted = run(nullptr, nullptr, false);
+        counts_ = false;
+        if (std::string why = against(counted, interpreted); !why.empty())
+            return "counted: " + why;
         if (!soft::can_compile() || !compiles_)
             return "";
         std::string why;
@@ -87,6 +98,8 @@ class Trial {
         std::shared_ptr<const soft::Compiled> careful;
         if (assuming->assumes && !(careful = soft::compile(*lowered_, whole_rows, soft::Care::careful, why)))
             return "not compiled carefully: " + why;
+        ++coverage.compiled;
+        coverage.careful += careful != nullptr;
         auto compare = [&](const char *how, const Outcome &outcome) -> std::string {
             const std::string difference = against(outcome, interpreted);
             return difference.empty() ? "" : std::string(how) + ": " + difference;
@@ -94,8 +107,11 @@ class Trial {
         std::string all = compare("compiled", run(assuming, careful, false));
         if (all.empty())
             all = compare("changing over between blocks", run(assuming, careful, true));
-        if (all.empty() && careful)
-            all = compare("compiled, then interpreted", run(assuming, nullptr, false));
+        if (all.empty() && careful) {
+            const Outcome left = run(assuming, nullptr, false);
+            coverage.given_up += left.given_up != 0;
+            all = compare("compiled, then interpreted", left);
+        }
         if (all.empty() && careful)
             all = compare("compiled carefully", run(careful, nullptr, false));
         return all;
@@ -128,12 +144,19 @@ class Trial {
         launch.parameters.resize(sizeof parameters);
         std::memcpy(launch.parameters.data(), &parameters, sizeof parameters);
         launch.seconds = 60;
+        launch.counts = counts_;
         auto part = [&] {
             soft::LaunchStatistics statistics;
             if (!outcome.fault)
                 outcome.fault = executor.run(*lowered_, launch, &statistics);
             outcome.operations += statistics.warp_operations;
+            outcome.given_up += statistics.given_up;
             launch.first += statistics.blocks;
+            if (counts_ && !outcome.fault) { // each by itself, which must come to the same
+                outcome.operations = 0;
+                for (const soft::OperationCount &count : statistics.counts)
+                    outcome.operations += count.warps;
+            }
         };
         if (changes_over) {
             launch.pause = [](std::uint64_t) { return true; };
@@ -211,7 +234,7 @@ class Trial {
     const Program &program_;
     const std::vector<std::uint8_t> before_;
     std::shared_ptr<const soft::Program> lowered_;
-    bool compiles_ = true;
+    bool compiles_ = true, counts_ = false;
 };
 
 std::string failure_of(const Program &program, bool compiles) {
@@ -348,7 +371,9 @@ int main(int count, char **words) {
     int failed = 0;
     for (u64 seed = first; seed < first + programs && failed < 10; ++seed)
         failed += holds(seed, each != 0 && seed % each == 0) ? 0 : 1;
-    std::printf("%llu programs from seed %llu, %d failed\n", static_cast<unsigned long long>(programs),
-                static_cast<unsigned long long>(first), failed);
+    std::printf("%llu programs from seed %llu (%lu compiled, %lu of them carefully as well, %lu left to the "
+                "interpreter at some place; %lu with a fault), %d failed\n",
+                static_cast<unsigned long long>(programs), static_cast<unsigned long long>(first),
+                coverage.compiled, coverage.careful, coverage.given_up, coverage.faults, failed);
     return failed != 0;
 }

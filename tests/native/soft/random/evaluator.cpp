@@ -22,13 +22,15 @@ struct Frame {
     const std::vector<Instruction> *code;
     std::size_t pc = 0;
     std::array<std::array<u64, registers>, 4> values{};
+    std::array<std::array<bool, registers>, 4> written{};
     std::vector<u64> arguments; // of a function
-    u64 &at(const Operand &operand) {
-        const unsigned of_class = operand.type == 'r'   ? 0
-                                  : operand.type == 'd' ? 1
-                                  : operand.type == 'h' ? 2
-                                                        : 3;
-        return values[of_class].at(static_cast<std::size_t>(operand.index));
+    static unsigned class_of(const Operand &operand) {
+        return operand.type == 'r' ? 0 : operand.type == 'd' ? 1 : operand.type == 'h' ? 2 : 3;
+    }
+    void set(const Operand &operand, u64 bits) {
+        const auto index = static_cast<std::size_t>(operand.index);
+        values[class_of(operand)].at(index) = cut(operand.type, bits);
+        written[class_of(operand)].at(index) = true;
     }
 };
 
@@ -53,7 +55,7 @@ class BlockEvaluator {
             thread.id[0] = i % shape.block[0];
             thread.id[1] = i / shape.block[0] % shape.block[1];
             thread.id[2] = i / shape.block[0] / shape.block[1];
-            thread.frames.push_back({&program.kernel.code, 0, {}, {}});
+            thread.frames.push_back({&program.kernel.code, 0, {}, {}, {}});
             threads_.push_back(std::move(thread));
         }
     }
@@ -64,7 +66,7 @@ class BlockEvaluator {
             bool moved = false;
             for (Thread &thread : threads_)
                 while (!thread.done && !thread.waits) {
-                    if (++steps_ > most_steps)
+                    if (++steps_ > most_steps || result.stuck)
                         return void(result.stuck = true);
                     step(thread);
                     moved = true;
@@ -74,19 +76,21 @@ class BlockEvaluator {
                 return;
             if (moved || release())
                 continue;
-            result.stuck = result.bad.empty(); // those that wait for one that did wrong need not
+            result.stuck |= result.bad.empty(); // those that wait for one that did wrong need not
             return;
         }
     }
 
   private:
     u64 value(Thread &thread, const Operand &operand) {
-        return operand.kind == Operand::Kind::constant ? cut(operand.type, operand.bits)
-                                                       : thread.frames.back().at(operand);
+        if (operand.kind == Operand::Kind::constant)
+            return cut(operand.type, operand.bits);
+        const Frame &frame = thread.frames.back();
+        const auto index = static_cast<std::size_t>(operand.index);
+        result_->stuck |= !frame.written[Frame::class_of(operand)].at(index); // nobody knows what it is
+        return frame.values[Frame::class_of(operand)].at(index);
     }
-    void set(Thread &thread, const Operand &operand, u64 bits) {
-        thread.frames.back().at(operand) = cut(operand.type, bits);
-    }
+    void set(Thread &thread, const Operand &operand, u64 bits) { thread.frames.back().set(operand, bits); }
     void go_on(Thread &thread) {
         thread.waits = false;
         ++thread.frames.back().pc;
@@ -260,7 +264,7 @@ class BlockEvaluator {
         case Kind::choose:
             return jump(thread, in.labels.at(value(thread, in.operands[0])));
         case Kind::call: {
-            Frame frame{&program_.functions[static_cast<std::size_t>(in.function)].code, 0, {}, {}};
+            Frame frame{&program_.functions[static_cast<std::size_t>(in.function)].code, 0, {}, {}, {}};
             for (std::size_t i = 1; i < in.operands.size(); ++i)
                 frame.arguments.push_back(value(thread, in.operands[i]));
             thread.frames.push_back(std::move(frame));

@@ -330,7 +330,7 @@ void flatten(Program &program) {
     text = ".version 8.4\n.target sm_80\n.address_size 64\n";
     int line = 4;
     auto body = [&](Function &function) {
-        std::string all = "{\n.reg .b32 %r<48>; .reg .b64 %d<48>; .reg .b16 %h<48>; .reg .pred %p<48>;\n";
+        std::string all = "{\n.reg .b32 %r<160>; .reg .b64 %d<160>; .reg .b16 %h<48>; .reg .pred %p<48>;\n";
         line += 2;
         int place = 0;
         for (Instruction &in : function.code) {

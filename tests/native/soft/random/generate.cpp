@@ -9,6 +9,7 @@ Program Generator::make() {
         parameter = static_cast<u32>(edge('r'));
     program_.shared = one_in(2);
     program_.local = one_in(3);
+    affine_ = one_in(2); // most values are numbers that all lanes share, plus something for each
     collectives_ = one_in(2);
     ends_ = one_in(3);
     calls_ = one_in(4);
@@ -63,8 +64,10 @@ Statement Generator::plain(std::vector<Instruction> code) {
 
 std::vector<Statement> Generator::body(const Place &place, u64 count) {
     std::vector<Statement> all;
+    const std::size_t seen = fresh_.size();
     for (u64 i = 0; i < count && left_ > 0; ++i)
         all.push_back(statement(place));
+    fresh_.resize(seen);
     return all;
 }
 

@@ -85,6 +85,15 @@ void Generator::begin() {
     Address address;
     address.at = scaled(code, reg('d', d_input), thread, 16, address.offset);
     for (int i = 0; i < 4; ++i) {
+        if (affine_ && i < 3) { // little is another for each lane
+            code.push_back(
+                compute("add.s32 $0, $1, $2;",
+                        {reg('r', 2 + i),
+                         reg('r', pick({0, 1, static_cast<int>(r_thread), static_cast<int>(r_uniform)})),
+                         constant('r', edge('r'))},
+                        [](const u64 *x) { return x[0] + x[1]; }));
+            continue;
+        }
         Instruction in = access(address, true, {"b32", 'r', 4, 1, false});
         in.operands[0] = reg('r', 2 + i);
         code.push_back(in);

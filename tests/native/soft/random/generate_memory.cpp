@@ -226,7 +226,12 @@ void Generator::touches_memory(std::vector<Instruction> &code) {
     const Width wanted = width();
     const int bytes = wanted.bytes * wanted.count;
     const Address address = loads && (!in_kernel_ || one_in(2)) ? common(code, bytes) : own(code, bytes);
-    code.push_back(access(address, loads, wanted));
+    Instruction in = access(address, loads, wanted);
+    if (loads && in.results == 1 && in.guard < 0) {
+        in.operands[0] = fresh(wanted.kind);
+        let_see(in.operands[0]);
+    }
+    code.push_back(std::move(in));
 }
 
 void Generator::atomic(std::vector<Instruction> &code) {

@@ -24,14 +24,42 @@ Operand Generator::source(char type) {
     type |= 'a' - 'A';
     if (type == 'h')
         return reg('h', to(free_h));
-    if (type == 'd')
-        return reg('d', to(free_d));
+    if (type == 'd') {
+        const Operand *seen = one_in(2) ? last_fresh(type) : nullptr;
+        return seen != nullptr ? *seen : reg('d', to(free_d));
+    }
     if (uniform_only_)
         return reg('r', r_uniform + to(3));
-    return one_in(3) ? reg('r', pick({static_cast<int>(r_counter), r_counter + 1, static_cast<int>(r_uniform),
-                                      r_uniform + 1, r_uniform + 2, static_cast<int>(r_thread),
-                                      static_cast<int>(r_lane), static_cast<int>(r_thread)}))
-                     : reg('r', to(free_r));
+    if (const Operand *seen = one_in(2) ? last_fresh(type) : nullptr)
+        return *seen;
+    const bool fixed = affine_ ? !one_in(3) : one_in(3);
+    return fixed ? reg('r', pick({static_cast<int>(r_counter), r_counter + 1, static_cast<int>(r_uniform),
+                                  r_uniform + 1, r_uniform + 2, static_cast<int>(r_thread),
+                                  static_cast<int>(r_lane), static_cast<int>(r_thread)}))
+                 : reg('r', to(free_r));
+}
+
+/// One of the last of that class that may be read here, or none.
+const Operand *Generator::last_fresh(char type) {
+    std::vector<const Operand *> found;
+    for (auto each = fresh_.rbegin(); each != fresh_.rend() && found.size() < 6; ++each)
+        if (each->type == type)
+            found.push_back(&*each);
+    return found.empty() ? nullptr : found[below(found.size())];
+}
+
+Operand Generator::fresh(char type) {
+    int &next = next_fresh_[type == 'd'];
+    if (uniform_only_ || (type != 'r' && type != 'd') || next == registers ||
+        !(affine_ ? one_in(2) : one_in(5)))
+        return result(type);
+    return reg(type, next++);
+}
+
+/// From here on it may be read, if it is a fresh one.
+void Generator::let_see(const Operand &written) {
+    if (written.index >= first_fresh)
+        fresh_.push_back(written);
 }
 
 Operand Generator::result(char type) {
@@ -64,7 +92,7 @@ void Generator::computed(std::vector<Instruction> &code, const Operation &operat
     for (std::size_t i = 0; i < operation.kinds.size(); ++i) {
         const char kind = operation.kinds[i];
         if (i < static_cast<std::size_t>(operation.results)) {
-            Operand to = result(kind);
+            Operand to = operation.results == 1 ? fresh(kind) : result(kind);
             if (i == 1)
                 while (to.type == in.operands[0].type && to.index == in.operands[0].index)
                     to = result(kind);
@@ -78,7 +106,9 @@ void Generator::computed(std::vector<Instruction> &code, const Operation &operat
             in.operands.push_back(source(kind));
         }
     }
-    guard(in);
+    if (in.operands[0].index < first_fresh)
+        guard(in);
+    let_see(in.operands[0]);
     code.push_back(std::move(in));
 }
 
@@ -117,14 +147,14 @@ void Generator::computed(std::vector<Instruction> &code) {
                     all.push_back(&row);
         return all;
     }();
-    const Operation *row =
-        one_in(2) ? common[below(common.size())] : &operations()[below(operations().size())];
-    if (uniform_only_) {
-        do
-            row = one_in(2) ? common[below(common.size())] : &operations()[below(operations().size())];
-        while (row->kinds[0] != 'r' || row->results != 1 ||
-               row->kinds.find_first_not_of("rRfn") != std::string::npos);
-    }
+    auto any = [&] {
+        const bool simple = affine_ ? !one_in(6) : one_in(2);
+        return simple ? common[below(common.size())] : &operations()[below(operations().size())];
+    };
+    const Operation *row = any();
+    while (uniform_only_ && (row->kinds[0] != 'r' || row->results != 1 ||
+                             row->kinds.find_first_not_of("rRfn") != std::string::npos))
+        row = any();
     computed(code, *row);
 }
 

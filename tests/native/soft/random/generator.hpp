@@ -39,6 +39,10 @@ class Generator {
     Operand source(char type);
     static char upper(char type) { return static_cast<char>(type & ~('a' - 'A')); }
     Operand result(char type);
+    /// One that no other instruction writes.
+    Operand fresh(char type);
+    const Operand *last_fresh(char type);
+    void let_see(const Operand &written);
     Instruction make_instruction(Kind kind, const std::string &text, std::vector<Operand> operands,
                                  int results);
     Instruction compute(const std::string &text, std::vector<Operand> operands,
@@ -157,10 +161,11 @@ class Generator {
     std::mt19937_64 random_;
     Program program_;
     bool in_kernel_ = false, uniform_only_ = false;
-    bool collectives_ = false, ends_ = false, calls_ = false, tangles_ = false, jumps_ = false,
-         atomics_ = false, bad_ = false;
+    bool affine_ = false, collectives_ = false, ends_ = false, calls_ = false, tangles_ = false,
+         jumps_ = false, atomics_ = false, bad_ = false;
     u64 guards_ = 1u << 30, left_ = 0;
-    int next_temp_ = 0;
+    int next_temp_ = 0, next_fresh_[2] = {first_fresh, first_fresh};
+    std::vector<Operand> fresh_; // that may be read here
 };
 
 } // namespace random_program

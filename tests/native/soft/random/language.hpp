@@ -19,8 +19,9 @@ using s32 = std::int32_t;
 using s64 = std::int64_t;
 
 /// Registers of a thread, by class: r and d of 32 and 64 bits, h of 16, p predicates. The first `free` of a
-/// class hold what the program computes with; behind those lie what the generator keeps for itself.
-inline constexpr int registers = 48, free_r = 8, free_d = 4, free_h = 4, free_p = 4;
+/// class are variables of the program, written again and again; behind those lies what the generator keeps
+/// for itself; from `first_fresh` on each is written in one place only, as compilers write most.
+inline constexpr int registers = 160, first_fresh = 48, free_r = 8, free_d = 4, free_h = 4, free_p = 4;
 enum Register : int {
     r_counter = 8, // of loops, by depth: three
     r_uniform = 11,
