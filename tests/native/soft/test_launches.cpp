@@ -1,6 +1,11 @@
 // Launches after one another on one executor: each sees its own parameters, grid, blocks and shared memory,
 // whichever kernel's came before it, and whichever thread runs its blocks.
-#include <map>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include <unistd.h>
 
 #include "machine.hpp"
 
@@ -106,10 +111,40 @@ void kernels_make_room(bool compiled) {
     }
 }
 
+/// Whether this process has other threads than the calling one, and all of them are asleep. A sanitizer may
+/// have one of its own.
+bool all_others_sleep() {
+    unsigned others = 0, asleep = 0;
+    for (const auto &task : std::filesystem::directory_iterator("/proc/self/task")) {
+        if (task.path().filename() == std::to_string(gettid()))
+            continue;
+        std::ifstream stat(task.path() / "stat");
+        const std::string text((std::istreambuf_iterator<char>(stat)), {});
+        ++others;
+        asleep += text.find(") S ") != std::string::npos;
+    }
+    return others >= 2 && asleep == others;
+}
+
+/// Helpers wait awake for a moment only; who sleeps is woken.
+void helpers_sleep_when_nothing_is_launched() {
+    soft::Executor executor(3);
+    const Kernel one = kernel(66, 1, false);
+    for (int round = 0; round < 3; ++round) {
+        for (std::uint32_t salt = 0; salt < 20; ++salt)
+            launch_and_look(executor, one, salt);
+        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+        while (!all_others_sleep() && std::chrono::steady_clock::now() < end)
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        EXPECT(all_others_sleep());
+    }
+}
+
 } // namespace
 
 int main() {
     soft::install_fault_handler();
+    helpers_sleep_when_nothing_is_launched();
     for (const bool compiled : {false, true}) {
         if (compiled && !soft::can_compile())
             continue;
