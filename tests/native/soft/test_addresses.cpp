@@ -159,6 +159,23 @@ void what_is_alike_on_each_way_where_ways_meet() {
     });
 }
 
+/// Results that are another for each lane, though what they are made of looks alike.
+void what_only_looks_alike_in_all_lanes() {
+    auto words = words_of("mov.u32 %r3, %laneid; mov.b64 %rd4, {%r3, %r1}; mov.b64 {%r4, %r2}, %rd4;", 64);
+    for (u32 i = 0; i < 64; ++i)
+        EXPECT(words[i] == i);
+    words = words_of(
+        "mov.u32 %r10, %ntid.x; shfl.sync.up.b32 %r4|%p3, %r10, 1, 0, -1; selp.b32 %r2, 1, 0, %p3;", 64);
+    for (u32 i = 0; i < 64; ++i)
+        EXPECT(words[i] == (i % 32 != 0));
+    words = words_of("mov.u32 %r5, m; setp.lt.u32 %p1, %r1, 4; shl.b32 %r6, %r1, 2; add.s32 %r6, %r6, %r5;\n"
+                     "@%p1 st.shared.u32 [%r6], %r1; bar.sync 0;\n"
+                     "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r2}, [%r5];",
+                     64, ".shared .align 16 .b32 m[4];");
+    for (u32 i = 0; i < 64; ++i)
+        EXPECT(words[i] == i % 4);
+}
+
 void a_loop_that_lanes_leave_one_by_one() {
     check_rows(
         {{"mov.u32 %r3, %r1; mov.u32 %r2, 0; and.b32 %r4, %r10, 63;\n"
@@ -335,6 +352,7 @@ int main() {
     sums_that_wrap_before_they_are_made_longer();
     a_sum_that_wraps_where_lanes_have_parted();
     what_is_alike_on_each_way_where_ways_meet();
+    what_only_looks_alike_in_all_lanes();
     a_loop_that_lanes_leave_one_by_one();
     elements_of_all_sizes_at_any_distance();
     halves_of_a_word();

@@ -208,10 +208,13 @@ bool find_forms(const Program &program, Analysis &analysis, const std::vector<un
             continue;
         const bool known = scalar(i);
         const Form form = result_form(source, i, analysis.forms, known);
-        for (std::uint32_t v : refs.defines)
-            changed |=
-                join(analysis.forms[v], refs.defines.size() == 1 || form.uniform() ? form : Form::varying(),
-                     definitions[v] == 1 && !source.drafts[i].partial);
+        for (std::uint32_t v : refs.defines) {
+            // shfl's predicate is another for each lane, whatever the value is.
+            const bool of_lane = refs.defines_predicate && v == source.drafts[i].op.predicate;
+            const bool known_so = !of_lane && (refs.defines.size() == 1 || form.uniform());
+            changed |= join(analysis.forms[v], known_so ? form : Form::varying(),
+                            definitions[v] == 1 && !source.drafts[i].partial);
+        }
     }
     return changed;
 }

@@ -286,8 +286,12 @@ Form result_form(const Source &source, std::uint32_t i, const Forms &forms, bool
     auto all_uniform = [&](const std::vector<std::uint32_t> &list) {
         return std::all_of(list.begin(), list.end(), uniform);
     };
-    const bool one = scalar && all_uniform(refs.uses) && uniform(draft.op.a) && uniform(draft.op.b) &&
-                     (draft.raw_c || uniform(draft.op.c)) &&
+    auto fixed_uniform = [&](std::uint32_t v) { // as uses and defines have slots only
+        return source.values[v].kind == Value::Kind::slot || uniform(v);
+    };
+    const bool one = scalar && all_uniform(refs.uses) &&
+                     std::all_of(draft.list.begin(), draft.list.end(), fixed_uniform) &&
+                     uniform(draft.op.a) && uniform(draft.op.b) && (draft.raw_c || uniform(draft.op.c)) &&
                      (draft.raw_predicate || refs.defines_predicate || uniform(draft.op.predicate));
     auto operand = [&](std::uint32_t v) {
         const bool constant = source.values[v].kind == Value::Kind::constant;

@@ -172,6 +172,8 @@ Native native_form(const Source &source, std::uint32_t operation) {
 
 bool scalar_form(const Source &source, std::uint32_t operation) {
     const Native form = native_form(source, operation);
+    if (form == Native::matrices) // lanes get other words of a row that is one for all
+        return false;
     if (form != Native::load)
         return form != Native::call;
     // What is read under a guard may not be read at all; in local memory each lane has its own.
