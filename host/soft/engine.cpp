@@ -132,10 +132,12 @@ class LoadedModule {
         for (const ptx::Variable &variable : text_.variables()) {
             if (!in_memory(variable))
                 continue;
+            if (variable.is_managed)
+                unusable_[variable.name] = variable.name + " lies in managed memory, which is not supported";
             auto *target = reinterpret_cast<std::uint8_t *>(addresses_[variable.name]);
             std::copy(variable.initial.begin(), variable.initial.end(), target);
             for (const ptx::Relocation &relocation : variable.relocations) {
-                if (relocation.offset + 8 > variable.size)
+                if (relocation.offset + relocation.bytes > variable.size)
                     throw ptx::Error(0, "address in " + variable.name + " does not fit");
                 const auto found = addresses_.find(relocation.symbol);
                 const auto function = text_.function_address(relocation.symbol);
@@ -145,9 +147,10 @@ class LoadedModule {
                                                ", which nothing in its module defines";
                     continue;
                 }
-                const std::uint64_t value =
-                    (function ? *function : found->second) + static_cast<std::uint64_t>(relocation.addend);
-                std::memcpy(target + relocation.offset, &value, sizeof(value));
+                const std::uint64_t value = ((function ? *function : found->second) +
+                                             static_cast<std::uint64_t>(relocation.addend)) >>
+                                            relocation.shift;
+                std::memcpy(target + relocation.offset, &value, relocation.bytes);
             }
         }
     }

@@ -48,7 +48,9 @@ struct Relocation {
     std::uint64_t offset;
     std::string symbol;
     std::int64_t addend;
-    bool generic; // generic(symbol): the generic address, else that in the symbol's own space
+    bool generic;   // generic(symbol): the generic address, else that in the symbol's own space
+    unsigned bytes; // that are stored of the address
+    unsigned shift; // by which it is moved down before, in bits: mask(symbol)
 };
 
 /// A variable: .global, .const, .shared, .local or .param.
@@ -59,6 +61,7 @@ struct Variable {
     std::uint32_t align = 1;
     std::uint64_t size = 0; // bytes; 0 for an extern array without a size
     bool is_extern = false;
+    bool is_managed = false;
     std::vector<std::uint8_t> initial; // shorter than size: the rest is zero
     std::vector<Relocation> relocations;
 };

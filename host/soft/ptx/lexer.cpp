@@ -52,7 +52,13 @@ void Lexer::advance() {
     }
     char c = text_[at_];
     if (is_digit(c)) {
-        while (at_ < text_.size() && (is_word(text_[at_])))
+        // 1.5e-3 is one number, 0x1e-3 are two.
+        const bool has_exponent = c != '0' || at_ + 1 >= text_.size() || text_[at_ + 1] == '.';
+        auto is_sign = [&] {
+            return has_exponent && (text_[at_] == '-' || text_[at_] == '+') &&
+                   (text_[at_ - 1] == 'e' || text_[at_ - 1] == 'E');
+        };
+        while (at_ < text_.size() && (is_word(text_[at_]) || is_sign()))
             ++at_;
         token_.kind = Token::Kind::number;
     } else if (is_word_start(c)) {
@@ -124,7 +130,8 @@ std::uint64_t number_bits(const Token &token, bool &is_float) {
         is_float = true;
         return hex(text.substr(2));
     }
-    if (text.find('.') != text.npos) {
+    const bool is_hex = text.size() > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+    if (text.find('.') != text.npos || (!is_hex && text.find_first_of("eE") != text.npos)) {
         is_float = true;
         char *end = nullptr;
         std::string copy(text);
@@ -135,7 +142,7 @@ std::uint64_t number_bits(const Token &token, bool &is_float) {
     }
     while (!text.empty() && (text.back() == 'U' || text.back() == 'u'))
         text.remove_suffix(1);
-    if (text.size() > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X'))
+    if (is_hex)
         return hex(text.substr(2));
     int base = 10;
     if (text.size() > 2 && text[0] == '0' && (text[1] == 'b' || text[1] == 'B')) {

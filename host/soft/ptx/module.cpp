@@ -42,6 +42,8 @@ Module::Module(std::string text) : text_(std::make_unique<const std::string>(std
             // .func (results) name (parameters); the name is the word outside parentheses
             for (int depth = 0; !lexer.peek().is("{") && !lexer.peek().is(";");) {
                 Token token = lexer.take();
+                while (token.is(".pragma") && lexer.peek().kind != Token::Kind::end && !lexer.accept(";"))
+                    lexer.take();
                 if (token.kind == Token::Kind::end)
                     throw Error(line, "the text ends inside a function's head");
                 depth += token.is("(") - token.is(")");
@@ -67,11 +69,17 @@ Module::Module(std::string text) : text_(std::make_unique<const std::string>(std
             variable_texts_.push_back(
                 {lexer.text().substr(start, lexer.offset() - start), line, parts_, is_private});
             lexer.expect(";");
-        } else if (word.is(".section") || word.is(".alias") || word.is(".file") || word.is(".pragma")) {
+        } else if (word.is(".alias")) {
+            const Token alias = lexer.expect_word();
+            lexer.expect(",");
+            aliases_[alias.text] = lexer.expect_word().text;
+            lexer.expect(";");
+        } else if (word.is(".section") || word.is(".file") || word.is(".pragma")) {
             // Debug sections end with a block, the others with a line or a semicolon.
             if (word.is(".section")) {
                 while (!lexer.accept("{"))
-                    lexer.take();
+                    if (lexer.take().kind == Token::Kind::end)
+                        throw Error(line, "the text ends inside a section's head");
                 lexer.skip_block();
             } else {
                 int in_line = word.line;
@@ -87,7 +95,7 @@ Module::Module(std::string text) : text_(std::make_unique<const std::string>(std
 }
 
 const FunctionText &Module::find(std::string_view name) const {
-    auto found = functions_.find(name);
+    auto found = functions_.find(unaliased(name));
     if (found == functions_.end())
         throw Error(0, "no function " + std::string(name) + " in this module");
     return found->second;
@@ -99,10 +107,26 @@ bool Module::has_entry(std::string_view name) const {
 }
 
 std::optional<std::uint64_t> Module::function_address(std::string_view name) const {
-    const auto found = std::find(order_.begin(), order_.end(), name);
+    const auto found = std::find(order_.begin(), order_.end(), unaliased(name));
     if (found == order_.end())
         return std::nullopt;
     return 16 * (1 + static_cast<std::uint64_t>(found - order_.begin())); // below all that is ever mapped
+}
+
+std::string_view Module::unaliased(std::string_view name) const {
+    const auto found = aliases_.find(name);
+    return found == aliases_.end() ? name : found->second;
+}
+
+/// Calls by an alias are calls of what it stands for.
+void Module::name_aliased(Function &function) const {
+    if (aliases_.empty())
+        return;
+    for (Instruction &in : function.body)
+        if (in.opcode == "call" || in.opcode == "mov")
+            for (Operand &operand : in.operands)
+                if (operand.kind == Operand::Kind::symbol)
+                    operand.text = unaliased(operand.text);
 }
 
 std::vector<std::string> Module::callable_names() const {
@@ -126,7 +150,7 @@ const std::vector<std::string> &Module::pointed_names() const {
             names_only = false;
         else if (token.is(".func") || token.is("call") || token.text.starts_with("call."))
             names_only = true;
-        else if (const auto found = functions_.find(name_in(part, token.text));
+        else if (const auto found = functions_.find(unaliased(name_in(part, token.text)));
                  !names_only && found != functions_.end() && !found->second.is_entry)
             pointed.insert(found->first);
     }

@@ -86,7 +86,9 @@ Function Parser::function(bool with_body) {
                 total *= static_cast<std::uint32_t>(integer());
             return total;
         };
-        if (word.is(".maxntid"))
+        if (word.is(".pragma"))
+            skip_statement(word);
+        else if (word.is(".maxntid"))
             function_.max_threads = product();
         else if (word.is(".reqntid"))
             function_.required_threads = product();
@@ -102,8 +104,11 @@ Function Parser::function(bool with_body) {
 }
 
 void Parser::block() {
-    ++blocks_;
-    scopes_.emplace_back().first_instruction = function_.body.size();
+    const Nested nested(*this);
+    Scope &scope = scopes_.emplace_back();
+    scope.first_instruction = function_.body.size();
+    if (++blocks_ > 1)
+        scope.suffix = "@" + std::to_string(blocks_);
     while (!lexer_.accept("}")) {
         if (lexer_.peek().kind == Token::Kind::end)
             throw Error(lexer_.peek().line, function_.name + " is not closed before the end of the text");
@@ -115,11 +120,9 @@ void Parser::block() {
 
 /// A label within an inner block is known there only: others may have the same name elsewhere.
 void Parser::label(const std::string &name) {
-    std::string unique = name;
-    if (scopes_.size() > 1) {
-        unique += "@" + std::to_string(blocks_);
+    const std::string unique = name + scopes_.back().suffix;
+    if (unique != name)
         scopes_.back().labels[name] = unique;
-    }
     function_.labels[unique] = function_.body.size();
     last_label_ = unique;
 }
@@ -175,14 +178,11 @@ std::string Parser::unique_name(std::string_view name) const {
 
 Operand Parser::primary() {
     Operand result;
-    const Token &next = lexer_.peek();
-    if (next.is("-") || next.kind == Token::Kind::number) {
-        bool negative = lexer_.accept("-");
-        Token token = lexer_.take();
+    if (begins_constant()) {
+        const Constant value = expression();
         result.kind = Operand::Kind::immediate;
-        result.bits = number_bits(token, result.is_float);
-        if (negative)
-            result.bits = result.is_float ? result.bits ^ (1ull << 63) : 0 - result.bits;
+        result.bits = value.bits;
+        result.is_float = value.kind == Constant::Kind::real;
         return result;
     }
     Token word = lexer_.expect_word();
@@ -221,6 +221,7 @@ std::int64_t Parser::element_offset(const Token &word, const std::string &name) 
 }
 
 Operand Parser::operand() {
+    const Nested nested(*this);
     Operand result;
     if (lexer_.accept("{")) {
         result.kind = Operand::Kind::vector;
@@ -230,7 +231,7 @@ Operand Parser::operand() {
         lexer_.expect("}");
         return result;
     }
-    if (lexer_.accept("(")) { // the argument and result lists of a call
+    if (in_call_ && lexer_.accept("(")) { // its arguments or results
         result.kind = Operand::Kind::vector;
         if (lexer_.accept(")"))
             return result;
@@ -243,10 +244,13 @@ Operand Parser::operand() {
     bool address = lexer_.accept("[");
     bool negated = lexer_.accept("!");
     result = primary();
-    result.negated = negated;
+    if (negated && result.kind == Operand::Kind::immediate)
+        result.bits = result.bits == 0;
+    else
+        result.negated = negated;
     while (lexer_.peek().is("+") || (lexer_.peek().is("-") && result.kind != Operand::Kind::immediate)) {
         bool minus = lexer_.take().is("-");
-        std::int64_t offset = integer();
+        std::int64_t offset = integer(products);
         result.offset += minus ? -offset : offset;
     }
     if (address) {
@@ -281,9 +285,7 @@ bool Parser::directive(const Token &word) {
         lexer_.expect(";");
     } else if (word.is(".pragma") || word.is(".callprototype") || word.is(".calltargets")) {
         // These, .loc and .file say nothing about what is computed.
-        while (!lexer_.accept(";"))
-            if (lexer_.take().kind == Token::Kind::end)
-                throw Error(word.line, "the text ends inside " + std::string(word.text));
+        skip_statement(word);
     } else if (word.is(".loc") || word.is(".file")) {
         while (lexer_.peek().line == word.line && lexer_.peek().kind != Token::Kind::end)
             lexer_.take();
@@ -291,6 +293,12 @@ bool Parser::directive(const Token &word) {
         throw Error(word.line, "unknown directive " + std::string(word.text));
     }
     return true;
+}
+
+void Parser::skip_statement(const Token &from) {
+    while (!lexer_.accept(";"))
+        if (lexer_.take().kind == Token::Kind::end)
+            throw Error(from.line, "the text ends inside " + std::string(from.text));
 }
 
 void Parser::statement() {
@@ -320,6 +328,7 @@ void Parser::statement() {
         if (modifier == "shared::cta" || modifier == "shared::cluster" || modifier == "param::entry" ||
             modifier == "param::func") // all clusters are of one block
             modifier.erase(modifier.find(':'));
+    in_call_ = instruction.opcode == "call";
     try {
         if (!lexer_.accept(";")) {
             do
@@ -340,6 +349,7 @@ void Parser::statement() {
 Function Module::function(std::string_view name) const {
     const FunctionText &found = find(name);
     Function function = Parser(found.text, found.line).function(true);
+    name_aliased(function);
     rename_symbols(function, found.part);
     return function;
 }

@@ -50,6 +50,9 @@ class Module {
     std::string_view rename(std::string_view name, unsigned part) const;
     std::string_view name_in(unsigned part, std::string_view name) const;
     void rename_symbols(Function &function, unsigned part) const;
+    /// Of an alias the function that it stands for; else the name itself.
+    std::string_view unaliased(std::string_view name) const;
+    void name_aliased(Function &function) const;
     void add_variable(Variable variable, const VariableText &text,
                       std::unordered_map<std::string, std::size_t> &places,
                       std::vector<const VariableText *> &texts) const;
@@ -58,6 +61,7 @@ class Module {
     std::string_view version_, target_;
     std::unordered_map<std::string_view, FunctionText> functions_;
     std::vector<std::string_view> order_;
+    std::unordered_map<std::string_view, std::string_view> aliases_; // of functions
     std::vector<VariableText> variable_texts_;
     unsigned parts_ = 0; // texts that are linked: each begins with .version
     mutable std::vector<std::unordered_map<std::string, std::unique_ptr<const std::string>>>

@@ -44,6 +44,16 @@ void a_label_is_known_in_its_block_only() {
     }
 }
 
+/// A name of a block's own, and the same name in one within it before.
+void a_label_behind_an_inner_block_is_another() {
+    auto words = words_of("mov.u32 %r2, %r1;\n"
+                          "{ { bra SAME; trap; SAME: add.s32 %r2, %r2, 1; }\n"
+                          "bra SAME; trap; SAME: add.s32 %r2, %r2, 10; }\n",
+                          32);
+    for (u32 i = 0; i < 32; ++i)
+        EXPECT(words[i] == i + 11);
+}
+
 /// Structures go to a function and come back in memory; the function changes its own copy.
 void a_structure_is_handed_over_and_back() {
     const char *function =
@@ -190,7 +200,12 @@ int main() {
     what_can_not_be_put_in_place_is_refused();
     an_index_chooses_among_branches();
     a_label_is_known_in_its_block_only();
+    a_label_behind_an_inner_block_is_another();
     a_structure_is_handed_over_and_back();
+    a_functions_variables_are_its_own();
+    a_functions_parameters_are_its_own();
+    a_function_behind_a_printing_one_has_shared_memory();
+    a_number_is_handed_over();
     a_pointer_chooses_a_function_for_each_lane();
     a_function_that_is_only_called_is_none_that_a_pointer_chooses();
     a_pointer_to_no_function_is_a_fault();

@@ -1,4 +1,6 @@
 // PTX text that cannot be read: the error names the line. And text that can, with what it means.
+#include <bit>
+
 #include "machine.hpp"
 
 using namespace soft_test;
@@ -61,10 +63,121 @@ void numbers_are_read_as_written() {
                       {"017", 15},
                       {"0b101", 5},
                       {"0xffffffffU", 0xffffffff},
-                      {"0f3F800000", 0x3f800000}};
+                      {"0f3F800000", 0x3f800000},
+                      {"-0f3F800000", 0xbf800000}};
     for (const auto &row : rows)
         EXPECT(words_of(std::string("mov.b32 %r2, ") + row.text + ";", 1)[0] == row.value);
+    for (const auto &[text, value] : {std::pair{"1.5e+2", 150.0f}, {"25e-2", 0.25f}, {"-2.5E1", -25.0f}})
+        EXPECT(words_of(std::string("mov.f32 %f1, ") + text + "; mov.b32 %r2, %f1;", 1)[0] ==
+               std::bit_cast<std::uint32_t>(value));
     EXPECT(words_of("/* two\nlines */ mov.f32 %f1, 1.5; // more\nmov.b32 %r2, %f1;", 1)[0] == 0x3fc00000);
+}
+
+/// As C computes them but for signs: see "Constants" of the ISA.
+void constant_expressions_are_computed() {
+    struct {
+        const char *text;
+        std::uint32_t value;
+    } const rows[] = {{"(1+2)*4", 12},
+                      {"1+2*4-3", 6},
+                      {"7 % 4", 3},
+                      {"-7 / 2", 0xfffffffd},
+                      {"(.u64)-1 >> 60", 15},
+                      {"-16 >> 2", 0xfffffffc},
+                      {"1 << 4 | 1", 17},
+                      {"0xF0 & 0x3C ^ 1", 0x31},
+                      {"~5", 0xfffffffa},
+                      {"2 > 1 ? 5 : 6", 5},
+                      {"1 == 1 && 2 != 2 || 3 <= 3", 1},
+                      {"-1 < 1U", 0},
+                      {"-1 < 1", 1},
+                      {"+-+5", 0xfffffffb}};
+    for (const auto &row : rows)
+        EXPECT(words_of(std::string("mov.b32 %r2, ") + row.text + ";", 1)[0] == row.value);
+    EXPECT(words_of("mov.f32 %f1, 1.5 * (2.0 + 2.0) / 3.0; mov.b32 %r2, %f1;", 1)[0] == 0x40000000);
+    EXPECT(words_of(".shared .align 4 .b32 row[2 * WARP_SZ]; mov.u32 %r3, row; mov.u32 %r4, 9;\n"
+                    "st.shared.u32 [%r3 + 2*4 - 4], %r4; ld.shared.u32 %r2, row[4/3];",
+                    1)[0] == 9);
+    for (const char *bad : {"1 / 0", "1 + 1.5", "~1.5", "0f3F800000 + 1", "(1"})
+        EXPECT(error_of(kernel_text(std::string("mov.b32 %r2, ") + bad + ";")).first > 0);
+}
+
+std::vector<ptx::Variable> variables_of(const std::string &text) {
+    return ptx::Module(".version 8.4\n.target sm_80\n.address_size 64\n" + text).variables();
+}
+
+void initial_values_lie_where_the_array_has_them() {
+    auto words = [](const std::string &text) {
+        const ptx::Variable variable = variables_of(text).at(0);
+        std::vector<int> found(variable.size / 4);
+        EXPECT(variable.initial.size() <= variable.size);
+        std::memcpy(found.data(), variable.initial.data(), variable.initial.size());
+        return found;
+    };
+    EXPECT((words(".global .s32 x[3][2] = { {1,2}, {3} };") == std::vector{1, 2, 3, 0, 0, 0}));
+    EXPECT((words(".global .s32 x[][2] = { {-1}, {0, 1 - 3} };") == std::vector{-1, 0, 0, -2}));
+    EXPECT((words(".global .v2 .u32 x[2] = { {1}, {2, 3} };") == std::vector{1, 0, 2, 3}));
+    EXPECT((words(".global .s32 x[2][2][2] = { {{1}, {2}}, {{}, {3, 4}} };") ==
+            std::vector{1, 0, 2, 0, 0, 0, 3, 4}));
+    EXPECT((words(".const .f32 x[2] = { -0.5, 1e1 };") ==
+            std::vector{std::bit_cast<int>(-0.5f), std::bit_cast<int>(10.0f)}));
+    EXPECT((variables_of(".global .u8 x[] = { 0xFF(1000 + 546), 0xFF00(131187), 7 };").at(0).initial ==
+            std::vector<std::uint8_t>{1546 & 0xff, 131187 >> 8 & 0xff, 7}));
+    for (const char *bad : {".global .s32 x[2][2] = { {1, 2, 3} };", ".global .u8 x = 0xF0(300);"}) {
+        bool refused = false;
+        try {
+            (void)variables_of(bad);
+        } catch (const ptx::Error &) {
+            refused = true;
+        }
+        EXPECT(refused);
+    }
+}
+
+void initial_values_name_addresses() {
+    const auto all =
+        variables_of(".global .u32 to[4];\n.global .u64 whole[] = { generic(to)+8, to-4, generic(to+4)+4 };\n"
+                     ".global .u8 parts[] = { 0xFF(to), 0xFF00(generic(to)+4) };\n");
+    const auto &whole = all.at(1).relocations, &parts = all.at(2).relocations;
+    EXPECT(all.at(1).size == 24 && whole.size() == 3 && all.at(2).size == 2 && parts.size() == 2);
+    EXPECT(whole[0].addend == 8 && whole[1].addend == -4 && whole[2].addend == 8 && whole[2].offset == 16);
+    EXPECT(whole[0].bytes == 8 && parts[1].bytes == 1 && parts[1].shift == 8 && parts[1].offset == 1 &&
+           parts[1].addend == 4 && parts[0].symbol == "to");
+}
+
+void directives_say_what_they_say() {
+    const std::string head = ".version 8.4\n.target sm_80\n.address_size 64\n";
+    EXPECT(error_of(head + ".entry k() .pragma \"nounroll\"; .maxntid 32, 1, 1 { ret; }").first == -1);
+    EXPECT(variables_of(".visible .global .attribute(.managed) .align 4 .u32 x;").at(0).is_managed);
+    EXPECT(!variables_of(".global .attribute(.unified(19, 95)) .align 4 .u32 x;").at(0).is_managed);
+    EXPECT(words_of("{ .param .b32 a; .param .b32 b; st.param.b32 [a], %r1; call (b), other, (a);\n"
+                    "ld.param.b32 %r2, [b]; }",
+                    1,
+                    ".func (.param .b32 out) one(.param .b32 in) { .reg .b32 %r<2>; ld.param.b32 %r1, [in];\n"
+                    "add.s32 %r1, %r1, 5; st.param.b32 [out], %r1; ret; }\n"
+                    ".func (.param .b32 out) other(.param .b32 in);\n.alias other, one;\n")[0] == 5);
+}
+
+/// What would take this process's stack, memory or time.
+void texts_without_measure_are_refused() {
+    auto times = [](unsigned count, const std::string &text) {
+        std::string all;
+        for (unsigned i = 0; i < count; ++i)
+            all += text;
+        return all;
+    };
+    const std::string head = ".version 8.4\n.target sm_80\n.address_size 64\n";
+    for (const std::string &deep :
+         {kernel_text(times(200000, "{")), kernel_text("mov.b32 %r2, " + times(200000, "(")),
+          kernel_text("mov.b32 %r2, " + times(200000, "-") + "1;"), kernel_text("call " + times(200000, "(")),
+          kernel_text("mov.b32 %r2, " + times(200000, "{")),
+          head + ".global .u32 x = " + times(200000, "{") + ";\n"})
+        EXPECT(error_of(deep).first > 0);
+    EXPECT(error_of(kernel_text(times(100, ".reg .b32 %x<1000000>;\n"))).second.find("too many registers") !=
+           std::string::npos);
+    EXPECT(error_of(head + ".section .debug_str\n").second.find("section") != std::string::npos);
+    EXPECT(error_of(head + ".entry k(.param .b8 p[4294967295], .param .b8 q[4294967295]) { ret; }").first >
+           0);
 }
 
 void elements_of_arrays_are_named_by_their_index() {
@@ -100,6 +213,11 @@ void any_cut_of_a_text_ends_in_an_error_or_a_kernel() {
 int main() {
     errors_name_their_line();
     numbers_are_read_as_written();
+    constant_expressions_are_computed();
+    initial_values_lie_where_the_array_has_them();
+    initial_values_name_addresses();
+    directives_say_what_they_say();
+    texts_without_measure_are_refused();
     elements_of_arrays_are_named_by_their_index();
     any_cut_of_a_text_ends_in_an_error_or_a_kernel();
     std::puts("texts read as they should be");
