@@ -98,7 +98,13 @@ std::uint32_t Lowerer::special(Special which) {
     return found->second;
 }
 
-std::uint32_t Lowerer::parameter(std::uint32_t offset, Type type) {
+/// The kernel's own parameter that a load names.
+std::uint32_t Lowerer::parameter(const Instruction &in, const Operand &operand) {
+    const Type type = in.type();
+    const std::uint64_t at = parameters_.at(operand.text) + static_cast<std::uint64_t>(operand.offset);
+    if (at >= program_->parameter_bytes || ptx::size_of(type) > program_->parameter_bytes - at)
+        throw Error(in.line, in.text() + " reads beyond the kernel's parameters");
+    const auto offset = static_cast<std::uint32_t>(at);
     for (std::uint32_t i = 0; i < values_.size(); ++i)
         if (const Value &v = values_[i]; v.kind == Value::Kind::parameter && v.bits == offset &&
                                          v.size == ptx::size_of(type) && v.is_signed == ptx::is_signed(type))
@@ -115,13 +121,12 @@ std::uint32_t Lowerer::register_value(const Frame &frame, int index) const {
     return alias != 0 ? alias : frame.first_value + static_cast<std::uint32_t>(index);
 }
 
-std::uint64_t Lowerer::symbol_bits(const Instruction &in, const Operand &operand) {
+std::uint64_t Lowerer::symbol_bits(const Frame &frame, const Instruction &in, const Operand &operand) {
     auto offset = static_cast<std::uint64_t>(operand.offset);
-    if (auto found = shared_.find(operand.text); found != shared_.end())
-        return found->second + offset;
-    if (auto found = local_.find(operand.text); found != local_.end())
-        return found->second + offset;
-    if (auto found = parameters_.find(operand.text); found != parameters_.end())
+    for (const auto *places : {&frame.placed->variables, &frame.parameter_places, &std::as_const(shared_)})
+        if (auto found = places->find(operand.text); found != places->end())
+            return found->second + offset;
+    if (auto found = parameters_.find(operand.text); frame.is_kernel() && found != parameters_.end())
         return found->second + offset;
     if (const auto function = module_.function_address(operand.text))
         return *function;
@@ -173,9 +178,15 @@ std::uint32_t Lowerer::source(Frame &frame, const Instruction &in, const Operand
             return constant(*fixed, wide);
         throw Error(in.line, "special register " + operand.text + " is not implemented");
     case Kind::symbol:
-        if (auto found = frame.parameter_values.find(operand.text); found != frame.parameter_values.end())
+        if (auto found = frame.parameter_values.find(operand.text); found != frame.parameter_values.end()) {
+            auto is_register = [&](const ptx::Variable &variable) {
+                return variable.name == operand.text && variable.space == Space::reg;
+            };
+            if (std::ranges::none_of(frame.function().parameters, is_register))
+                not_implemented(in, "the address of a parameter that is a scalar");
             return with_width(found->second.front(), wide, in.line);
-        return constant(symbol_bits(in, operand), wide);
+        }
+        return constant(symbol_bits(frame, in, operand), wide);
     default:
         not_implemented(in, "operand");
     }
@@ -243,8 +254,8 @@ void Lowerer::emit(Frame &frame, const Instruction &in, Draft draft) {
     drafts_.push_back(std::move(draft));
     // A result wider or narrower than its register goes on through a copy under the same guard.
     for (auto [from, to] : std::exchange(copies_, {})) {
-        Draft copy =
-            begin(in, values_[to].wide ? (ptx::is_signed(in.type()) ? widen_signed : widen) : narrow);
+        const Type result = in.opcode == "cvt" ? in.type(1) : in.type();
+        Draft copy = begin(in, values_[to].wide ? (ptx::is_signed(result) ? widen_signed : widen) : narrow);
         copy.op.a = from;
         copy.op.dst = to;
         use(copy, from);
@@ -285,11 +296,8 @@ void Lowerer::set_address(Frame &frame, const Instruction &in, const Operand &op
             draft.op.a = with_width(base, true, in.line), draft.op.flags |= wide_address;
         draft.op.immediate = operand.offset;
     } else {
-        const auto place = frame.parameter_places.find(operand.text);
-        std::uint64_t bits = place != frame.parameter_places.end()
-                                 ? place->second + static_cast<std::uint64_t>(operand.offset)
-                             : operand.text.empty() ? static_cast<std::uint64_t>(operand.offset)
-                                                    : symbol_bits(in, operand);
+        std::uint64_t bits = operand.text.empty() ? static_cast<std::uint64_t>(operand.offset)
+                                                  : symbol_bits(frame, in, operand);
         bool wide = space == Space::none || space == Space::global || space == Space::constant;
         draft.op.a = constant(bits, wide);
         if (wide)

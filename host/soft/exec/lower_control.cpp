@@ -66,8 +66,8 @@ void Lowerer::branch(Frame &frame, const Instruction &in) {
 /// brx.idx: one comparison for each way but the last.
 void Lowerer::branch_indexed(Frame &frame, const Instruction &in) {
     const Operand &index = in.operands.at(0), &list = in.operands.at(1);
-    const auto targets = frame.function->branch_targets.find(list.text);
-    if (targets == frame.function->branch_targets.end() || targets->second.empty())
+    const auto targets = frame.function().branch_targets.find(list.text);
+    if (targets == frame.function().branch_targets.end() || targets->second.empty())
         throw Error(in.line, "brx.idx by an unknown list " + list.text);
     const int after = labels_++;
     if (in.guard >= 0)
@@ -146,16 +146,6 @@ void Lowerer::call(Frame &frame, const Instruction &in, int depth) {
         enter(frame, unguarded, name->text, lists, depth);
     last_instruction_ = nullptr;
     set_label(after);
-}
-
-const Function &Lowerer::called(const std::string &name) {
-    auto [found, added] = called_.try_emplace(name);
-    if (added) {
-        found->second = module_.function(name);
-        for (const ptx::Variable &variable : found->second.variables)
-            place_variable(variable);
-    }
-    return found->second;
 }
 
 /// mbarrier, and the forms of cp.async that tell one.
@@ -239,7 +229,7 @@ void Lowerer::call_indirect(Frame &frame, const Instruction &in, const CallLists
     constexpr std::size_t most = 64;
     auto count = [](const Operand *list) { return list ? list->elements.size() : 0; };
     auto size = [&](const Operand &operand) -> std::uint64_t {
-        for (const ptx::Variable &variable : frame.function->variables)
+        for (const ptx::Variable &variable : frame.function().variables)
             if (variable.name == operand.text)
                 return variable.size;
         return 0; // a register, or a parameter of the caller's own: any
@@ -303,19 +293,30 @@ bool Lowerer::call_built_in(Frame &frame, const Instruction &in, const std::stri
     for (unsigned i = 0; i < row->arguments; ++i) {
         if (!lists.arguments || i >= lists.arguments->elements.size())
             not_implemented(in, "arguments of " + name);
-        *places[i] = with_width(scalar_of(frame, in, lists.arguments->elements[i]), true, in.line);
+        *places[i] = scalar_of(frame, in, lists.arguments->elements[i], true);
         use(draft, *places[i]);
     }
-    draft.op.dst = lists.results ? scalar_of(frame, in, lists.results->elements.at(0)) : new_value(row->wide);
-    if (values_[draft.op.dst].wide != row->wide)
-        not_implemented(in, "result of " + name);
+    draft.op.dst = new_value(row->wide);
+    if (lists.results) {
+        draft.op.dst = held_value(frame, in, lists.results->elements.at(0));
+        if (values_[draft.op.dst].wide != row->wide)
+            not_implemented(in, "result of " + name);
+    }
     define(draft, draft.op.dst);
     emit(frame, in, std::move(draft));
     return true;
 }
 
-/// The value of a call's argument or result: a register, or a .param variable that is a scalar.
-std::uint32_t Lowerer::scalar_of(const Frame &frame, const Instruction &in, const Operand &operand) {
+/// The value of a call's argument, as wide as the function wants it: a number, or what is held somewhere.
+std::uint32_t Lowerer::scalar_of(const Frame &frame, const Instruction &in, const Operand &operand,
+                                 bool wide) {
+    if (operand.kind == Kind::immediate)
+        return constant(operand.bits, wide);
+    return with_width(held_value(frame, in, operand), wide, in.line);
+}
+
+/// What holds a call's argument or result: a register, or a .param variable that is a scalar.
+std::uint32_t Lowerer::held_value(const Frame &frame, const Instruction &in, const Operand &operand) {
     if (operand.kind == Kind::reg)
         return register_value(frame, operand.index);
     auto found = frame.parameter_values.find(operand.text);
@@ -331,11 +332,10 @@ void Lowerer::enter(Frame &frame, const Instruction &in, const std::string &name
         not_implemented(in, "recursion of " + name);
     if (depth > 16 || drafts_.size() > most)
         not_implemented(in, depth > 16 ? "calls nested deeper than 16" : "what is called becomes too large");
-    const Function &function = called(name);
     Frame inner;
-    inner.function = &function;
+    inner.placed = &placed(name);
     inner.return_label = labels_++;
-    auto bind = [&](const std::vector<ptx::Variable> &declared, const Operand *given) {
+    auto bind = [&](const std::vector<ptx::Variable> &declared, const Operand *given, bool is_result) {
         for (std::size_t i = 0; i < declared.size(); ++i) {
             if (!given || i >= given->elements.size())
                 not_implemented(in, "parameter " + declared[i].name);
@@ -344,11 +344,13 @@ void Lowerer::enter(Frame &frame, const Instruction &in, const std::string &name
                 place != frame.parameter_places.end())
                 inner.parameter_places[declared[i].name] = place->second;
             else
-                inner.parameter_values[declared[i].name] = {scalar_of(frame, in, operand)};
+                inner.parameter_values[declared[i].name] = {
+                    is_result ? held_value(frame, in, operand)
+                              : scalar_of(frame, in, operand, declared[i].size == 8)};
         }
     };
-    bind(function.parameters, lists.arguments);
-    bind(function.results, lists.results);
+    bind(inner.function().parameters, lists.arguments, false);
+    bind(inner.function().results, lists.results, true);
     entered_.push_back(name);
     body(inner, depth + 1);
     entered_.pop_back();

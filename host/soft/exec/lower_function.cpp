@@ -47,10 +47,10 @@ bool Lowerer::try_alias(Frame &frame, const Instruction &in) {
         return false;
     std::uint32_t value = 0;
     if (in.opcode == "ld" && space_of(in) == Space::param && from.kind == Kind::address && from.index < 0 &&
-        parameters_.contains(from.text) && !frame.parameter_values.contains(from.text)) {
+        frame.is_kernel() && parameters_.contains(from.text)) {
         if (is_wide(in.type()) != wide || in.type() == Type::b128)
             return false;
-        value = parameter(parameters_[from.text] + static_cast<std::uint32_t>(from.offset), in.type());
+        value = parameter(in, from);
     } else if (in.opcode == "mov" && in.type() != Type::pred && is_wide(in.type()) == wide) {
         bool fixed = from.kind == Kind::immediate ||
                      (from.kind == Kind::special && special_names().contains(from.text) && !wide) ||
@@ -133,7 +133,7 @@ void Lowerer::instruction(Frame &frame, const Instruction &in, int depth) {
 }
 
 void Lowerer::body(Frame &frame, int depth) {
-    const Function &function = *frame.function;
+    const Function &function = frame.function();
     frame.first_value = static_cast<std::uint32_t>(values_.size());
     frame.alias.assign(function.registers.size(), 0);
     frame.definitions.assign(function.registers.size(), 0);
@@ -190,47 +190,78 @@ std::uint32_t Lowerer::local_room(std::uint64_t bytes, std::uint32_t alignment) 
     return place;
 }
 
-void Lowerer::place_variable(const ptx::Variable &variable) {
-    if (variable.space == Space::shared && !(variable.is_extern && variable.size == 0)) {
-        shared_bytes_ = aligned(shared_bytes_, variable.align);
-        shared_[variable.name] = static_cast<std::uint32_t>(shared_bytes_);
-        shared_bytes_ += variable.size;
-    } else if (variable.space == Space::local) {
-        local_[variable.name] = local_room(variable.size, variable.align);
-    }
+void Lowerer::place_shared(const ptx::Variable &variable, std::map<std::string, std::uint32_t> &places) {
+    shared_bytes_ = aligned(shared_bytes_, variable.align);
+    places[variable.name] = static_cast<std::uint32_t>(shared_bytes_);
+    shared_bytes_ += variable.size;
     if (shared_bytes_ > (1u << 20))
         throw Error(program_->line, variable.name + " does not fit");
 }
 
-void Lowerer::lay_out(const Function &function) {
+/// A function by its name, read and its variables placed when it is first asked for.
+const Placed &Lowerer::placed(const std::string &name) {
+    auto [found, added] = functions_.try_emplace(name);
+    Placed &made = found->second;
+    if (added) {
+        made.function = module_.function(name);
+        for (const ptx::Variable &variable : made.function.variables)
+            if (variable.space == Space::shared)
+                place_shared(variable, made.variables);
+            else if (variable.space == Space::local)
+                made.variables[variable.name] = local_room(variable.size, variable.align);
+    }
+    return made;
+}
+
+/// The kernel, and all functions of the module that it may come to.
+std::vector<const Placed *> Lowerer::reachable(const Placed &kernel) {
+    std::vector<const Placed *> found = {&kernel};
+    std::set<std::string> known;
+    auto add = [&](const std::string &name) {
+        if (!name.empty() && known.insert(name).second && module_.function_address(name))
+            found.push_back(&placed(name));
+    };
+    for (std::size_t i = 0; i < found.size(); ++i)
+        for (const Instruction &in : found[i]->function.body) {
+            if (in.opcode != "call")
+                continue;
+            for (const Operand &operand : in.operands)
+                if (operand.kind == Kind::symbol)
+                    add(operand.text);
+                else if (operand.kind == Kind::reg) // by a pointer
+                    std::ranges::for_each(module_.pointed_names(), add);
+        }
+    return found;
+}
+
+void Lowerer::lay_out(const Function &kernel) {
     std::uint64_t at = 0;
-    for (const ptx::Variable &variable : function.parameters) {
+    for (const ptx::Variable &variable : kernel.parameters) {
         at = aligned(at, variable.align);
         parameters_[variable.name] = static_cast<std::uint32_t>(at);
         program_->parameters.push_back({variable.name, static_cast<std::uint32_t>(at),
                                         static_cast<std::uint32_t>(variable.size), variable.align});
         at += variable.size;
+        if (at > (1u << 20))
+            throw Error(kernel.line, "more parameters than a launch has room for");
     }
     program_->parameter_bytes = static_cast<std::uint32_t>(at);
-    for (const ptx::Variable &variable : function.variables)
-        place_variable(variable);
-    // Of the module's shared variables only those this kernel names take room.
+    // Of the module's shared variables only those take room that this kernel, or what it calls, names.
     std::set<std::string_view> named;
-    bool calls = false;
     auto note = [&](auto &self, const Operand &operand) -> void {
         if (!operand.text.empty())
             named.insert(operand.text);
         for (const Operand &element : operand.elements)
             self(self, element);
     };
-    for (const Instruction &in : function.body) {
-        for (const Operand &operand : in.operands)
-            note(note, operand);
-        calls |= in.opcode == "call" && !named.contains("vprintf") && !named.contains("__assertfail");
-    }
+    for (const Placed *function : reachable(placed(program_->name)))
+        for (const Instruction &in : function->function.body)
+            for (const Operand &operand : in.operands)
+                note(note, operand);
     for (const ptx::Variable &variable : module_.variables())
-        if (variable.space == Space::shared && (calls || named.contains(variable.name)))
-            place_variable(variable);
+        if (variable.space == Space::shared && !(variable.is_extern && variable.size == 0) &&
+            named.contains(variable.name))
+            place_shared(variable, shared_);
     // All extern arrays without a size begin behind the static ones: dynamic shared memory.
     std::uint32_t dynamic = aligned(shared_bytes_, 16);
     for (const ptx::Variable &variable : module_.variables())
@@ -240,9 +271,10 @@ void Lowerer::lay_out(const Function &function) {
 }
 
 std::shared_ptr<const Program> Lowerer::run(const std::string &kernel) {
-    Function function = module_.function(kernel);
     program_->name = kernel;
-    program_->line = function.line;
+    program_->line = module_.source(kernel).line;
+    const Placed &placed_kernel = placed(kernel);
+    const Function &function = placed_kernel.function;
     if (function.required_threads)
         program_->max_threads = function.required_threads;
     else if (function.max_threads)
@@ -254,7 +286,7 @@ std::shared_ptr<const Program> Lowerer::run(const std::string &kernel) {
     new_value(false, Value::Kind::predicate); // predicate 0: always false, and "none"
     lay_out(function);
     Frame frame;
-    frame.function = &function;
+    frame.placed = &placed_kernel;
     body(frame, 0);
     Draft end; // running off the end returns
     end.op.run = finish;

@@ -122,7 +122,8 @@ void Lowerer::move(Frame &frame, const Instruction &in) {
 void Lowerer::load(Frame &frame, const Instruction &in) {
     Space space = space_of(in);
     const Operand &to = in.operands.at(0), &from = in.operands.at(1);
-    if (space == Space::param && frame.parameter_places.contains(from.text))
+    if (space == Space::param &&
+        (frame.parameter_places.contains(from.text) || (from.index >= 0 && !frame.is_kernel())))
         space = Space::local; // of a call, and no scalar
     if (space == Space::param && from.index < 0) {
         if (auto found = frame.parameter_values.find(from.text); found != frame.parameter_values.end()) {
@@ -140,10 +141,11 @@ void Lowerer::load(Frame &frame, const Instruction &in) {
     }
     if (ptx::size_of(in.type()) == 16)
         not_implemented(in);
-    if (space == Space::param && from.index < 0 && to.kind == Kind::reg && parameters_.contains(from.text)) {
+    if (space == Space::param && from.index < 0 && to.kind == Kind::reg && frame.is_kernel() &&
+        parameters_.contains(from.text)) {
         // The kernel's own, which is in a slot from the beginning on.
         Draft draft = begin(in, is_wide(in.type()) ? copy_wide : copy_word);
-        draft.op.a = parameter(parameters_[from.text] + static_cast<std::uint32_t>(from.offset), in.type());
+        draft.op.a = parameter(in, from);
         draft.op.dst = result(frame, in, to, is_wide(in.type()));
         define(draft, draft.op.dst);
         return emit(frame, in, std::move(draft));

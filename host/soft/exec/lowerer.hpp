@@ -29,9 +29,15 @@ struct CallLists {
     const ptx::Operand *results = nullptr, *arguments = nullptr;
 };
 
+/// A function of the module, and where what it declares for itself lies in shared and in local memory.
+struct Placed {
+    ptx::Function function;
+    std::map<std::string, std::uint32_t> variables;
+};
+
 /// A function being read in: the kernel, or one called from it and put in its place.
 struct Frame {
-    const ptx::Function *function = nullptr;
+    const Placed *placed = nullptr;
     std::uint32_t first_value = 0; // value of its register 0
     std::map<std::string, int> labels;
     std::map<std::string, std::vector<std::uint32_t>> parameter_values; // of .param variables: one value
@@ -39,6 +45,9 @@ struct Frame {
     int return_label = -1;                                 // -1: the kernel itself
     std::vector<std::uint32_t> alias;
     std::vector<int> definitions;
+
+    const ptx::Function &function() const { return placed->function; }
+    bool is_kernel() const { return return_label < 0; }
 };
 
 class Lowerer {
@@ -47,7 +56,8 @@ class Lowerer {
     std::shared_ptr<const Program> run(const std::string &kernel);
 
   private:
-    void lay_out(const ptx::Function &function);
+    void lay_out(const ptx::Function &kernel);
+    std::vector<const Placed *> reachable(const Placed &kernel);
     void body(Frame &frame, int depth);
     void instruction(Frame &frame, const ptx::Instruction &in, int depth);
     bool try_alias(Frame &frame, const ptx::Instruction &in);
@@ -77,15 +87,17 @@ class Lowerer {
                int depth);
     bool call_built_in(Frame &frame, const ptx::Instruction &in, const std::string &name,
                        const CallLists &lists);
-    std::uint32_t scalar_of(const Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand);
-    const ptx::Function &called(const std::string &name);
-    void place_variable(const ptx::Variable &variable);
+    std::uint32_t scalar_of(const Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand,
+                            bool wide);
+    std::uint32_t held_value(const Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand);
+    const Placed &placed(const std::string &name);
+    void place_shared(const ptx::Variable &variable, std::map<std::string, std::uint32_t> &places);
     std::uint32_t local_room(std::uint64_t bytes, std::uint32_t alignment);
 
     std::uint32_t new_value(bool wide, Value::Kind kind = Value::Kind::slot);
     std::uint32_t constant(std::uint64_t bits, bool wide);
     std::uint32_t special(Special which);
-    std::uint32_t parameter(std::uint32_t offset, ptx::Type type);
+    std::uint32_t parameter(const ptx::Instruction &in, const ptx::Operand &operand);
     std::uint32_t register_value(const Frame &frame, int index) const;
     /// A value that holds the operand as `type`, with lanes as wide as that type's.
     std::uint32_t source(Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand,
@@ -101,7 +113,7 @@ class Lowerer {
     std::uint32_t with_width(std::uint32_t value, bool wide, int line);
     /// A value to write a result of that width into; `emit` copies it on if the register is another width.
     std::uint32_t result(Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand, bool wide);
-    std::uint64_t symbol_bits(const ptx::Instruction &in, const ptx::Operand &operand);
+    std::uint64_t symbol_bits(const Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand);
     ptx::Space space_of(const ptx::Instruction &in) const;
     void set_address(Frame &frame, const ptx::Instruction &in, const ptx::Operand &operand, ptx::Space space,
                      Draft &draft);
@@ -125,8 +137,9 @@ class Lowerer {
     std::vector<Draft> drafts_;
     std::map<std::pair<std::uint64_t, bool>, std::uint32_t> constants_;
     std::map<Special, std::uint32_t> specials_;
-    std::map<std::string, std::uint32_t> shared_, local_, parameters_;
-    std::map<std::string, ptx::Function> called_;
+    std::map<std::string, std::uint32_t> shared_;     // of the module
+    std::map<std::string, std::uint32_t> parameters_; // of the kernel
+    std::map<std::string, Placed> functions_;
     std::vector<std::string> entered_; // functions that are being put in place of their calls
     std::vector<std::pair<std::uint32_t, std::uint32_t>> copies_; // narrow or widen first -> second
     int labels_ = 0;

@@ -123,6 +123,77 @@ void a_pointer_to_no_function_is_a_fault() {
     EXPECT(outcome.fault->message.starts_with("call by a pointer to no function"));
 }
 
+/// What a function declares for itself lies apart from the kernel's and from dynamic shared memory, whatever
+/// it is called.
+void a_functions_variables_are_its_own() {
+    const char *level =
+        ".extern .shared .align 16 .b8 dynamic[];\n"
+        ".func (.param .b32 out) f(.param .b32 in)\n{\n.shared .align 4 .b32 row[64]; .local .align 4 .b32 "
+        "depot[4];\n"
+        ".reg .b32 %r<8>; .reg .b64 %rd<4>;\n"
+        "ld.param.b32 %r1, [in]; mov.u32 %r2, row; mad.lo.u32 %r2, %r1, 4, %r2; mul.lo.u32 %r3, %r1, 3;\n"
+        "st.shared.u32 [%r2], %r3; mov.u64 %rd1, depot; st.local.u32 [%rd1+12], %r3;\n"
+        "ld.shared.u32 %r4, [%r2]; ld.local.u32 %r5, [%rd1+12]; add.s32 %r4, %r4, %r5;\n"
+        "st.param.b32 [out], %r4; ret;\n}\n";
+    const std::string body =
+        ".shared .align 4 .b32 row[64]; .local .align 4 .b32 depot[4];\n"
+        "mov.u32 %r3, row; mad.lo.u32 %r3, %r1, 4, %r3; st.shared.u32 [%r3], %r1;\n"
+        "mov.u64 %rd4, depot; st.local.u32 [%rd4+12], %r1;\n"
+        "mov.u32 %r4, dynamic; mad.lo.u32 %r4, %r1, 4, %r4; st.shared.u32 [%r4], %r1;\n"
+        "{ .param .b32 a; .param .b32 b; st.param.b32 [a], %r1; call.uni (b), f, (a); ld.param.b32 %r2, [b]; "
+        "}\n"
+        "ld.shared.u32 %r5, row[0]; mov.u64 %rd5, depot; ld.local.u32 %r6, [%rd5+12]; ld.shared.u32 %r7, "
+        "[%r3];\n"
+        "ld.shared.u32 %r8, [%r4]; add.s32 %r6, %r6, %r7; add.s32 %r6, %r6, %r8; add.s32 %r6, %r6, %r5;\n"
+        "mad.lo.u32 %r2, %r6, 1000, %r2;\n"
+        "mul.wide.u32 %rd60, %r1, 4; add.s64 %rd60, %rd60, %rd1; st.global.u32 [%rd60], %r2;";
+    std::vector<u32> words(64);
+    auto outcome = run_text(kernel_text(body, level), {1, 64, 256}, words.data());
+    EXPECT(!outcome.fault);
+    for (u32 i = 0; i < 64; ++i)
+        EXPECT(words[i] == 3 * i * 1000 + 6 * i);
+}
+
+/// A structure handed over may be called what the kernel's own parameter is.
+void a_functions_parameters_are_its_own() {
+    const char *function = ".func (.param .b32 out) f(.param .align 8 .b8 p1[16])\n{\n.reg .b32 %r<4>;\n"
+                           "ld.param.b32 %r1, [p1]; st.param.b32 [out], %r1; ret;\n}\n";
+    auto words = words_of("{ .param .align 8 .b8 a[16]; .param .b32 b; st.param.b32 [a], %r1;\n"
+                          "call.uni (b), f, (a); ld.param.b32 %r2, [b]; }",
+                          32, function);
+    for (u32 i = 0; i < 32; ++i)
+        EXPECT(words[i] == i);
+}
+
+/// The module's shared variables are there for what a kernel calls after it has printed.
+void a_function_behind_a_printing_one_has_shared_memory() {
+    const char *level = ".extern .func (.param .b32 out) vprintf(.param .b64 format, .param .b64 values);\n"
+                        ".shared .align 4 .b32 row[32];\n"
+                        ".func f(.param .b32 in)\n{\n.reg .b32 %r<4>;\n"
+                        "ld.param.b32 %r1, [in]; mov.u32 %r2, row; mad.lo.u32 %r2, %r1, 4, %r2;\n"
+                        "st.shared.u32 [%r2], %r1; ret;\n}\n";
+    auto words = words_of(
+        ".local .align 8 .b8 text[8]; mov.u64 %rd4, text; mov.u32 %r5, 10; st.local.u32 [%rd4], %r5;\n"
+        "cvta.local.u64 %rd4, %rd4; setp.ne.u32 %p1, %r1, %r1;\n"
+        "{ .param .b64 a; .param .b64 b; .param .b32 c; st.param.b64 [a], %rd4; st.param.b64 [b], %rd4;\n"
+        "@%p1 call.uni (c), vprintf, (a, b); }\n"
+        "{ .param .b32 a; st.param.b32 [a], %r1; call.uni f, (a); }\nmov.u32 %r2, 7;",
+        32, level);
+    for (u32 word : words)
+        EXPECT(word == 7);
+}
+
+/// Registers and numbers may be handed over as they are.
+void a_number_is_handed_over() {
+    const char *function =
+        ".func (.param .b32 out) f(.param .b32 a, .param .b64 b)\n{\n.reg .b32 %r<4>; .reg .b64 %rd<2>;\n"
+        "ld.param.b32 %r1, [a]; ld.param.b64 %rd1, [b]; cvt.u32.u64 %r2, %rd1; sub.s32 %r1, %r2, %r1;\n"
+        "st.param.b32 [out], %r1; ret;\n}\n";
+    auto words = words_of("{ .param .b32 c; call (c), f, (%r1, 100); ld.param.b32 %r2, [c]; }", 32, function);
+    for (u32 i = 0; i < 32; ++i)
+        EXPECT(words[i] == 100 - i);
+}
+
 const char *const heap = ".extern .func (.param .b64 out) malloc(.param .b64 bytes);\n"
                          ".extern .func free(.param .b64 address);\n";
 
@@ -192,6 +263,12 @@ void what_can_not_be_put_in_place_is_refused() {
             "add.s32 %r1, %r1, 1; add.s32 %r1, %r1, 1; ret; }\n";
     const std::string why = why_refused("call f0; call f0; call f0; call f0;", twice);
     EXPECT(why.find("too large") != std::string::npos);
+    const std::string address = ".func f(.param .b32 in)\n{\n.reg .b64 %rd<2>; mov.u64 %rd1, in; ret;\n}\n";
+    EXPECT(why_refused("{ .param .b32 a; st.param.b32 [a], %r1; call f, (a); }", address)
+               .find("address of a parameter") != std::string::npos);
+    for (const char *offset : {"8", "-40", "0xfffffffc", "0xffffffffffffffd8"})
+        EXPECT(why_refused("ld.param.u32 %r2, [p3+" + std::string(offset) + "];", "").find("beyond") !=
+               std::string::npos);
 }
 
 } // namespace
