@@ -139,83 +139,6 @@ void trap(Warp &w, const Op &op) {
               : "trap");
 }
 
-namespace {
-
-/// One conversion of a device printf, as the host's own would print it.
-void print_one(std::string &out, std::string &spec, const std::uint8_t *&arguments) {
-    char text[512];
-    auto take = [&](unsigned size) {
-        auto at = reinterpret_cast<std::uint64_t>(arguments);
-        arguments += (size - at % size) % size;
-        std::uint64_t value = 0;
-        std::memcpy(&value, arguments, size);
-        arguments += size;
-        return value;
-    };
-    char kind = spec.back();
-    int length = 0;
-    if (kind == 's') {
-        auto *string = reinterpret_cast<const char *>(take(8));
-        length = std::snprintf(text, sizeof text, spec.c_str(), string ? string : "(null)");
-    } else if (std::string_view("fFeEgGaA").find(kind) != std::string_view::npos) {
-        length = std::snprintf(text, sizeof text, spec.c_str(), std::bit_cast<double>(take(8)));
-    } else if (kind == 'p' || spec.find('l') != spec.npos || spec.find('z') != spec.npos) {
-        if (kind != 'p') {
-            std::erase_if(spec, [](char c) { return c == 'l' || c == 'z'; });
-            spec.insert(spec.size() - 1, "ll");
-        }
-        length =
-            kind == 'p'
-                ? std::snprintf(text, sizeof text, spec.c_str(), reinterpret_cast<void *>(take(8)))
-                : std::snprintf(text, sizeof text, spec.c_str(), static_cast<unsigned long long>(take(8)));
-    } else {
-        std::erase(spec, 'h');
-        length = std::snprintf(text, sizeof text, spec.c_str(), static_cast<unsigned>(take(4)));
-    }
-    out.append(text, static_cast<std::size_t>(length < 0 ? 0 : std::min<int>(length, sizeof text - 1)));
-}
-
-} // namespace
-
-void print(Warp &w, const Op &op) {
-    const auto *format = w.slot<std::uint64_t>(op.a), *values = w.slot<std::uint64_t>(op.b);
-    auto *printed = w.slot<std::uint32_t>(op.dst);
-    lanes_of(w.exec, [&](unsigned lane) {
-        std::string out;
-        const auto *arguments = reinterpret_cast<const std::uint8_t *>(values[lane]);
-        for (const char *c = reinterpret_cast<const char *>(format[lane]); *c != 0 && out.size() < 65536;
-             ++c) {
-            if (*c != '%') {
-                out += *c;
-                continue;
-            }
-            std::string spec = "%";
-            while (*++c != 0 && std::string_view("diouxXcsfFeEgGaAp%").find(*c) == std::string_view::npos)
-                if (std::string_view("-+ #0123456789.lhz").find(*c) != std::string_view::npos &&
-                    spec.size() < 24)
-                    spec += *c;
-            if (*c == 0)
-                break;
-            if (*c == '%') {
-                out += '%';
-                continue;
-            }
-            spec += *c;
-            print_one(out, spec, arguments);
-        }
-        printed[lane] = static_cast<std::uint32_t>(out.size());
-        if (w.block->print)
-            w.block->print(w.block->print_context, out.data(), out.size());
-    });
-}
-
-void assert_failed(Warp &w, const Op &op) {
-    unsigned lane = static_cast<unsigned>(std::countr_zero(w.exec));
-    auto *message = reinterpret_cast<const char *>(w.slot<std::uint64_t>(op.a)[lane]);
-    raise(w, op, FaultKind::assert_failed, lane,
-          std::string("assertion failed: ") + (message ? message : ""));
-}
-
 void is_space(Warp &w, const Op &op) {
     const auto *a = w.slot<std::uint64_t>(op.a);
     auto shared = reinterpret_cast<std::uint64_t>(w.block->shared),
@@ -239,6 +162,7 @@ void is_space(Warp &w, const Op &op) {
 void read_clock(Warp &w, const Op &op) {
     auto now = std::chrono::steady_clock::now().time_since_epoch();
     auto ns = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+    ns >>= op.immediate; // %clock_hi and %globaltimer_hi are the upper words
     lanes_of(w.exec, [&](unsigned i) {
         if (op.flags & wide_address)
             w.slot<std::uint64_t>(op.dst)[i] = ns;

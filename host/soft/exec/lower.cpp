@@ -50,7 +50,6 @@ const std::map<std::string_view, Special> &special_names() {
         {"%envreg0", Special::zero},
         {"%envreg1", Special::envreg1},
         {"%envreg2", Special::envreg2},
-        {"%tid.w", Special::zero},
         // A cluster is one block, so that clusters are counted as blocks are.
         {"%clusterid.x", Special::ctaid_x},
         {"%clusterid.y", Special::ctaid_y},
@@ -64,6 +63,8 @@ const std::map<std::string_view, Special> &special_names() {
 }
 
 std::optional<std::uint64_t> fixed_special(std::string_view name) {
+    if (name.ends_with(".w"))
+        return 0;
     if (name.starts_with("%cluster_nctaid.") || name == "%cluster_nctarank")
         return 1;
     for (std::string_view zero : {"%cluster_ctaid.", "%cluster_ctarank", "%pm", "%envreg",

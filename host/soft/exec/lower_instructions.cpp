@@ -110,6 +110,7 @@ void Lowerer::move(Frame &frame, const Instruction &in) {
     if (from.kind == Kind::special &&
         (from.text.starts_with("%clock") || from.text.starts_with("%globaltimer"))) {
         Draft draft = begin(in, read_clock);
+        draft.op.immediate = from.text.ends_with("_hi") ? 32 : 0;
         bool wide = is_wide(in.type());
         draft.op.flags = wide ? wide_address : 0;
         draft.op.dst = result(frame, in, to, wide);

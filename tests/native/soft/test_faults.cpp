@@ -62,22 +62,16 @@ void endless_kernels_end() {
     EXPECT(outcome.fault && outcome.fault->kind == FaultKind::timeout);
 }
 
-void printf_prints() {
-    const char format[] = "%d %s %5.2f %llx %%\n", word[] = "word";
-    struct {
-        int number;
-        const char *text;
-        double real;
-        unsigned long long wide;
-    } arguments = {-7, word, 2.5, 0xabcdef0123ull};
-    static_assert(sizeof arguments == 32);
-    auto outcome = run_text(
-        kernel_text("{ .param .b64 a; .param .b64 b; .param .b32 c; setp.ne.u32 %p1, %r1, 1; @%p1 bra OUT;\n"
-                    "st.param.b64 [a], %rd1; st.param.b64 [b], %rd2;\n"
-                    "call.uni (c), vprintf, (a, b); } OUT:",
-                    ".extern .func (.param .b32 r) vprintf (.param .b64 f, .param .b64 v);"),
-        {1, 32}, format, &arguments);
-    EXPECT(!outcome.fault && outcome.printed == "-7 word  2.50 abcdef0123 %\n");
+void misaligned_asynchronous_copies() {
+    alignas(16) std::uint32_t words[64] = {};
+    auto copy = [](const char *offset) {
+        return kernel_text(std::string("mov.u32 %r3, tile; add.s64 %rd4, %rd1, ") + offset +
+                               ";\ncp.async.ca.shared.global [%r3], [%rd4], 8;",
+                           ".shared .align 16 .b8 tile[16];");
+    };
+    EXPECT(!run_text(copy("8"), {1, 32}, words).fault);
+    expect_fault(copy("4"), {1, 32}, words, FaultKind::misaligned_address, 0, body_line + 1,
+                 "cp.async of 8 bytes");
 }
 
 void what_is_not_implemented_is_named() {
@@ -100,7 +94,7 @@ int main() {
     unmapped_and_misaligned_global_memory();
     traps();
     endless_kernels_end();
-    printf_prints();
+    misaligned_asynchronous_copies();
     what_is_not_implemented_is_named();
     std::puts("faults as they should be");
 }
