@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "soft/ptx/lexer.hpp"
+
 namespace shimbench::soft {
 
 namespace {
@@ -57,14 +59,19 @@ std::uint32_t cubin_arch(std::span<const std::byte> image) {
 /// PTX as it stands: its target may end in `a` (that very capability) or `f` (its family).
 CodeEntry text_entry(std::string_view text, std::span<const std::byte> image) {
     CodeEntry entry{CodeKind::Ptx, Packing::None, false, 0, image.size(), image};
-    const auto target = text.find(".target sm_");
-    if (target == std::string_view::npos)
+    constexpr unsigned words_of_head = 64; // .target stands among the first
+    ptx::Lexer words(text, 1);
+    for (unsigned n = 0; n < words_of_head && !words.peek().is(".target"); n++)
+        words.take();
+    std::string_view target = words.accept(".target") ? words.peek().text : "";
+    if (!target.starts_with("sm_"))
         return entry;
-    std::size_t at = target + 11;
-    for (; at < text.size() && text[at] >= '0' && text[at] <= '9' && entry.arch < 1000; at++)
-        entry.arch = entry.arch * 10 + static_cast<std::uint32_t>(text[at] - '0');
-    entry.arch_specific = at < text.size() && text[at] == 'a';
-    entry.family = at < text.size() && text[at] == 'f';
+    target.remove_prefix(3);
+    for (; !target.empty() && target[0] >= '0' && target[0] <= '9' && entry.arch < 1000;
+         target.remove_prefix(1))
+        entry.arch = entry.arch * 10 + static_cast<std::uint32_t>(target[0] - '0');
+    entry.arch_specific = target.starts_with('a');
+    entry.family = target.starts_with('f');
     return entry;
 }
 
@@ -136,6 +143,8 @@ std::optional<std::string> unpack(const CodeEntry &entry, std::uint64_t limit) {
             if (ZSTD_isError(got))
                 return std::nullopt;
         } else {
+            if (entry.stored.size() > LZ4_MAX_INPUT_SIZE || code.size() > LZ4_MAX_INPUT_SIZE)
+                return std::nullopt;
             const int done = LZ4_decompress_safe(stored, code.data(), static_cast<int>(entry.stored.size()),
                                                  static_cast<int>(code.size()));
             if (done < 0)

@@ -359,4 +359,12 @@ Function Module::signature(std::string_view name) const {
     return Parser(found.text, found.line).function(false);
 }
 
+Function head_of(std::string_view text) {
+    return Parser(text, 1).function(false);
+}
+
+Variable declared_in(std::string_view text) {
+    return Parser(text, 1).module_variable();
+}
+
 } // namespace ptx

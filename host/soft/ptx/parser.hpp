@@ -71,4 +71,9 @@ class Module {
     mutable std::optional<std::vector<std::string>> pointed_names_;
 };
 
+/// The head of the function whose text begins there, .entry or .func. Throws Error.
+Function head_of(std::string_view text);
+/// The variable whose declaration begins there, with its linkage or its space. Throws Error.
+Variable declared_in(std::string_view text);
+
 } // namespace ptx

@@ -97,6 +97,8 @@ void code_for_one_capability_only_runs_there() {
     EXPECT(chosen(text("sm_80"), 90) == 80 && chosen(text("sm_80"), 75) == 0);
     EXPECT(chosen(text("sm_90a"), 90) == 90 && chosen(text("sm_90a"), 100) == 0);
     EXPECT(chosen(text("sm_100f"), 103) == 100 && chosen(text("sm_100f"), 120) == 0);
+    const std::string spread = "/* .target sm_50 */ .version 8.8 // .target sm_50\n.target\tsm_90, debug\n";
+    EXPECT(chosen(spread, 90) == 90 && chosen(spread, 80) == 0);
 }
 
 void sass_alone_is_nothing_to_execute() {
