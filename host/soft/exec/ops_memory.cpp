@@ -268,6 +268,8 @@ template <unsigned Bytes> void async_copy(Warp &w, const Op &op) {
     each_lane(w.exec, [&](unsigned i) {
         u64 source = from[i] + offset;
         unsigned bytes = taken && taken[i] < Bytes ? taken[i] : Bytes;
+        if (bytes != 0 && source % Bytes != 0)
+            raise(w, op, FaultKind::misaligned_address, i, access_text("cp.async", source, Bytes));
         if (w.block->memory_check != nullptr && bytes != 0) {
             const std::string wrong = (*w.block->memory_check)(source, bytes);
             if (!wrong.empty())
