@@ -5,6 +5,7 @@
 #include <cstring>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -138,8 +139,11 @@ template <class Work> void share(std::uint64_t count, unsigned threads, const Wo
     };
     {
         std::vector<std::jthread> helpers;
-        for (unsigned n = 1; n < threads && n < count; n++)
-            helpers.emplace_back(loop);
+        try {
+            for (unsigned n = 1; n < threads && n < count; n++)
+                helpers.emplace_back(loop);
+        } catch (const std::system_error &) { // no more threads to be had: those that are there do it
+        }
         loop();
     }
     if (failure)

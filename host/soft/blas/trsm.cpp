@@ -50,8 +50,9 @@ void run_trsm(const host_trsm &call, const BlasContext &context) {
             float *first = solved.at + (call.right ? vector : vector * solved.ld);
             const std::uint64_t step = call.right ? solved.ld : 1;
             for (std::uint64_t i = 0; i < size; i++)
-                x[i] = alpha * first[i * step];
-            solve(call, triangle, x);
+                x[i] = alpha == 0 ? 0 : alpha * first[i * step]; // B is not read when alpha is zero, nor A
+            if (alpha != 0)
+                solve(call, triangle, x);
             for (std::uint64_t i = 0; i < size; i++)
                 first[i * step] = static_cast<float>(x[i]);
         }

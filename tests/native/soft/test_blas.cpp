@@ -262,6 +262,19 @@ void triangular_solves_multiply_back(unsigned variant) {
     }
 }
 
+/// BLAS: without alpha the solution is zero, whatever A and B hold.
+void a_and_b_are_not_read_without_alpha_by_solves() {
+    Bench bench;
+    const std::vector<float> nothing(4, NAN);
+    const std::uint64_t b = bench.memory.add(nothing);
+    host_trsm call{};
+    call.a = bench.memory.add(std::vector<std::uint64_t>{bench.memory.add(nothing)});
+    call.b = bench.memory.add(std::vector<std::uint64_t>{b});
+    call.m = call.n = 2, call.lda = call.ldb = 2, call.batch = 1;
+    EXPECT(!bench.run("trsm_f32", call));
+    EXPECT(bench.memory.get<float>(b) == std::vector<float>(4, 0.0f));
+}
+
 void bad_calls_end_in_the_fault_that_a_gpu_gives() {
     Bench bench;
     const auto kind = [&](auto change) {
@@ -341,6 +354,7 @@ int main() {
     results_beyond_half_precision_are_infinite();
     for (unsigned variant = 0; variant < 16; variant++)
         triangular_solves_multiply_back(variant);
+    a_and_b_are_not_read_without_alpha_by_solves();
     bad_calls_end_in_the_fault_that_a_gpu_gives();
     a_long_product_ends_when_its_time_is_over_or_nobody_waits();
     hostile_calls_touch_nothing_else();
