@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <new>
 #include <set>
 #include <utility>
@@ -37,15 +38,19 @@ CUresult result_of(::soft::FaultKind kind) {
 }
 
 void say(CUresult result, const std::string &message) {
-    const char *name = result == CUDA_ERROR_ILLEGAL_ADDRESS      ? "CUDA_ERROR_ILLEGAL_ADDRESS"
-                       : result == CUDA_ERROR_MISALIGNED_ADDRESS ? "CUDA_ERROR_MISALIGNED_ADDRESS"
-                       : result == CUDA_ERROR_ASSERT             ? "CUDA_ERROR_ASSERT"
-                       : result == CUDA_ERROR_LAUNCH_TIMEOUT     ? "CUDA_ERROR_LAUNCH_TIMEOUT"
-                       : result == CUDA_ERROR_NOT_SUPPORTED      ? "CUDA_ERROR_NOT_SUPPORTED"
-                       : result == CUDA_ERROR_NO_BINARY_FOR_GPU  ? "CUDA_ERROR_NO_BINARY_FOR_GPU"
-                       : result == CUDA_ERROR_INVALID_PTX        ? "CUDA_ERROR_INVALID_PTX"
-                                                                 : "CUDA_ERROR_LAUNCH_FAILED";
-    std::fprintf(stderr, "shimbench-host: %s: %s\n", name, message.c_str());
+    static const std::map<CUresult, const char *> names = {
+        {CUDA_ERROR_ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS"},
+        {CUDA_ERROR_MISALIGNED_ADDRESS, "CUDA_ERROR_MISALIGNED_ADDRESS"},
+        {CUDA_ERROR_ASSERT, "CUDA_ERROR_ASSERT"},
+        {CUDA_ERROR_LAUNCH_TIMEOUT, "CUDA_ERROR_LAUNCH_TIMEOUT"},
+        {CUDA_ERROR_LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"},
+        {CUDA_ERROR_NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED"},
+        {CUDA_ERROR_OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"},
+        {CUDA_ERROR_NO_BINARY_FOR_GPU, "CUDA_ERROR_NO_BINARY_FOR_GPU"},
+        {CUDA_ERROR_INVALID_PTX, "CUDA_ERROR_INVALID_PTX"}};
+    const auto found = names.find(result);
+    const std::string name = found == names.end() ? "CUresult " + std::to_string(result) : found->second;
+    std::fprintf(stderr, "shimbench-host: %s: %s\n", name.c_str(), message.c_str());
 }
 
 /// A module's PTX, its variables in memory, and those of its kernels that were launched.
@@ -224,7 +229,7 @@ class Engine {
         } catch (const ptx::Error &error) {
             return refuse(kernel.facts.name, CUDA_ERROR_NOT_SUPPORTED, error.what(), error.line);
         } catch (const std::bad_alloc &) {
-            return refuse(kernel.facts.name, CUDA_ERROR_NOT_SUPPORTED, "no memory to prepare it");
+            return refuse(kernel.facts.name, CUDA_ERROR_OUT_OF_MEMORY, "no memory to prepare it");
         }
         const ::soft::Program *program = launched->program.get();
         ::soft::Launch launch;
@@ -325,8 +330,8 @@ class Engine {
                      {module.touch, settings_.threads, begin + limit, settings_.abandoned});
         } catch (const ::soft::Fault &caught) {
             fault = caught;
-        } catch (const std::bad_alloc &) {
-            fault.emplace().message = "no memory for the tiles";
+        } catch (const std::bad_alloc &) { // nothing was lost by it: the context goes on
+            return refuse(kernel.facts.name, CUDA_ERROR_OUT_OF_MEMORY, "no memory for the tiles");
         }
         if (fault)
             fault->message += ", in " + kernel.facts.name;
