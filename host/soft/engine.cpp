@@ -11,9 +11,8 @@
 #include "device/printed.hpp"
 #include "server/state.hpp"
 #include "soft/blas/blas.hpp"
-#include "soft/exec/compile/background.hpp"
 #include "soft/exec/launch.hpp"
-#include "soft/exec/lower.hpp"
+#include "soft/loaded_module.hpp"
 #include "soft/telling.hpp"
 
 namespace shimbench::soft {
@@ -52,121 +51,6 @@ void say(CUresult result, const std::string &message) {
     const std::string name = found == names.end() ? "CUresult " + std::to_string(result) : found->second;
     std::fprintf(stderr, "shimbench-host: %s: %s\n", name.c_str(), message.c_str());
 }
-
-/// A module's PTX, its variables in memory, and those of its kernels that were launched.
-class LoadedModule {
-  public:
-    /// Throws ptx::Error when the module cannot be read, std::bad_alloc when its variables do not fit.
-    explicit LoadedModule(const Module &module) : text_(module.code) { place_variables(module); }
-    LoadedModule(const LoadedModule &) = delete;
-
-    /// A kernel that was launched, and what running it has come to.
-    struct Making {
-        std::shared_ptr<::soft::Order> order;
-        std::shared_ptr<const ::soft::Compiled> made;
-    };
-    struct Code {
-        Making assuming, careful;
-        std::uint64_t given_up = 0; // warps that wanted careful code
-    };
-    struct Launched {
-        std::shared_ptr<const ::soft::Program> program;
-        std::uint64_t number = 0;      // of the program: no other one's
-        std::uint64_t interpreted = 0; // operations of warps
-        Code code[2];                  // for any blocks; for rows of whole warps
-        ptx::FunctionText source;      // lies in the module's text
-        KernelTeller::Total *told = nullptr;
-    };
-
-    /// A kernel that launched() has given before; else null.
-    Launched *known(const Kernel &kernel) {
-        const auto found = launched_.find(&kernel);
-        return found != launched_.end() && found->second.program ? &found->second : nullptr;
-    }
-
-    /// Throws ptx::Error when the kernel cannot be executed.
-    Launched &launched(const Kernel &kernel) {
-        Launched &known = launched_[&kernel];
-        if (!known.program) {
-            const std::string &name = kernel.facts.name;
-            known.program =
-                ::soft::lower(text_, name, [this](const std::string &symbol) { return address(symbol); });
-            known.source = text_.source(name);
-        }
-        return known;
-    }
-
-    /// The variable of that name; whether there is one.
-    bool variable(const std::string &name, ModuleVariable &found) const {
-        for (const ptx::Variable &variable : text_.variables())
-            if (in_memory(variable) && variable.name == name) {
-                found = {address(name), variable.size};
-                return true;
-            }
-        return false;
-    }
-
-  private:
-    std::uint64_t address(const std::string &symbol) const {
-        if (const auto why = unusable_.find(symbol); why != unusable_.end())
-            throw ptx::Error(0, why->second);
-        const auto found = addresses_.find(symbol);
-        if (found == addresses_.end())
-            throw ptx::Error(0, "unknown symbol " + symbol);
-        return found->second;
-    }
-
-    static bool in_memory(const ptx::Variable &variable) {
-        return variable.space == ptx::Space::global || variable.space == ptx::Space::constant;
-    }
-
-    void place_variables(const Module &module) {
-        for (const ptx::Variable &variable : text_.variables())
-            if (in_memory(variable)) {
-                bytes_ = (bytes_ + variable.align - 1) / variable.align * variable.align;
-                addresses_[variable.name] = bytes_;
-                bytes_ += std::max<std::uint64_t>(variable.size, 1);
-            }
-        if (!bytes_)
-            return;
-        memory_ = reinterpret_cast<std::uint8_t *>(module.memory(bytes_));
-        if (!memory_)
-            throw std::bad_alloc();
-        for (auto &[name, offset] : addresses_)
-            offset += reinterpret_cast<std::uint64_t>(memory_);
-        for (const ptx::Variable &variable : text_.variables()) {
-            if (!in_memory(variable))
-                continue;
-            if (variable.is_managed)
-                unusable_[variable.name] = variable.name + " lies in managed memory, which is not supported";
-            auto *target = reinterpret_cast<std::uint8_t *>(addresses_[variable.name]);
-            std::copy(variable.initial.begin(), variable.initial.end(), target);
-            for (const ptx::Relocation &relocation : variable.relocations) {
-                if (relocation.offset + relocation.bytes > variable.size)
-                    throw ptx::Error(0, "address in " + variable.name + " does not fit");
-                const auto found = addresses_.find(relocation.symbol);
-                const auto function = text_.function_address(relocation.symbol);
-                if (found == addresses_.end() && !function) {
-                    // Kernels that have nothing to do with it run all the same.
-                    unusable_[variable.name] = variable.name + " holds the address of " + relocation.symbol +
-                                               ", which nothing in its module defines";
-                    continue;
-                }
-                const std::uint64_t value = ((function ? *function : found->second) +
-                                             static_cast<std::uint64_t>(relocation.addend)) >>
-                                            relocation.shift;
-                std::memcpy(target + relocation.offset, &value, relocation.bytes);
-            }
-        }
-    }
-
-    ptx::Module text_;
-    std::uint8_t *memory_ = nullptr;
-    std::uint64_t bytes_ = 0;
-    std::unordered_map<std::string, std::uint64_t> addresses_;
-    std::unordered_map<std::string, std::string> unusable_; // variables that could not be filled, and why
-    std::unordered_map<const Kernel *, Launched> launched_; // the device's, which go with its module
-};
 
 class Engine {
   public:

@@ -354,6 +354,22 @@ form: .callprototype (.param .b32 _) _ (.param .b32 _);
 """
 _TWICE = ".func (.param .b32 out) twice(.param .b32 in)"
 _BODY = "{ .reg .b32 %r<2>; ld.param.b32 %r1, [in]; add.s32 %r1, %r1, %r1; st.param.b32 [out], %r1; ret; }"
+_UNUSABLE = """.version 7.0
+.target sm_80
+.address_size 64
+DECLARED
+.global .align 4 .u32 plain[1] = {7};
+.visible .entry good(.param .u64 where)
+{
+.reg .b32 %r<2>; .reg .b64 %rd<2>;
+ld.param.u64 %rd1, [where]; ld.global.u32 %r1, [plain]; st.global.u32 [%rd1], %r1; ret;
+}
+.visible .entry pointed(.param .u64 where)
+{
+.reg .b32 %r<2>; .reg .b64 %rd<2>;
+ld.param.u64 %rd1, [where]; ld.global.u32 %r1, [unusable]; st.global.u32 [%rd1], %r1; ret;
+}
+"""
 _LAUNCH_BOTH = """
 module, where = load(TEXT), allocate(8)
 launch(function(module, "good"), (1, 1, 1), (1, 1, 1), where)
@@ -378,3 +394,28 @@ def test_the_address_of_what_nothing_defines_stops_only_the_kernels_that_use_it(
     text = _POINTERS.replace("TWICE", ".extern " + _TWICE + ";")
     assert run_client(_LAUNCH_BOTH, text, native_paths, host) == "801 [7]\n"
     assert "table holds the address of twice" in state.read_text()
+
+
+@pytest.mark.parametrize(
+    ("declared", "why"),
+    [
+        (
+            ".extern .global .align 4 .u32 unusable;",
+            "unusable is declared in its module, and nothing defines it",
+        ),
+        (".global .attribute(.managed) .align 4 .u32 unusable;", "unusable lies in managed memory"),
+    ],
+    ids=["extern", "managed"],
+)
+def test_a_variable_that_cannot_be_used_stops_only_the_kernels_that_use_it(
+    native_paths: NativePaths,
+    start_shim_host: Callable[..., dict[str, str]],
+    tmp_path: Path,
+    declared: str,
+    why: str,
+) -> None:
+    state = tmp_path / "state"
+    host = start_shim_host("--device", "soft", "--state", str(state))
+    text = _UNUSABLE.replace("DECLARED", declared)
+    assert run_client(_LAUNCH_BOTH, text, native_paths, host) == "801 [7]\n"
+    assert why in state.read_text()

@@ -26,6 +26,9 @@ constexpr std::string_view ptx_text = R"(.version 8.4
 .address_size 64
 .const .align 4 .b32 table[4] = {1, 0x2, 3, -4};
 .global .align 8 .u64 there[2] = {table, 5};
+.global .align 8 .b8 bytes[2][4] = {{0xFF(table), 0xFF00(generic(there)+4)}, {(1 << 4 | 3) % 7, ~0 ? 2 : -1}};
+.visible .global .attribute(.managed) .align 4 .u32 managed;
+.alias other, own;
 .extern .shared .align 16 .b8 dynamic[];
 .visible .entry k(.param .u64 p1, .param .align 4 .b8 p2[12], .param .f32 p3)
 .maxntid 32, 8, 1
@@ -41,7 +44,7 @@ constexpr std::string_view ptx_text = R"(.version 8.4
     bra.uni DONE;
 INSIDE:
     mul.wide.u32 %rd3, %r1, 4; add.s64 %rd4, %rd2, %rd3;
-    fma.rn.f32 %f2, %f1, 0f3F800000, %f1; st.global.f32 [%rd4], %f2;
+    fma.rn.f32 %f2, %f1, 1.5e-1 * 2.0, %f1; st.global.f32 [%rd4], %f2;
     ld.shared.v2.u32 {%r5, %r6}, [tile+8];
     cvt.rn.f16.f32 %h1, %f2; atom.global.add.u32 %r7, [%rd4], %r5;
     ld.global.b128 %q1, [%rd4]; mov.b128 {%rd5, %rd6}, %q1; atom.global.cas.b128 %q2, [%rd4], %q1, %q1;
