@@ -25,6 +25,11 @@ void go(Warp &w, const Op &op, std::uint32_t target) {
     w.pc = target;
 }
 
+/// What the first lane that is here has in a slot: others may have anything there.
+std::uint32_t first_of(Warp &w, std::uint32_t slot) {
+    return w.slot<std::uint32_t>(slot)[std::countr_zero(w.exec | 1u << 31)];
+}
+
 template <class F> void lanes_of(std::uint32_t mask, F f) {
     for (; mask != 0; mask &= mask - 1)
         f(static_cast<unsigned>(std::countr_zero(mask)));
@@ -113,15 +118,15 @@ void finish(Warp &w, const Op &) {
 
 void barrier(Warp &w, const Op &op) {
     w.state = WarpState::at_barrier;
-    const std::uint32_t number = w.slot<std::uint32_t>(op.a)[0];
+    const std::uint32_t number = first_of(w, op.a);
     w.barrier = number == cluster_barrier ? number : number & 15;
-    w.barrier_threads = op.flags & has_predicate ? w.slot<std::uint32_t>(op.b)[0] : 0;
+    w.barrier_threads = op.flags & has_predicate ? first_of(w, op.b) : 0;
     w.barrier_lanes = w.exec;
     w.waiting = &op;
 }
 
 void barrier_arrive(Warp &w, const Op &op) {
-    unsigned number = w.slot<std::uint32_t>(op.a)[0] & 15;
+    unsigned number = first_of(w, op.a) & 15;
     // Whole warps count as such, threads that have ended included; else each thread counts.
     w.block->arrived[number] += w.exec == w.live ? lanes : static_cast<std::uint32_t>(std::popcount(w.exec));
 }

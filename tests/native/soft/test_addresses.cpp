@@ -176,6 +176,18 @@ void what_only_looks_alike_in_all_lanes() {
         EXPECT(words[i] == i % 4);
 }
 
+/// Lanes that wait have a value where those that go on find room for another, which is one for all of them.
+void what_waiting_lanes_have_stays_theirs() {
+    auto words = words_of("mov.u32 %r2, 0; mov.u32 %r5, %ntid.x; and.b32 %r3, %r1, 3;\n"
+                          "setp.lt.u32 %p1, %r3, 1; @%p1 bra A;\n"
+                          "setp.lt.u32 %p2, %r3, 2; @%p2 bra A; mov.u32 %r2, 100; bra END;\n"
+                          "A: add.s32 %r4, %r5, 5; brev.b32 %r6, %r4; add.s32 %r2, %r6, %r1;\n"
+                          "add.s32 %r7, %r5, 6; brev.b32 %r8, %r7; add.s32 %r2, %r2, %r8;",
+                          45);   // no whole rows: %tid is no number that lanes share
+    for (u32 i = 0; i < 45; ++i) // 50 and 51, reversed
+        EXPECT(words[i] == (i % 4 < 2 ? 0x4c000000u + 0xcc000000u + i : 100u));
+}
+
 void a_loop_that_lanes_leave_one_by_one() {
     check_rows(
         {{"mov.u32 %r3, %r1; mov.u32 %r2, 0; and.b32 %r4, %r10, 63;\n"
@@ -353,6 +365,7 @@ int main() {
     a_sum_that_wraps_where_lanes_have_parted();
     what_is_alike_on_each_way_where_ways_meet();
     what_only_looks_alike_in_all_lanes();
+    what_waiting_lanes_have_stays_theirs();
     a_loop_that_lanes_leave_one_by_one();
     elements_of_all_sizes_at_any_distance();
     halves_of_a_word();

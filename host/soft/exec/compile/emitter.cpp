@@ -98,7 +98,8 @@ void Emitter::write_slot(std::uint32_t value) {
         write_home(value);
         return;
     }
-    store_at(registers_, values_[value].place, with_offsets(base(value).value, form(value).offsets), 32);
+    // Lanes that wait on another way may have another value there.
+    store_active(registers_, values_[value].place, with_offsets(base(value).value, form(value).offsets));
 }
 
 /// Writes home what is wanted and may be newer than it is there, at the segment's end or its beginning.
