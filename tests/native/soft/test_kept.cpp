@@ -10,7 +10,10 @@
 #include <unistd.h>
 
 #include "expect.hpp"
+#include "machine.hpp"
+#include "soft/exec/compile/compile.hpp"
 #include "soft/exec/compile/kept.hpp"
+#include "soft/exec/compile/object.hpp"
 
 namespace {
 
@@ -23,6 +26,44 @@ std::vector<fs::path> files() {
     for (const auto &entry : fs::directory_iterator(folder / "shimbench/kernels"))
         found.push_back(entry.path());
     return found;
+}
+
+/// The object file of a small kernel, as LLVM made it.
+std::string an_object() {
+    const ptx::Module module(
+        soft_test::kernel_text("ld.global.f32 %f1, [%rd1]; add.f32 %f2, %f1, 0f3f800000;\n"
+                               "st.global.f32 [%rd1], %f2;"));
+    std::string why;
+    const auto program = soft::lower(module, "k", [](const std::string &) -> std::uint64_t { return 0; });
+    EXPECT(soft::compile(*program, true, soft::Care::assuming, why) != nullptr);
+    EXPECT(files().size() == 1);
+    std::ifstream file(files().front(), std::ios::binary);
+    const std::string kept((std::istreambuf_iterator<char>(file)), {});
+    fs::remove(files().front());
+    return kept.substr(kept.find("\x7f"
+                                 "ELF"));
+}
+
+/// Kept files have a hash, so this is what no file of ours is: it must not be believed all the same.
+void an_object_is_loaded_whole_or_not_at_all() {
+    auto loads = [](const std::string &object) {
+        try {
+            return soft::load_object(object, "run").entry != nullptr;
+        } catch (const std::runtime_error &) {
+            return false;
+        }
+    };
+    const std::string object = an_object();
+    EXPECT(loads(object));
+    for (std::size_t length = 0; length < object.size(); length += 3)
+        loads(object.substr(0, length));
+    EXPECT(!loads("") && !loads(object.substr(0, object.size() / 2)));
+    for (std::size_t at = 0; at < object.size(); ++at)
+        for (int change : {1, 0x80, 0xff}) {
+            std::string changed = object;
+            changed[at] = static_cast<char>(changed[at] ^ change);
+            loads(changed);
+        }
 }
 
 void what_was_kept_is_found_again() {
@@ -125,6 +166,7 @@ void several_processes_write_and_read_at_once() {
 int main() {
     folder = fs::temp_directory_path() / ("shimbench-kept-" + std::to_string(getpid()));
     setenv("XDG_CACHE_HOME", folder.c_str(), 1);
+    an_object_is_loaded_whole_or_not_at_all();
     what_was_kept_is_found_again();
     a_damaged_file_is_none();
     what_was_of_no_use_longest_goes_first();

@@ -31,7 +31,7 @@ std::string hash_of(std::string_view bytes) {
     return text.data();
 }
 
-constexpr std::string_view magic = "shimbench kernel 1\n";
+constexpr std::string_view magic = "shimbench kernel 2\n";
 
 } // namespace
 

@@ -4,11 +4,11 @@
 #include "emitter.hpp"
 
 #include "kept.hpp"
+#include "object.hpp"
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/BitWriter.h>
-#include <llvm-c/LLJIT.h>
-#include <llvm-c/Orc.h>
+#include <llvm-c/Error.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
@@ -80,8 +80,10 @@ struct Machine {
             LLVMDisposeMessage(message);
             throw std::runtime_error(text);
         }
+        // Constants within reach of relative addresses: the large model, which is the default for code made
+        // while a program runs, takes an instruction and a register more for each.
         return LLVMCreateTargetMachine(target, triple.c_str(), cpu.c_str(), features.c_str(),
-                                       LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelJITDefault);
+                                       LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelSmall);
     }
 };
 
@@ -165,19 +167,11 @@ struct Making {
     }
 };
 
-/// Brings an object file into this process; the shared pointer keeps it there.
-std::shared_ptr<void> load(std::string_view object, Compiled &into) {
-    LLVMOrcLLJITRef jit = nullptr;
-    check(LLVMOrcCreateLLJIT(&jit, LLVMOrcCreateLLJITBuilder()));
-    std::shared_ptr<void> code(
-        jit, [](void *held) { text_of(LLVMOrcDisposeLLJIT(static_cast<LLVMOrcLLJITRef>(held))); });
-    LLVMMemoryBufferRef copy =
-        LLVMCreateMemoryBufferWithMemoryRangeCopy(object.data(), object.size(), "kernel");
-    check(LLVMOrcLLJITAddObjectFile(jit, LLVMOrcLLJITGetMainJITDylib(jit), copy));
-    LLVMOrcExecutorAddress address = 0;
-    check(LLVMOrcLLJITLookup(jit, &address, "run"));
-    into.run = reinterpret_cast<void (*)(Warp *, const Op *)>(address);
-    return code;
+/// Brings an object file into this process, where `code` keeps it.
+void load(std::string_view object, Compiled &into) {
+    LoadedObject loaded = load_object(object, "run");
+    into.run = reinterpret_cast<void (*)(Warp *, const Op *)>(loaded.entry);
+    into.code = std::move(loaded.memory);
 }
 
 } // namespace
@@ -208,12 +202,12 @@ std::shared_ptr<const Compiled> compile(const Program &program, bool whole_rows,
         everything += bytes_of({LLVMWriteBitcodeToMemoryBuffer(making.module), LLVMDisposeMemoryBuffer});
         const KeptCode kept(everything);
         if (const std::string object = kept.read(); !object.empty()) {
-            compiled->code = load(object, *compiled);
+            load(object, *compiled);
         } else if (only_kept) {
             return nullptr;
         } else {
             const Buffer made = making.emit();
-            compiled->code = load(bytes_of(made), *compiled);
+            load(bytes_of(made), *compiled);
             kept.write(bytes_of(made));
         }
         compiled->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
