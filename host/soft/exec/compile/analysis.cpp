@@ -55,6 +55,23 @@ bool ends_segment(const Op &op) {
            run == trap || run == assert_failed;
 }
 
+std::vector<std::uint32_t> segments_between(const Analysis &analysis, std::uint32_t from,
+                                            std::uint32_t join) {
+    std::vector<std::uint32_t> found;
+    if (from == join)
+        return found;
+    std::vector<bool> seen(analysis.segments.size());
+    found.push_back(from);
+    seen[from] = true;
+    for (std::size_t at = 0; at < found.size(); ++at)
+        for (std::uint32_t next : analysis.segments[found[at]].next)
+            if (next != join && !seen[next]) {
+                seen[next] = true;
+                found.push_back(next);
+            }
+    return found;
+}
+
 namespace {
 
 void find_segments(const Program &program, Analysis &analysis) {
@@ -128,23 +145,6 @@ Form first_form(const Value &value, bool whole_rows) {
     }
 }
 
-/// Segments that lanes can come to from `from` before they reach `join`.
-std::vector<std::uint32_t> region(const Analysis &analysis, std::uint32_t from, std::uint32_t join) {
-    std::vector<std::uint32_t> found;
-    if (from == join)
-        return found;
-    std::vector<bool> seen(analysis.segments.size());
-    found.push_back(from);
-    seen[from] = true;
-    for (std::size_t at = 0; at < found.size(); ++at)
-        for (std::uint32_t next : analysis.segments[found[at]].next)
-            if (next != join && !seen[next]) {
-                seen[next] = true;
-                found.push_back(next);
-            }
-    return found;
-}
-
 /// A value kept once for all lanes must not be written on one way of a divergent branch while lanes that
 /// wait, at the other way's start or where the ways meet, still want what it was.
 bool settle_branch(const Program &program, Analysis &analysis, const Segment &segment) {
@@ -155,7 +155,7 @@ bool settle_branch(const Program &program, Analysis &analysis, const Segment &se
     bool changed = false;
     for (unsigned way = 0; way < 2; ++way) {
         const std::uint32_t other = segment.next[1 - way];
-        for (std::uint32_t s : region(analysis, segment.next[way], join))
+        for (std::uint32_t s : segments_between(analysis, segment.next[way], join))
             for (std::uint32_t i = analysis.segments[s].first; i < analysis.segments[s].last; ++i)
                 for (std::uint32_t v : references(*program.source, i).defines)
                     if (analysis.forms[v].kind != Form::Kind::varying &&
@@ -220,18 +220,20 @@ bool find_forms(const Program &program, Analysis &analysis, const std::vector<un
 }
 
 /// Where warps come in from outside: the first operation, and wherever a handler may have sent them on to.
-void find_entries(const Program &program, Analysis &analysis) {
+void find_entries(const Program &program, Analysis &analysis, const std::vector<bool> &is_short) {
+    for (Segment &segment : analysis.segments)
+        segment.entry = false;
     analysis.segments[0].entry = true;
-    for (const Segment &segment : analysis.segments) {
-        const std::uint32_t last = segment.last - 1;
-        const Op &end = program.ops[last];
-        const bool parts =
-            end.run == branch_if && !analysis.forms[program.source->drafts[last].op.guard].uniform();
-        if (!parts && (!ends_segment(end) || end.run == branch_if || end.run == jump))
+    for (std::size_t s = 0; s < analysis.segments.size(); ++s) {
+        const Segment &segment = analysis.segments[s];
+        const Op &end = program.ops[segment.last - 1];
+        const bool parting = parts(program, analysis, segment);
+        if ((parting && is_short[s]) ||
+            (!parting && (!ends_segment(end) || end.run == branch_if || end.run == jump)))
             continue;
         for (std::uint32_t next : segment.next)
             analysis.segments[next].entry = true;
-        if (parts && end.join != no_join)
+        if (parting && end.join != no_join)
             analysis.segments[analysis.segment_at[end.join]].entry = true;
     }
 }
@@ -333,17 +335,25 @@ Analysis analyse(const Program &program, bool whole_rows, Care care,
     find_all_forms(program, analysis, definitions, false, scalar);
     Forms on_each_way = analysis.forms;
     find_all_forms(program, analysis, definitions, true, scalar);
-    find_entries(program, analysis);
+    // Short ways are the same ones for assuming and careful code, which take turns.
+    std::vector<bool> is_short(analysis.segments.size(), true);
+    for (std::vector<bool> before; before != is_short;) {
+        before = is_short;
+        is_short = short_branches(program, analysis, is_short);
+        std::swap(analysis.forms, on_each_way);
+        is_short = short_branches(program, analysis, is_short);
+        std::swap(analysis.forms, on_each_way);
+    }
+    find_entries(program, analysis, is_short);
     find_cells(source, analysis);
     analysis.assumed.assign(source.values.size(), false);
     if (care == Care::assuming) {
         for (std::size_t v = 0; v < on_each_way.size(); ++v)
             analysis.assumed[v] = on_each_way[v].alike() && !analysis.forms[v].alike();
         analysis.forms = std::move(on_each_way);
-        for (Segment &segment : analysis.segments)
-            segment.entry = false;
-        find_entries(program, analysis);
+        find_entries(program, analysis, is_short);
     }
+    find_ways(program, analysis, is_short);
     find_newer(program, analysis);
     return analysis;
 }

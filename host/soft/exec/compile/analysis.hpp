@@ -37,15 +37,25 @@ struct Segment {
     std::vector<std::uint32_t> next; // segments
     ValueSet live_in, live_out;
     ValueSet defined;
-    ValueSet newer;     // defined since the code was entered, on some way to its beginning
-    bool entry = false; // warps may come to it from outside of the code
+    ValueSet newer;                   // defined since the code was entered, on some way to its beginning
+    bool entry = false;               // warps may come to it from outside of the code
+    std::uint32_t way = 0xffffffff;   // the innermost short way it lies on
+    std::uint32_t takes = 0xffffffff; // of a branch with short ways: the first of them
+};
+
+/// One way of a branch that parts lanes, so short and simple that code takes it with the lanes it is for.
+struct Way {
+    std::uint32_t branch = 0, first = 0, join = 0; // segments: the branch's, the way's first, where ways meet
+    std::uint32_t second = 0xffffffff;             // of the first of two: the other one, which is taken then
+    ValueSet kept; // values of which those want what they were who are elsewhere
 };
 
 struct Analysis {
     std::vector<Segment> segments;
     std::vector<std::uint32_t> segment_at; // by operation: the segment that begins there, or none
-    ValueSet used;                         // by any operation
-    Forms forms;                           // by value
+    std::vector<Way> ways;
+    ValueSet used; // by any operation
+    Forms forms;   // by value
     /// By value: alike on each way alone. Where lanes may part it lies in its slot, lane by lane.
     std::vector<bool> assumed;
     std::vector<std::uint32_t> in_cells; // values that careful code finds in cells where warps come in
@@ -63,6 +73,20 @@ References references(const Source &source, std::uint32_t operation);
 
 /// Whether the operation's handler decides where the warp goes on.
 bool ends_segment(const Op &op);
+
+/// Segments that lanes can come to from `from` before they reach `join`.
+std::vector<std::uint32_t> segments_between(const Analysis &analysis, std::uint32_t from, std::uint32_t join);
+
+// short_ways.cpp
+
+/// Whether lanes may part at the segment's end.
+bool parts(const Program &program, const Analysis &analysis, const Segment &segment);
+
+/// By segment, of those `among`: whether the branch it ends with has short ways.
+std::vector<bool> short_branches(const Program &program, const Analysis &analysis, std::vector<bool> among);
+
+/// Says which segments lie on which ways, of those branches that may part lanes.
+void find_ways(const Program &program, Analysis &analysis, const std::vector<bool> &is_short);
 
 /// The values that are wanted at operation i of the segment, or after it.
 ValueSet live_at(const Source &source, const Segment &segment, std::uint32_t i);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <stdexcept>
 #include <utility>
 
 namespace soft {
@@ -121,6 +122,8 @@ void Emitter::call(std::size_t member, std::uint32_t i) {
 
 /// Has the handler do it, on slots.
 void Emitter::perform(std::uint32_t i) {
+    if (segment_->way != Analysis::none)
+        throw std::logic_error("a handler on a short way");
     const References refs = references(source_, i);
     auto give = [&](std::uint32_t value) {
         if (in_slot_.insert(value).second)
@@ -154,6 +157,8 @@ void Emitter::note_alike(std::uint32_t i, const ValueSet &live) {
 
 /// Has the interpreter go on from operation i, when what the code assumes is not so.
 void Emitter::give_up(std::uint32_t i, Ref when) {
+    if (segment_->way != Analysis::none)
+        throw std::logic_error("gives up on a short way");
     Block on = unlikely(when);
     const ValueSet live = live_at(source_, *segment_, i);
     note_alike(i, live);
@@ -249,96 +254,6 @@ void Emitter::operation(std::uint32_t i) {
     }
 }
 
-/// A jump from operation i: backward ones ask the watchdog now and then.
-void Emitter::go_to(std::uint32_t i, std::uint32_t target) {
-    Block to = blocks_[analysis_.segment_at[target]];
-    if (target <= i) {
-        Ref budget = LLVMBuildSub(builder_, field(offsetof(WarpCore, budget), i64_), number(i64_, 1), "");
-        set_field(offsetof(WarpCore, budget), budget);
-        Block on = unlikely(LLVMBuildICmp(builder_, LLVMIntEQ, budget, number(i64_, 0), ""));
-        call(offsetof(WarpCore, ask), i);
-        LLVMBuildBr(builder_, on);
-        enter(on);
-    }
-    LLVMBuildBr(builder_, to);
-}
-
-/// The end of a segment.
-void Emitter::leave(std::uint32_t i, std::uint32_t number_of_segment) {
-    const Segment &segment = analysis_.segments[number_of_segment];
-    const Op &op = program_.ops[i];
-    if (!ends_segment(op)) {
-        operation(i);
-        return go_to(i, segment.last);
-    }
-    bases_ = false;
-    const auto target = static_cast<std::uint32_t>(op.immediate);
-    if (op.run == jump)
-        return go_to(i, target);
-    if (op.run != branch_if) {
-        // Barriers, ends and traps need not come back here.
-        write_back(segment.live_out, true);
-        if (!wait_or_end(i)) {
-            perform(i);
-            LLVMBuildRetVoid(builder_);
-        }
-        return;
-    }
-    const Lanes wanted = guard(i);
-    Block taken = new_block("taken"), next = blocks_[analysis_.segment_at[segment.last]];
-    if (!wanted.vector) {
-        LLVMBuildCondBr(builder_, wanted.value, taken, next);
-    } else {
-        Block some = new_block("some"), part = new_block("part");
-        Ref chosen = LLVMBuildAnd(builder_, bits_of(wanted.value, i32_), active_, "");
-        LLVMBuildCondBr(builder_, LLVMBuildICmp(builder_, LLVMIntEQ, chosen, number(i32_, 0), ""), next,
-                        some);
-        enter(some);
-        LLVMBuildCondBr(builder_, LLVMBuildICmp(builder_, LLVMIntEQ, chosen, active_, ""), taken, part);
-        enter(part);
-        ValueSet needed = segment.live_out;
-        needed.add(source_.drafts[i].op.guard); // the handler reads it
-        write_back(needed, true);
-        call_handler(i);
-        LLVMBuildRetVoid(builder_);
-    }
-    enter(taken);
-    go_to(i, target);
-}
-
-/// A barrier that all of the warp comes to, or its end, as the handler would have it: then the block's next
-/// warp goes on at once. False when it is another operation, which the handler must perform.
-bool Emitter::wait_or_end(std::uint32_t i) {
-    const Op &op = program_.ops[i];
-    const Value &which = values_[source_.drafts[i].op.a];
-    const bool waits =
-        op.run == barrier && !(op.flags & has_predicate) && which.kind == Value::Kind::constant;
-    if (!waits && op.run != finish)
-        return false;
-    Ref some = LLVMBuildICmp(builder_, LLVMIntNE, active_, field(offsetof(WarpCore, live), i32_), "");
-    Block whole = unlikely(some);
-    perform(i);
-    LLVMBuildRetVoid(builder_);
-    enter(whole);
-    set_field(offsetof(WarpCore, pc), number(i32_, i + 1));
-    if (waits) {
-        set_field(offsetof(WarpCore, barrier),
-                  number(i32_, which.bits == cluster_barrier ? which.bits : which.bits & 15));
-        set_field(offsetof(WarpCore, barrier_threads), number(i32_, 0));
-        set_field(offsetof(WarpCore, barrier_lanes), active_);
-        set_field(offsetof(WarpCore, waiting),
-                  at(operations_, static_cast<std::uint64_t>(i) * sizeof(Op), i8_));
-    } else {
-        for (const std::size_t lanes_that :
-             {offsetof(WarpCore, live), offsetof(WarpCore, active), offsetof(WarpCore, exec)})
-            set_field(lanes_that, number(i32_, 0));
-    }
-    const WarpState state = waits ? WarpState::at_barrier : WarpState::done;
-    set_field(offsetof(WarpCore, state), number(i32_, static_cast<std::uint64_t>(state)));
-    LLVMBuildBr(builder_, next_warp_);
-    return true;
-}
-
 /// Of a value that is alike on each way, where ways meet: the base, by the first lane; and in `differs`
 /// whether another lane has another, as well.
 Emitter::Ref Emitter::met(std::uint32_t value, Ref &differs) {
@@ -412,8 +327,16 @@ void Emitter::segment(std::uint32_t number_of_segment) {
     halves_.clear();
     bases_ = false;
     enter(blocks_[number_of_segment]);
+    here_ = active_;
+    here_lanes_ = active_lanes_;
+    if (segment_->way != Analysis::none) {
+        here_ = LLVMBuildLoad2(builder_, i32_, ways_lanes_[segment_->way], "");
+        here_lanes_ = bits_of(here_, shaped(i1_, true));
+    }
     std::uint32_t first = segment_->first;
-    if (program_.ops[first].run == meet) {
+    if (program_.ops[first].run == meet && segment_->way != Analysis::none) {
+        ++first; // none waits there
+    } else if (program_.ops[first].run == meet) {
         Block met = new_block("met"), on = new_block("on");
         LLVMBuildCondBr(builder_, LLVMBuildICmp(builder_, LLVMIntEQ, join_, number(i32_, first), ""), met,
                         on);
@@ -463,6 +386,10 @@ void Emitter::write() {
     Ref pc = field(offsetof(WarpCore, pc), i32_);
     for (std::size_t s = 0; s < analysis_.segments.size(); ++s)
         blocks_.push_back(new_block("segment"));
+    for (std::size_t way = 0; way < analysis_.ways.size(); ++way) {
+        ends_.push_back(new_block("end_of_way"));
+        ways_lanes_.push_back(LLVMBuildAlloca(entry_builder_, i32_, ""));
+    }
     Ref chosen = LLVMBuildSwitch(builder_, pc, nowhere, static_cast<unsigned>(blocks_.size()));
     for (std::uint32_t s = 0; s < blocks_.size(); ++s) {
         if (!analysis_.segments[s].entry)
@@ -479,6 +406,8 @@ void Emitter::write() {
         LLVMBuildUnreachable(builder_);
     for (std::uint32_t s = 0; s < blocks_.size(); ++s)
         segment(s);
+    for (std::uint32_t way = 0; way < ends_.size(); ++way)
+        end_way(way);
     LLVMBuildBr(entry_builder_, entry);
     enter(next_warp_);
     Ref next = field(offsetof(WarpCore, next), pointer_);

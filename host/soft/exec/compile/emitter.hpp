@@ -99,9 +99,6 @@ class Emitter {
     void segment(std::uint32_t number);
     void enter_from_outside(std::uint32_t number);
     void operation(std::uint32_t i);
-    void leave(std::uint32_t i, std::uint32_t number);
-    bool wait_or_end(std::uint32_t i);
-    void go_to(std::uint32_t i, std::uint32_t target);
     void perform(std::uint32_t i);
     void call(std::size_t member, std::uint32_t i);
     void count(std::uint64_t operations);
@@ -127,6 +124,15 @@ class Emitter {
     Ref met(std::uint32_t value, Ref &differs);
     void fail_assumption();
     bool is_predicate(std::uint32_t value) const { return values_[value].kind == Value::Kind::predicate; }
+
+    // how pieces of code end: emitter_branches.cpp
+    void leave(std::uint32_t i, std::uint32_t number);
+    bool wait_or_end(std::uint32_t i);
+    void take_short_ways(Ref chosen);
+    void take_way(std::uint32_t way, Ref lanes_of_it);
+    void end_way(std::uint32_t way);
+    Block way_to(std::uint32_t from, std::uint32_t to);
+    void go_to(std::uint32_t i, std::uint32_t target);
 
     // values
     const Form &form(std::uint32_t value) const { return analysis_.forms[value]; }
@@ -188,7 +194,8 @@ class Emitter {
     void store(std::uint32_t i);
     void window(std::uint32_t i);
     struct Access {
-        bool guarded = false;
+        bool guarded = false; // some active lanes may not take part
+        bool maybe_none = false;
         Ref window = nullptr; // of shared or local memory: its beginning, an address of this process
         Offsets offsets{};    // in local memory, of lanes' own parts of it as well
         Ref base = nullptr;   // fixed offsets: what they are added to, an address of this process; else null
@@ -205,6 +212,7 @@ class Emitter {
     Reach reach(const Access &access, std::uint64_t more, unsigned size);
     Ref gathered(const Access &access, std::uint64_t more, unsigned size);
     Ref gathered_words(const Access &access, std::uint64_t more, unsigned size);
+    void store_once(const Access &access, unsigned size, const std::vector<Lanes> &values);
     void scattered(const Access &access, std::uint64_t more, unsigned size, Ref value);
     void move_by_handler(std::uint32_t i, const Access &access);
     void store_by_handler(std::uint32_t i, const Access &to, unsigned size, const std::vector<Ref> &values);
@@ -260,6 +268,8 @@ class Emitter {
     Ref registers_ = nullptr, scalars_ = nullptr, predicates_ = nullptr;
     Ref active_ = nullptr, active_lanes_ = nullptr, join_ = nullptr; // do not change while a warp stays
     std::vector<Block> blocks_;                                      // by segment
+    std::vector<Block> ends_;                                        // by short way
+    std::vector<Ref> ways_lanes_;                                    // by short way: their variables
     Block next_warp_ = nullptr;                                      // for those that wait or are done
     std::map<std::uint32_t, Ref> variables_;
     std::map<std::uint32_t, std::uint32_t> cells_;
@@ -269,6 +279,7 @@ class Emitter {
 
     // of the segment being written
     const Segment *segment_ = nullptr;
+    Ref here_ = nullptr, here_lanes_ = nullptr; // the lanes it is for: all active ones, or a short way's
     bool bases_ = false;                        // the operation works on bases
     std::set<std::uint32_t> in_slot_;           // its slot holds it, for the active lanes
     std::map<std::uint32_t, Ref> upper_halves_; // by operation, a load: what was loaded with the lower half

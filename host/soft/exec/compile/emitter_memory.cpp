@@ -58,9 +58,9 @@ Offsets Emitter::parts_of_local() const {
 /// The lanes that take part in an operation.
 Emitter::Ref Emitter::mask(std::uint32_t i) {
     if (source_.drafts[i].op.run != run_guarded)
-        return active_lanes_;
+        return here_lanes_;
     const Lanes wanted = guard(i);
-    return LLVMBuildAnd(builder_, whole(wanted), active_lanes_, "");
+    return LLVMBuildAnd(builder_, whole(wanted), here_lanes_, "");
 }
 
 /// Works out the addresses, and has the handler see to it when one is wrong.
@@ -75,7 +75,8 @@ Emitter::Access Emitter::access(std::uint32_t i) {
     LLVMBuilderRef b = builder_;
     Access access;
     const bool local = in_local(in), checked = local || in_shared(in);
-    access.guarded = op.run == run_guarded;
+    access.maybe_none = op.run == run_guarded;
+    access.guarded = access.maybe_none || segment_->way != Analysis::none;
     access.lanes = mask(i);
     access.offsets = form(op.a).offsets;
     const bool fixed = form(op.a).alike() && small(access.offsets);
@@ -188,7 +189,7 @@ Emitter::Access Emitter::access(std::uint32_t i) {
             touched_[i] = std::nullopt;
         }
     }
-    if (access.guarded)
+    if (access.maybe_none)
         set_field(offsetof(WarpCore, exec), bits_of(access.lanes, i32_));
     return access;
 }
@@ -257,7 +258,7 @@ Emitter::Ref Emitter::gathered(const Access &access, std::uint64_t more, unsigne
                                LLVMConstInt(i64_, static_cast<std::uint64_t>(offset) + more, 1), "");
         return sum;
     };
-    if (access.base != nullptr && access.offsets == Offsets{} && !access.guarded) {
+    if (access.base != nullptr && access.offsets == Offsets{} && !access.maybe_none) {
         Ref place = LLVMBuildIntToPtr(b, address_of(0), LLVMPointerType(element, 0), "");
         Ref value = LLVMBuildLoad2(b, element, place, "");
         LLVMSetAlignment(value, size);
@@ -338,8 +339,8 @@ void Emitter::load(std::uint32_t i) {
         TypeRef held = shaped(values_[to].wide ? i64_ : i32_, true);
         define(i, to, {LLVMBuildIntCast2(builder_, values[k], held, 0, ""), true});
     }
-    if (from.guarded)
-        set_field(offsetof(WarpCore, exec), active_);
+    if (from.maybe_none)
+        set_field(offsetof(WarpCore, exec), here_);
 }
 
 /// A load from one address for all lanes.
@@ -383,6 +384,25 @@ void Emitter::scattered(const Access &access, std::uint64_t more, unsigned size,
                   {}, void_);
 }
 
+/// To one address, of lanes that there are some of: what the last of them has stays there.
+void Emitter::store_once(const Access &access, unsigned size, const std::vector<Lanes> &values) {
+    LLVMBuilderRef b = builder_;
+    TypeRef element = integer_type(8 * size);
+    Ref before = intrinsic("llvm.ctlz", {bits_of(access.lanes, i32_), number(i1_, 1)}, {i32_}, i32_);
+    Ref last = LLVMBuildSub(b, number(i32_, lanes - 1), before, "");
+    for (std::size_t k = 0; k < values.size(); ++k) {
+        Ref value = values[k].value;
+        if (values[k].vector)
+            value = LLVMBuildExtractElement(b, value, last, "");
+        Ref sum =
+            LLVMBuildAdd(b, access.base,
+                         LLVMConstInt(i64_, static_cast<std::uint64_t>(access.offsets[0]) + k * size, 1), "");
+        Ref done = LLVMBuildStore(b, LLVMBuildIntCast2(b, value, element, 0, ""),
+                                  LLVMBuildIntToPtr(b, sum, LLVMPointerType(element, 0), ""));
+        LLVMSetAlignment(done, size);
+    }
+}
+
 /// Has the handler store it, element after element of all lanes that take part.
 void Emitter::store_by_handler(std::uint32_t i, const Access &to, unsigned size,
                                const std::vector<Ref> &values) {
@@ -408,9 +428,14 @@ void Emitter::store(std::uint32_t i) {
     const unsigned size = ptx::size_of(instruction(i).type());
     const Access to = access(i);
     const std::size_t count = std::max<std::size_t>(1, draft.list.size());
-    std::vector<Ref> values;
+    std::vector<Lanes> stored;
     for (std::size_t k = 0; k < count; ++k)
-        values.push_back(whole(get(draft.list.empty() ? draft.op.dst : draft.list[k])));
+        stored.push_back(get(draft.list.empty() ? draft.op.dst : draft.list[k]));
+    if (to.base != nullptr && to.offsets == Offsets{} && !to.maybe_none)
+        return store_once(to, size, stored);
+    std::vector<Ref> values;
+    for (const Lanes &one : stored)
+        values.push_back(whole(one));
     const unsigned chunk = size * static_cast<unsigned>(count);
     if (in_rows(to, size, count)) {
         Block all = unlikely(LLVMBuildNot(builder_, takes_all(to), "")), done = new_block("done");
@@ -430,8 +455,8 @@ void Emitter::store(std::uint32_t i) {
     } else {
         store_by_handler(i, to, size, values);
     }
-    if (to.guarded)
-        set_field(offsetof(WarpCore, exec), active_);
+    if (to.maybe_none)
+        set_field(offsetof(WarpCore, exec), here_);
 }
 
 /// cvta of shared memory: its offsets as addresses.

@@ -141,6 +141,8 @@ void Emitter::define(std::uint32_t i, std::uint32_t value, Lanes lanes) {
         Lanes wanted = guard(i), before = base(value);
         lanes.value = LLVMBuildSelect(builder_, wanted.value, lanes.value, before.value, "");
     }
+    if (segment_->way != Analysis::none && analysis_.ways[segment_->way].kept.has(value))
+        lanes.value = LLVMBuildSelect(builder_, here_lanes_, lanes.value, whole(base(value)), "");
     LLVMBuildStore(builder_, lanes.value, variable(value));
     in_slot_.erase(value);
     halves_.erase(value);
