@@ -2,8 +2,6 @@
 
 #include <bit>
 #include <chrono>
-#include <cinttypes>
-#include <cstdio>
 
 namespace soft {
 

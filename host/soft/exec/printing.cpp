@@ -1,5 +1,6 @@
 // What kernels say: vprintf, and what failed assertions name.
 #include "control.hpp"
+#include "lanes.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -10,11 +11,6 @@ namespace soft {
 namespace {
 
 constexpr std::size_t longest = 65536; // of one call: a device's buffer is as finite
-
-template <class F> void lanes_of(std::uint32_t mask, F f) {
-    for (; mask != 0; mask &= mask - 1)
-        f(static_cast<unsigned>(std::countr_zero(mask)));
-}
 
 bool is_one_of(std::string_view set, char c) {
     return set.find(c) != set.npos;
@@ -133,7 +129,7 @@ std::int32_t print_formatted(std::string &out, std::uint64_t format, std::uint64
 void print(Warp &w, const Op &op) {
     const auto *format = w.slot<std::uint64_t>(op.a), *values = w.slot<std::uint64_t>(op.b);
     auto *result = w.slot<std::int32_t>(op.dst);
-    lanes_of(w.exec, [&](unsigned lane) {
+    each_lane(w.exec, [&](unsigned lane) {
         std::string out;
         result[lane] = print_formatted(out, format[lane], values[lane]);
         if (w.block->print && !out.empty())
