@@ -39,7 +39,6 @@ class GridRun {
   public:
     GridRun(const Program &program, const Launch &launch, BlockRunner &own, Helpers &helpers)
         : program_(program), launch_(launch), own_(own), helpers_(helpers),
-
           blocks_(static_cast<std::uint64_t>(launch.grid[0]) * launch.grid[1] * launch.grid[2]),
           next_(launch.first) {}
 
@@ -154,11 +153,14 @@ void GridRun::share(const Job &job, unsigned helpers, const std::function<void()
         if (launch_.times_processors)
             spent_.fetch_add(processor_time() - at, std::memory_order_relaxed);
     };
-    if (helpers > 0)
-        helpers_.open(timed, helpers);
+    if (helpers == 0)
+        return mine();
+    struct Closed { // whatever `mine` throws: the job's captures end with this function
+        Helpers &helpers;
+        ~Closed() { helpers.close(); }
+    } closed{helpers_};
+    helpers_.open(timed, helpers);
     mine();
-    if (helpers > 0)
-        helpers_.close();
 }
 
 /// Blocks that do not wait for one another. How much there is to do is known from the last such launch, or
