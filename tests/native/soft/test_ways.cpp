@@ -11,7 +11,7 @@ using namespace soft_test;
 
 namespace {
 
-constexpr unsigned seeds = 20;
+constexpr unsigned seeds = 8;
 constexpr unsigned words_of_thread = 16, values = 6, shared_words = 32;
 
 std::vector<std::uint32_t> memory; // in one place for all runs: messages name addresses

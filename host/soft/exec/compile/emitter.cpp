@@ -197,6 +197,8 @@ void Emitter::operation(std::uint32_t i) {
         return integer(i);
     case Native::real:
         return real(i);
+    case Native::directed:
+        return features_.avx512 ? directed(i) : perform(i);
     case Native::compare:
         return compare(i);
     case Native::select: {

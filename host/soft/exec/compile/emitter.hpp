@@ -31,6 +31,7 @@ enum class Native : std::uint8_t {
     widen_signed,
     integer,
     real,
+    directed,
     compare,
     select,
     logic,
@@ -177,6 +178,8 @@ class Emitter {
 
     // floats: emitter_reals.cpp
     void real(std::uint32_t i);
+    void directed(std::uint32_t i);
+    Lanes saturated(Lanes x);
     void half_arithmetic(std::uint32_t i);
     void approximation(std::uint32_t i);
     void round_whole(std::uint32_t i);

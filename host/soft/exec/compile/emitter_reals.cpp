@@ -69,14 +69,47 @@ void Emitter::real(std::uint32_t i) {
         r = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, y.value, y.value, ""), x.value, r, "");
         r = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, x.value, x.value, ""), y.value, r, "");
     }
-    Lanes done = flushed({r, vector}, explicitly);
-    if (in.has("sat")) {
-        Ref zero = LLVMConstNull(here), top = real_number(here, 1.0);
-        Ref below = LLVMBuildFCmp(b, LLVMRealOLT, done.value, top, "");
-        Ref above = LLVMBuildFCmp(b, LLVMRealOGT, done.value, zero, "");
-        done.value = LLVMBuildSelect(b, above, LLVMBuildSelect(b, below, done.value, top, ""), zero, "");
+    const Lanes done = flushed({r, vector}, explicitly);
+    result(i, in.has("sat") ? saturated(done) : done);
+}
+
+/// Not below 0 nor above 1, and no NaN.
+Lanes Emitter::saturated(Lanes x) {
+    LLVMBuilderRef b = builder_;
+    TypeRef here = LLVMTypeOf(x.value);
+    Ref zero = LLVMConstNull(here), top = real_number(here, 1.0);
+    Ref below = LLVMBuildFCmp(b, LLVMRealOLT, x.value, top, "");
+    Ref above = LLVMBuildFCmp(b, LLVMRealOGT, x.value, zero, "");
+    return {LLVMBuildSelect(b, above, LLVMBuildSelect(b, below, x.value, top, ""), zero, ""), x.vector};
+}
+
+/// add, sub, mul and fma that round towards zero, downwards or upwards: AVX-512 says so in the instruction.
+void Emitter::directed(std::uint32_t i) {
+    const Instruction &in = instruction(i);
+    const Op &op = source_.drafts[i].op;
+    const Type type = in.type();
+    const bool wide = type == Type::f64, three = in.opcode == "fma" || in.opcode == "mad";
+    const bool explicitly = in.has("ftz") && !wide && !flushes_;
+    std::vector<Ref> operands;
+    for (std::uint32_t value : {op.a, op.b, op.c})
+        if (operands.size() < (three ? 3 : 2))
+            operands.push_back(whole(flushed(real_source(value, type), explicitly)));
+    const unsigned at_once = wide ? 8 : 16;
+    constexpr std::uint64_t without_exceptions = 8;
+    const std::uint64_t rounding = (in.has("rz") ? 3 : in.has("rp") ? 2 : 1) | without_exceptions;
+    const std::string name =
+        std::string("llvm.x86.avx512.") + (three ? "vfmadd" : in.opcode) + (wide ? ".pd.512" : ".ps.512");
+    TypeRef part = LLVMVectorType(wide ? f64_ : f32_, at_once);
+    std::vector<Ref> done;
+    for (unsigned lane = 0; lane < lanes; lane += at_once) {
+        Ref x = slice(operands[0], lane, at_once), y = slice(operands[1], lane, at_once);
+        Ref mode = number(i32_, rounding);
+        done.push_back(
+            three ? intrinsic(name.c_str(), {x, y, slice(operands[2], lane, at_once), mode}, {}, part)
+                  : intrinsic(name.c_str(), {x, y, mode}, {}, part));
     }
-    result(i, done);
+    const Lanes sum = flushed({join(std::move(done)), true}, explicitly);
+    result(i, in.has("sat") ? saturated(sum) : sum);
 }
 
 /// Bits of so many 16-bit floats as the processor converts at once.

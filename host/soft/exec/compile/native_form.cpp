@@ -53,9 +53,10 @@ Native real_form(const Instruction &in) {
         return in.has("sat") || in.has("relu") || in.has("rz") || in.has("rm") || in.has("rp")
                    ? Native::call
                    : Native::halves;
-    if (!one_of(in.opcode, plain) || in.has("NaN") || in.has("xorsign") || in.has("rz") || in.has("rm") ||
-        in.has("rp"))
+    if (!one_of(in.opcode, plain) || in.has("NaN") || in.has("xorsign"))
         return Native::call;
+    if (in.has("rz") || in.has("rm") || in.has("rp"))
+        return in.type() == Type::f32 || in.type() == Type::f64 ? Native::directed : Native::call;
     if (in.type() == Type::f32)
         return Native::real;
     return in.type() == Type::f64 && !in.has("sat") ? Native::real : Native::call;
@@ -175,7 +176,7 @@ bool scalar_form(const Source &source, std::uint32_t operation) {
     if (form == Native::matrices) // lanes get other words of a row that is one for all
         return false;
     if (form != Native::load)
-        return form != Native::call;
+        return form != Native::call && form != Native::directed;
     // What is read under a guard may not be read at all; in local memory each lane has its own.
     const Draft &draft = source.drafts[operation];
     return draft.op.run != run_guarded &&

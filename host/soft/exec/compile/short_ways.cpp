@@ -41,7 +41,8 @@ bool is_simple(const Program &program, const Analysis &analysis, std::uint32_t i
                                              [&](std::uint32_t v) { return analysis.forms[v].alike(); });
     switch (form) {
     case Native::call:
-    case Native::shuffle: // gives what lanes have that do not take part
+    case Native::directed: // a handler's where there is no AVX-512
+    case Native::shuffle:  // gives what lanes have that do not take part
     case Native::multiply:
     case Native::matrices:
     case Native::transpose:
