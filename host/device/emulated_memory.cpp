@@ -180,7 +180,7 @@ CUresult EmulatedDevice::cuMemHostAlloc(void **pp, size_t bytesize, unsigned int
 }
 
 CUresult EmulatedDevice::cuMemFreeHost(void *p) {
-    return memory_.free(number(p), MemoryKind::Pinned);
+    return p ? memory_.free(number(p), MemoryKind::Pinned) : CUDA_SUCCESS;
 }
 
 CUresult EmulatedDevice::cuMemHostGetFlags(unsigned int *pFlags, void *p) {

@@ -43,6 +43,16 @@ def test_memory_needs_a_context_that_is_alive(answers: Answers, shim_host: dict[
     assert answers(script, shim_host, START) == ["201", "201", "0 0", "0 0", "709"]
 
 
+def test_a_null_pointer_may_be_freed(answers: Answers, shim_host: dict[str, str]) -> None:
+    script = """
+        cuda.cuDevicePrimaryCtxRetain(byref(context), 0)
+        cuda.cuCtxSetCurrent(context)
+        print(cuda.cuMemFree_v2(c_uint64(0)), cuda.cuMemFreeHost(None))
+        print(cuda.cuMemFreeHost(c_void_p(64)))
+    """
+    assert answers(script, shim_host, START) == ["0 0", "1"]
+
+
 def test_contexts_are_stacked_per_thread(answers: Answers, shim_host: dict[str, str]) -> None:
     script = """
         import threading
