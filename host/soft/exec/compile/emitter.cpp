@@ -325,6 +325,7 @@ void Emitter::count(std::uint64_t operations) {
 void Emitter::segment(std::uint32_t number_of_segment) {
     segment_ = &analysis_.segments[number_of_segment];
     in_slot_.clear();
+    asked_.clear();
     upper_halves_.clear();
     halves_.clear();
     bases_ = false;

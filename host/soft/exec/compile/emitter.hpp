@@ -207,6 +207,7 @@ class Emitter {
         Ref lanes = nullptr;  // that take part
     };
     Access access(std::uint32_t i);
+    void ask_ahead(std::uint32_t i, Ref base);
     bool too_far(std::uint32_t i) const;
     Offsets parts_of_local() const;
     Ref places(const Access &access);
@@ -284,7 +285,8 @@ class Emitter {
     const Segment *segment_ = nullptr;
     Ref here_ = nullptr, here_lanes_ = nullptr; // the lanes it is for: all active ones, or a short way's
     bool bases_ = false;                        // the operation works on bases
-    std::set<std::uint32_t> in_slot_;           // its slot holds it, for the active lanes
+    std::set<std::pair<std::uint32_t, std::int64_t>> asked_; // of which addresses, and where about
+    std::set<std::uint32_t> in_slot_;                        // its slot holds it, for the active lanes
     std::map<std::uint32_t, Ref> upper_halves_; // by operation, a load: what was loaded with the lower half
     struct Half {
         Ref word;

@@ -179,6 +179,8 @@ Emitter::Access Emitter::access(std::uint32_t i) {
         for (unsigned lane = 0; lane < soft::lanes; ++lane)
             access.offsets[lane] += parts[lane];
     }
+    if (fixed && !checked && in.opcode == "ld")
+        ask_ahead(i, access.base);
     if (!checked) { // for the report of an address that nothing is mapped at
         set_field(offsetof(WarpCore, pc), number(i32_, i + 1));
         if (fixed) {
@@ -192,6 +194,32 @@ Emitter::Access Emitter::access(std::uint32_t i) {
     if (access.maybe_none)
         set_field(offsetof(WarpCore, exec), bits_of(access.lanes, i32_));
     return access;
+}
+
+/// Asks for what the load will want next, in the next block or round of a loop, if it goes on as it did: from
+/// where it was last to here, and as far again. A wrong guess does no harm.
+void Emitter::ask_ahead(std::uint32_t i, Ref base) {
+    const Op &op = source_.drafts[i].op;
+    constexpr std::int64_t line = 64, most = 1024; // bytes
+    const Form &where = form(op.a);
+    const std::int64_t least = where.smallest(),
+                       end = where.largest() +
+                             static_cast<std::int64_t>(bytes_of(instruction(i), source_.drafts[i]));
+    if (where.uniform() || end - least > most || !asked_.insert({op.a, op.immediate / 256}).second)
+        return;
+    const std::uint32_t last = scalar_bytes_; // of the warp's: where it was
+    scalar_bytes_ += 8;
+    Ref step = LLVMBuildSub(builder_, base, load_at(scalars_, last, i64_, 8), "");
+    store_at(scalars_, last, base, 8);
+    Ref ahead = LLVMBuildAdd(builder_, base, step, "");
+    for (std::int64_t at = least; at < end + line - 1; at += line) {
+        Ref place = LLVMBuildAdd(
+            builder_, ahead, LLVMConstInt(i64_, static_cast<std::uint64_t>(std::min(at, end - 1)), 1), "");
+        intrinsic("llvm.prefetch",
+                  {LLVMBuildIntToPtr(builder_, place, pointer_, ""), number(i32_, 0), number(i32_, 3),
+                   number(i32_, 1)},
+                  {pointer_}, void_);
+    }
 }
 
 /// Each lane's address in this process.
