@@ -161,6 +161,8 @@ std::uint32_t Lowerer::source(Frame &frame, const Instruction &in, const Operand
     case Kind::reg:
         if (values_[register_value(frame, operand.index)].kind == Value::Kind::predicate)
             not_implemented(in, "a predicate where a value is wanted");
+        if (operand.negated)
+            not_implemented(in, "the negative of a register");
         return with_width(register_value(frame, operand.index), wide, in.line);
     case Kind::immediate: {
         std::uint64_t bits = operand.bits;

@@ -79,6 +79,7 @@ void Lowerer::instruction(Frame &frame, const Instruction &in, int depth) {
     if (in.guard >= 0 && values_[register_value(frame, in.guard)].kind != Value::Kind::predicate)
         throw Error(in.line, "the guard is no predicate");
     check_modifiers(in);
+    check_operands(in);
     if (in.has("L2::cache_hint"))
         return without_policy(frame, in, depth);
     if (is_hint(in) || try_alias(frame, in))

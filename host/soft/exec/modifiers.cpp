@@ -178,4 +178,20 @@ void check_modifiers(const Instruction &in) {
         not_implemented(in, ".sat");
 }
 
+void check_operands(const Instruction &in) {
+    using ptx::Operand;
+    auto check = [&](const auto &self, const Operand &operand) -> void {
+        if (operand.kind == Operand::Kind::none)
+            throw ptx::Error(static_cast<int>(operand.offset), operand.text);
+        if (operand.kind == Operand::Kind::reg && !operand.text.empty())
+            not_implemented(in, "part ." + operand.text + " of a register");
+        if (operand.kind == Operand::Kind::address && !operand.elements.empty())
+            not_implemented(in, "an address of several parts");
+        for (const Operand &element : operand.elements)
+            self(self, element);
+    };
+    for (const Operand &operand : in.operands)
+        check(check, operand);
+}
+
 } // namespace soft

@@ -15,4 +15,7 @@ const std::map<std::string_view, std::string_view> &known_modifiers();
 /// Throws ptx::Error, naming the instruction and the modifier.
 void check_modifiers(const ptx::Instruction &in);
 
+/// Throws ptx::Error for operands that could not be read, and for forms of them that no handler knows.
+void check_operands(const ptx::Instruction &in);
+
 } // namespace soft

@@ -68,13 +68,13 @@ struct Variable {
 
 struct Operand {
     enum class Kind : std::uint8_t {
-        none,
-        reg,       // index = register
+        none,      // text = why an instruction's operands cannot be read, offset = the line
+        reg,       // index = register; text = part of it, if it is one: "b0", "h1", "b3210"
         immediate, // bits = its value, floats as their bits
         symbol,    // text = variable or function; offset is added
         special,   // text = %tid.x and the like
         label,     // text
-        address,   // [base + offset]; base is a register (index >= 0) or a symbol (text)
+        address,   // [base + offset, elements]; base is a register (index >= 0) or a symbol (text)
         vector,    // elements
         pair,      // elements[0] | elements[1]: a value and a predicate
         sink,      // _

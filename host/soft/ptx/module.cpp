@@ -74,6 +74,10 @@ Module::Module(std::string text) : text_(std::make_unique<const std::string>(std
             lexer.expect(",");
             aliases_[alias.text] = lexer.expect_word().text;
             lexer.expect(";");
+        } else if (word.is(".tex")) { // of old: .tex .u32 name;
+            while (!lexer.accept(";"))
+                if (lexer.take().kind == Token::Kind::end)
+                    throw Error(line, "the text ends inside a declaration");
         } else if (word.is(".section") || word.is(".file") || word.is(".pragma")) {
             // Debug sections end with a block, the others with a line or a semicolon.
             if (word.is(".section")) {

@@ -176,8 +176,31 @@ std::string Parser::unique_name(std::string_view name) const {
     return std::string(name);
 }
 
+/// A register, or a part of one: %r1.b0.
+bool Parser::find_part(std::string_view name, Operand &found) const {
+    found.kind = Operand::Kind::reg;
+    if (found.index = find_register(name); found.index >= 0)
+        return true;
+    const std::size_t dot = name.find('.');
+    if (dot == name.npos || dot + 1 >= name.size() || (name[dot + 1] != 'b' && name[dot + 1] != 'h'))
+        return false;
+    found.text = name.substr(dot + 1);
+    found.index = find_register(name.substr(0, dot));
+    return found.index >= 0;
+}
+
 Operand Parser::primary() {
     Operand result;
+    if (lexer_.peek().is("-")) { // of a register, as vmad has it, or a constant's sign
+        const Lexer before = lexer_;
+        lexer_.take();
+        if (lexer_.peek().kind == Token::Kind::word && !lexer_.peek().is("WARP_SZ")) {
+            result = primary();
+            result.negated = true;
+            return result;
+        }
+        lexer_ = before;
+    }
     if (begins_constant()) {
         const Constant value = expression();
         result.kind = Operand::Kind::immediate;
@@ -186,9 +209,8 @@ Operand Parser::primary() {
         return result;
     }
     Token word = lexer_.expect_word();
-    if (int index = find_register(word.text); index >= 0) {
-        result.kind = Operand::Kind::reg;
-        result.index = index;
+    if (Operand found; find_part(word.text, found)) {
+        result = std::move(found);
     } else if (word.text.front() == '%' || word.is("WARP_SZ")) {
         if (word.text.front() == '%' && !is_special(word.text))
             throw Error(word.line, std::string(word.text) + " is not declared");
@@ -223,50 +245,81 @@ std::int64_t Parser::element_offset(const Token &word, const std::string &name) 
 Operand Parser::operand() {
     const Nested nested(*this);
     Operand result;
+    const auto with_second = [&] { // behind a value or a list: | and a predicate
+        if (!lexer_.accept("|"))
+            return std::move(result);
+        Operand pair;
+        pair.kind = Operand::Kind::pair;
+        pair.elements = {std::move(result), primary()};
+        return pair;
+    };
     if (lexer_.accept("{")) {
-        result.kind = Operand::Kind::vector;
-        do
-            result.elements.push_back(operand());
-        while (lexer_.accept(","));
-        lexer_.expect("}");
-        return result;
+        result = list("}");
+        return with_second();
     }
-    if (in_call_ && lexer_.accept("(")) { // its arguments or results
-        result.kind = Operand::Kind::vector;
-        if (lexer_.accept(")"))
-            return result;
-        do
-            result.elements.push_back(operand());
-        while (lexer_.accept(","));
-        lexer_.expect(")");
-        return result;
-    }
+    if (in_call_ && lexer_.accept("(")) // its arguments or results
+        return list(")");
     bool address = lexer_.accept("[");
     bool negated = lexer_.accept("!");
     result = primary();
     if (negated && result.kind == Operand::Kind::immediate)
         result.bits = result.bits == 0;
     else
-        result.negated = negated;
+        result.negated |= negated;
     while (lexer_.peek().is("+") || (lexer_.peek().is("-") && result.kind != Operand::Kind::immediate)) {
         bool minus = lexer_.take().is("-");
         std::int64_t offset = integer(products);
         result.offset += minus ? -offset : offset;
     }
     if (address) {
+        while (lexer_.accept(",")) // a sampler, coordinates
+            result.elements.push_back(operand());
         lexer_.expect("]");
+        lexer_.accept(".unified"); // of a unified address: says nothing here
         if (result.kind == Operand::Kind::immediate) {
             result.offset += static_cast<std::int64_t>(result.bits);
             result.bits = 0;
         }
         result.kind = Operand::Kind::address;
-    } else if (lexer_.accept("|")) {
-        Operand pair;
-        pair.kind = Operand::Kind::pair;
-        pair.elements = {std::move(result), primary()};
-        return pair;
+        return result;
     }
+    return with_second();
+}
+
+/// What stands between braces or parentheses, the first of which has been taken.
+Operand Parser::list(std::string_view end) {
+    Operand result;
+    result.kind = Operand::Kind::vector;
+    if (lexer_.accept(end))
+        return result;
+    do
+        result.elements.push_back(operand());
+    while (lexer_.accept(","));
+    lexer_.expect(end);
     return result;
+}
+
+/// Up to the semicolon. What cannot be read is the instruction's own trouble: it is kept in place of its
+/// operands, to be told when the instruction is wanted, and the rest of the text is read all the same.
+void Parser::operands(Instruction &instruction, std::string_view name) {
+    if (lexer_.accept(";"))
+        return;
+    in_call_ = instruction.opcode == "call";
+    try {
+        do
+            instruction.operands.push_back(operand());
+        while (lexer_.accept(","));
+        lexer_.expect(";");
+    } catch (const Error &error) {
+        instruction.operands.assign(1, {});
+        instruction.operands[0].text = std::string(error.what()) + ", in " + std::string(name);
+        instruction.operands[0].offset = error.line;
+        for (int depth = 0; !lexer_.accept(";"); lexer_.take()) {
+            if (lexer_.peek().kind == Token::Kind::end || (lexer_.peek().is("}") && depth == 0))
+                return;
+            depth += lexer_.peek().is("{") - lexer_.peek().is("}");
+        }
+    }
 }
 
 /// Takes what begins with a dot; false when the word is an instruction's or a label.
@@ -328,17 +381,7 @@ void Parser::statement() {
         if (modifier == "shared::cta" || modifier == "shared::cluster" || modifier == "param::entry" ||
             modifier == "param::func") // all clusters are of one block
             modifier.erase(modifier.find(':'));
-    in_call_ = instruction.opcode == "call";
-    try {
-        if (!lexer_.accept(";")) {
-            do
-                instruction.operands.push_back(operand());
-            while (lexer_.accept(","));
-            lexer_.expect(";");
-        }
-    } catch (const Error &error) {
-        throw Error(error.line, std::string(error.what()) + ", in " + std::string(word.text));
-    }
+    operands(instruction, word.text);
     if (names_memory(instruction.opcode))
         for (Operand &operand : instruction.operands)
             if (operand.is_element) // as in ld.global.u32 %r1, a[2]: what stands there, not where it is

@@ -108,6 +108,7 @@ Variable Parser::variable(Space space, bool is_extern) {
     Variable result;
     result.space = space;
     result.is_extern = is_extern;
+    bool opaque = false;
     unsigned vector = 1;
     while (lexer_.peek().kind == Token::Kind::word && lexer_.peek().text.front() == '.') {
         Token word = lexer_.take();
@@ -124,6 +125,9 @@ Variable Parser::variable(Space space, bool is_extern) {
                 integer();
         } else if (Type type = type_named(word.text.substr(1)); type != Type::none) {
             result.type = type;
+        } else if (word.is(".texref") || word.is(".samplerref") || word.is(".surfref")) {
+            result.type = Type::b64; // a handle, of which nothing is known
+            opaque = true;
         } else if (word.is(".attribute")) { // (.managed), (.unified(a, b)), (.managed, .unified(a, b))
             lexer_.expect("(");
             for (int depth = 1; depth > 0;) {
@@ -160,8 +164,12 @@ Variable Parser::variable(Space space, bool is_extern) {
                                            static_cast<std::uint32_t>(std::min<std::uint64_t>(element, 16)));
     if (!std::has_single_bit(result.align) || result.align > 65536)
         throw Error(name.line, "alignment of " + result.name + " is no power of two");
-    if (lexer_.accept("="))
-        initializer(result, extents_of(lengths, size_of(result.type), vector));
+    if (lexer_.accept("=")) {
+        if (opaque && lexer_.accept("{")) // addr_mode_0 = wrap and the like, which nobody heeds
+            lexer_.skip_block();
+        else
+            initializer(result, extents_of(lengths, size_of(result.type), vector));
+    }
     result.size = unsized ? (is_extern ? 0 : result.initial.size()) : element * count;
     if (result.initial.size() > result.size)
         throw Error(name.line, "initial value of " + result.name + " is longer than it");

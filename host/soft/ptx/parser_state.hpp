@@ -76,7 +76,10 @@ class Parser {
     void settle_labels(const Scope &scope);
     void declare_registers();
     void declare_variable(Space space);
+    void operands(Instruction &instruction, std::string_view name);
     Operand operand();
+    Operand list(std::string_view end);
+    bool find_part(std::string_view name, Operand &found) const;
     Operand primary();
     std::int64_t element_offset(const Token &word, const std::string &name);
     int find_register(std::string_view name) const;

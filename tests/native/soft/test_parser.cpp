@@ -194,6 +194,106 @@ void elements_of_arrays_are_named_by_their_index() {
         std::string::npos);
 }
 
+/// Forms of instructions that are not performed, from every chapter of the ISA (9.1).
+const char *const refused[] = {
+    // textures and surfaces
+    "tex.1d.v4.f32.s32 {%f1, %f2, %f3, %f4}, [%rd1, {%r1}]",
+    "tex.2d.v4.f32.f32 {%f1, %f2, _, _}, [picture, {%f1, %f2}]",
+    "tex.2d.v4.s32.f32 {%r1, %r2, %r3, %r4}|%p1, [picture, sampling, {%f1, %f2}], {%r5, %r6}, %f6",
+    "tex.level.a2d.v4.f32.f32 {%f1, %f2, %f3, %f4}, [%rd1, {%r1, %f1, %f2, %f2}], %f3",
+    "tex.grad.cube.v4.f32.f32 {%f1, %f2, %f3, %f4}, [%rd1, {%f1, %f2, %f3, %f4}], {%f1, %f2, %f3, %f3}, "
+    "{%f1, %f2, %f3, %f3}",
+    "tex.2dms.v4.s32.s32 {%r1, %r2, %r3, %r4}, [%rd1, {%r1, %r2, %r3, %r4}]",
+    "tex.base.1d.v2.f16x2.f32 {%r1, %r2}, [%rd1, {%f1}]",
+    "tld4.r.2d.v4.f32.f32 {%f1, %f2, %f3, %f4}, [%rd1, {%f5, %f6}]", "txq.width.b32 %r1, [picture]",
+    "txq.level.height.b32 %r1, [%rd1], 3", "suld.b.1d.b32.trap %r1, [%rd1, {%r2}]",
+    "suld.b.3d.v2.b64.zero {%rd1, %rd2}, [drawing, {%r1, %r2, %r3, %r4}]",
+    "sust.b.2d.v4.b32.clamp [%rd1, {%r1, %r2}], {%r1, %r2, %r3, %r4}",
+    "sust.p.1d.b32.trap [drawing, {%r1}], %r2", "sured.b.add.2d.u32.trap [%rd1, {%r1, %r2}], %r3",
+    "suq.width.b32 %r1, [drawing]", "istypep.texref %p1, %rd1",
+    // the stack
+    "alloca.u64 %rd1, %rd2, 16", "stacksave.u64 %rd1", "stackrestore.u64 %rd1",
+    // matrices
+    "mma.sp::ordered_metadata.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f1, %f2, %f3, %f4}, {%r1, "
+    "%r2}, {%r3, %r4}, {%f1, %f2, %f3, %f4}, %r5, 0x1",
+    "mma.sync.aligned.m16n8k64.row.col.kind::mxf4.block_scale.scale_vec::2X.f32.e2m1.e2m1.f32.ue8m0 {%f1, "
+    "%f2, %f3, %f4}, {%r1, %r2, %r3, %r4}, {%r5, %r6}, {%f1, %f2, %f3, %f4}, %r7, {2, 1}, %r8, {2, 3}",
+    "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%f1, %f2, %f3, %f4}, %rd1, %rd2, %p1, 1, -1, 0, 1",
+    "wgmma.mma_async.sp.sync.aligned.m64n8k32.f32.f16.f16 {%f1, %f2, %f3, %f4}, {%r1, %r2, %r3, %r4}, %rd2, "
+    "%r5, 0, %p1, -1, -1, 1",
+    "wgmma.fence.sync.aligned", "wgmma.commit_group.sync.aligned", "wgmma.wait_group.sync.aligned 2",
+    "tcgen05.alloc.cta_group::1.sync.aligned.shared::cta.b32 [%r1], 64",
+    "tcgen05.ld.sync.aligned.16x32bx2.x1.pack::16b.b32 {%r1}, [%r2], 8",
+    "tcgen05.st.sync.aligned.32x32b.x2.b32 [%r1], {%r2, %r3}",
+    "tcgen05.cp.cta_group::1.64x128b.warpx2::02_13 [%r1], %rd1",
+    "tcgen05.mma.cta_group::1.kind::mxf8f6f4.block_scale.scale_vec::1X.collector::a::fill [%r1], [%r2], "
+    "%rd2, %r3, [%r4], [%r5], %p1",
+    "tcgen05.mma.cta_group::2.kind::f16 [%r1], %rd1, %rd2, %r3, {%r1, %r2, %r3, %r4, %r5, %r6, %r7, %r8}, "
+    "!%p1, 1",
+    "tcgen05.commit.cta_group::1.mbarrier::arrive::one.shared::cluster.multicast::cluster.b64 [%rd1], %h1",
+    "tcgen05.wait::ld.sync.aligned",
+    // copies
+    "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%r1], [%rd1, {%r2, "
+    "%r3}], [%r4]",
+    "cp.async.bulk.tensor.4d.shared::cta.global.im2col.mbarrier::complete_tx::bytes [%r1], [%rd1, {%r2, %r3, "
+    "%r4, %r5}], [%r4], {%h1, %h2}",
+    "cp.async.bulk.tensor.1d.global.shared::cta.bulk_group.L2::cache_hint [%rd1, {%r1}], [%r2], %rd2",
+    "cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group [%rd1, {%r1, %r2}], [%r3]",
+    "cp.async.bulk.prefetch.tensor.1d.L2.global.tile [%rd1, {%r1}]",
+    "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%r1], [%rd1], 16, "
+    "[%r2], %h1",
+    "tensormap.replace.tile.global_address.global.b1024.b64 [%rd1], %rd2",
+    "tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.gpu.sync.aligned [%rd1], [%r1], "
+    "128",
+    "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%r1], {%r2, %r3}, [%r4]",
+    "red.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes.add.u32 [%r1], %r2, [%r3]",
+    "multimem.ld_reduce.relaxed.gpu.global.add.v4.f32 {%f1, %f2, %f3, %f4}, [%rd1]",
+    "multimem.red.release.sys.global.and.b32 [%rd1], %r1",
+    "multimem.cp.async.bulk.global.shared::cta.bulk_group [%rd1], [%r1], 16",
+    "st.bulk.weak.shared::cta [%r1], 64, 0",
+    "clusterlaunchcontrol.try_cancel.async.shared::cta.mbarrier::complete_tx::bytes.b128 [%r1], [%r2]",
+    "clusterlaunchcontrol.query_cancel.get_first_ctaid.v4.b32.b128 {%r1, %r2, %r3, _}, %q1",
+    // arithmetic that only newer devices have, scalar video instructions
+    "fma.rn.oob.f16 %h1, %h2, %h3, %h4", "add.rn.f32x2 %rd1, %rd2, %rd3", "max.f32 %f1, %f2, %f3, %f4",
+    "cvt.rs.satfinite.e2m1x4.f32 %h1, {%f1, %f2, %f3, %f4}, %r1",
+    "ldmatrix.sync.aligned.m16n16.x1.trans.shared.b8x16.b6x16_p32 {%r1, %r2}, [%r3]",
+    "vadd.u32.s32.u32.sat %r1, %r2.b0, %r3.h1", "vsub.s32.u32.u32 %r1.h1, %r2, %r3, %r4",
+    "vmad.s32.u32.s32.shr7 %r1, %r2.h0, -%r3, %r4", "vset.u32.s32.lt.add %r1, %r2.b3, %r3.b2, %r4",
+    "vadd2.u32.u32.u32 %r1.h0, %r2.h10, %r3.h32, %r4", "vshl.u32.u32.u32.clamp %r1, %r2, %r3",
+    "mumble.of.a.newer.isa %r1, <%r2>, [%rd1 %r3"};
+
+/// Of a module with one such kernel the others run, and that one names the instruction and its line.
+void what_is_not_performed_is_read_all_the_same() {
+    for (const char *form : refused) {
+        const std::string text =
+            ".version 9.1\n.target sm_100a\n.address_size 64\n.global .texref picture;\n"
+            ".global .samplerref sampling = { addr_mode_0 = clamp_to_border, filter_mode = nearest };\n"
+            ".global .surfref drawing;\n.tex .u32 of_old;\n"
+            ".visible .entry k(.param .u64 .ptr .global p, .param .texref t)\n{\n"
+            ".reg .pred %p<4>; .reg .b16 %h<8>; .reg .b32 %r<16>; .reg .f32 %f<16>; .reg .b64 %rd<8>; .reg "
+            ".b128 %q<4>;\n\n" +
+            std::string(form) + ";\nret;\n}\n.visible .entry other() { ret; }\n";
+        const auto [line, words] = error_of(text);
+        const std::string_view name = std::string_view(form).substr(0, std::string_view(form).find(' '));
+        const std::string opcode(name.substr(0, name.find('.')));
+        if (line != 12 || words.find("PTX instruction " + opcode) == std::string::npos ||
+            words.find("is not implemented") == std::string::npos)
+            std::fprintf(stderr, "%s\nline %d: %s\n", form, line, words.c_str());
+        EXPECT(line == 12 && words.find("PTX instruction " + opcode) != std::string::npos &&
+               words.find("is not implemented") != std::string::npos);
+        ptx::Module module(text);
+        auto nothing = [](const std::string &) { return std::uint64_t{0}; };
+        EXPECT(soft::lower(module, "other", nothing) != nullptr);
+        try {
+            EXPECT(opcode == "mumble" ||
+                   (module.function("k").body[0].operands.empty() ||
+                    module.function("k").body[0].operands[0].kind != ptx::Operand::Kind::none));
+        } catch (const ptx::Error &error) { // of a register of 128 bits
+            EXPECT(std::string_view(error.what()).find("is not implemented") != std::string_view::npos);
+        }
+    }
+}
+
 void any_cut_of_a_text_ends_in_an_error_or_a_kernel() {
     const std::string text = kernel_text(
         "mov.u32 %r3, tile; ld.shared.v2.u32 {%r4, %r5}, [%r3+8];\n@!%p1 bra L; L: mov.b32 %r2, -1;",
@@ -219,6 +319,7 @@ int main() {
     directives_say_what_they_say();
     texts_without_measure_are_refused();
     elements_of_arrays_are_named_by_their_index();
+    what_is_not_performed_is_read_all_the_same();
     any_cut_of_a_text_ends_in_an_error_or_a_kernel();
     std::puts("texts read as they should be");
 }
