@@ -97,7 +97,8 @@ bool BlockRunner::release_whole_block() {
             warp.barrier_threads != 0 || !parked_[warp.index].empty() || gives_result(*warp.waiting))
             return false;
     }
-    block_.arrived[first->barrier] = 0;
+    if (first->barrier != gathering)
+        block_.arrived[first->barrier] = 0;
     for (Warp &warp : warps_)
         if (warp.state != WarpState::done)
             warp.state = WarpState::running;
@@ -110,8 +111,6 @@ void BlockRunner::release_barriers(std::size_t done) {
         return;
     bool released = false;
     const Warp *stuck = nullptr;
-    for (const Warp &warp : warps_)
-        released |= warp.state == WarpState::yielded; // it may come to a barrier yet
     for (unsigned number = 0; number <= cluster_barrier; ++number) {
         std::uint32_t threads = block_.arrived[number], wanted = 0, voters = 0, votes = 0;
         std::size_t whole = 0; // warps
@@ -137,8 +136,23 @@ void BlockRunner::release_barriers(std::size_t done) {
         block_.arrived[number] = 0;
         released = true;
     }
-    if (stuck != nullptr && !released)
-        raise_stuck();
+    if (released || end_gathering() || stuck == nullptr)
+        return;
+    if (std::none_of(warps_.begin(), warps_.end(),
+                     [](const Warp &warp) { return warp.state == WarpState::yielded; }))
+        raise_stuck(); // who has yielded may come to a barrier yet
+}
+
+/// Nobody else can go on: those go on that only waited for the others to come as far. False when there are
+/// none.
+bool BlockRunner::end_gathering() {
+    bool any = false;
+    for (Warp &warp : warps_)
+        if (waiting_at(warp, gathering).lanes != 0) {
+            let_go(warp, gathering, 0, 0);
+            any = true;
+        }
+    return any;
 }
 
 /// No barrier can be completed any more.

@@ -80,6 +80,7 @@ class BlockRunner {
     void release_barriers(std::size_t done);
     void let_go(Warp &warp, unsigned number, std::uint32_t votes, std::uint32_t voters);
     void give_result(Warp &warp, const Op &op, std::uint32_t to, std::uint32_t votes, std::uint32_t voters);
+    bool end_gathering();
     void raise_stuck();
 
     const Program *program_ = nullptr;

@@ -115,9 +115,11 @@ void finish(Warp &w, const Op &) {
 }
 
 void barrier(Warp &w, const Op &op) {
+    const std::uint32_t number = barrier_number(first_of(w, op.a));
+    if (number == gathering && w.exec != w.live)
+        return; // lanes that have parted meet again first
     w.state = WarpState::at_barrier;
-    const std::uint32_t number = first_of(w, op.a);
-    w.barrier = number == cluster_barrier ? number : number & 15;
+    w.barrier = number;
     w.barrier_threads = op.flags & has_predicate ? first_of(w, op.b) : 0;
     w.barrier_lanes = w.exec;
     w.waiting = &op;

@@ -12,6 +12,11 @@ void meet(Warp &, const Op &);        // immediate = its own index: lanes of fin
 void finish(Warp &, const Op &);      // ret, exit
 /// The number of the barrier of a cluster, behind the sixteen that programs name.
 inline constexpr std::uint32_t cluster_barrier = 16;
+/// Where the warps of a block wait until none can go on otherwise: see gather.cpp.
+inline constexpr std::uint32_t gathering = 17;
+inline std::uint32_t barrier_number(std::uint32_t operand) {
+    return operand == cluster_barrier || operand == gathering ? operand : operand & 15;
+}
 void barrier(Warp &, const Op &); // bar.sync: a = slot of the number, b = slot of the thread count
 void barrier_arrive(Warp &, const Op &);
 void barrier_reduce(Warp &, const Op &); // bar.red: predicate in, result in dst; immediate = Reduction

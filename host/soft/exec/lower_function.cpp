@@ -295,6 +295,7 @@ std::shared_ptr<const Program> Lowerer::run(const std::string &kernel) {
     end.ends = true;
     drafts_.push_back(std::move(end));
     program_->local_bytes = aligned(local_bytes_, 16);
+    gather_before_stores();
     place(drafts_, values_, labels_, *program_, *source_);
     program_->source = source_;
     return program_;

@@ -81,6 +81,7 @@ class Lowerer {
     void branch(Frame &frame, const ptx::Instruction &in);
     void branch_indexed(Frame &frame, const ptx::Instruction &in);
     void barrier(Frame &frame, const ptx::Instruction &in);
+    void gather_before_stores();
     void call(Frame &frame, const ptx::Instruction &in, int depth);
     void call_indirect(Frame &frame, const ptx::Instruction &in, const CallLists &lists, int depth);
     void enter(Frame &frame, const ptx::Instruction &in, const std::string &name, const CallLists &lists,

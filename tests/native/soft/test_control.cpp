@@ -84,6 +84,35 @@ void a_barrier_makes_shared_memory_seen() {
         EXPECT(words[i] == 255 - i);
 }
 
+/// As ggml's block_reduce does it twice in a row: what all warps read behind the barrier, the first lane of
+/// each writes over with no barrier in between, which on a GPU comes later.
+void what_is_read_behind_a_barrier_is_read_before_another_warp_writes_it() {
+    auto words =
+        words_of("and.b32 %r3, %r1, 31; shr.u32 %r4, %r1, 5; shl.b32 %r4, %r4, 2; mov.u32 %r5, sums;\n"
+                 "add.s32 %r4, %r4, %r5; setp.ne.u32 %p1, %r3, 0; add.s32 %r6, %r1, 1;\n"
+                 "@%p1 bra A; st.shared.u32 [%r4], %r6;\nA: bar.sync 0;\n"
+                 "shl.b32 %r7, %r3, 2; add.s32 %r7, %r7, %r5; mov.u32 %r8, 0;\n"
+                 "setp.ge.u32 %p2, %r3, 4; @%p2 bra B; ld.shared.u32 %r8, [%r7];\n"
+                 "B: redux.sync.add.u32 %r8, %r8, -1; @%p1 bra C; st.shared.u32 [%r4], %r8;\n"
+                 "C: bar.sync 0; mov.u32 %r2, 0; @%p2 bra D; ld.shared.u32 %r2, [%r7];\n"
+                 "D: redux.sync.add.u32 %r2, %r2, -1; mad.lo.u32 %r2, %r2, 1000, %r8;",
+                 128, ".shared .align 4 .b8 sums[128];");
+    for (u32 word : words) // 1 + 33 + 65 + 97, and that four times
+        EXPECT(word == 196 + 1000 * 4 * 196);
+}
+
+/// The first warp reads and writes between two barriers, the others come to the second one at once, or never.
+void warps_that_come_by_other_ways_are_not_waited_for_before_a_write() {
+    auto words =
+        words_of("mov.u32 %r3, word; mov.u32 %r2, 5; setp.ge.u32 %p1, %r1, 32; setp.ge.u32 %p2, %r1, 96;\n"
+                 "st.shared.u32 [%r3], 7; @%p2 bra END; @%p1 bra REST;\n"
+                 "bar.sync 0; ld.shared.u32 %r2, [%r3]; add.s32 %r2, %r2, 1; st.shared.u32 [%r3], %r2;\n"
+                 "bar.sync 0; bra END;\nREST: bar.sync 0; bar.sync 0; ld.shared.u32 %r2, [%r3];",
+                 128, ".shared .align 4 .b32 word;");
+    for (u32 i = 0; i < 128; ++i)
+        EXPECT(words[i] == (i < 96 ? 8 : 5));
+}
+
 void a_barrier_reduces_votes() {
     auto words = words_of("setp.lt.u32 %p1, %r1, 70; bar.red.popc.u32 %r2, 0, %p1;\n"
                           "bar.red.or.pred %p2, 0, %p1; @%p2 add.s32 %r2, %r2, 1000;\n"
@@ -371,6 +400,8 @@ int main() {
     lanes_meet_again_though_some_may_have_returned();
     a_called_function_returns_from_where_lanes_part();
     a_barrier_makes_shared_memory_seen();
+    what_is_read_behind_a_barrier_is_read_before_another_warp_writes_it();
+    warps_that_come_by_other_ways_are_not_waited_for_before_a_write();
     a_barrier_reduces_votes();
     a_barrier_may_be_for_some_warps_only();
     lanes_that_come_to_a_barrier_on_different_ways_wait_for_one_another();

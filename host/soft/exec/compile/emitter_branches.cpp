@@ -155,7 +155,7 @@ bool Emitter::wait_or_end(std::uint32_t i) {
     set_field(offsetof(WarpCore, pc), number(i32_, i + 1));
     if (waits) {
         set_field(offsetof(WarpCore, barrier),
-                  number(i32_, which.bits == cluster_barrier ? which.bits : which.bits & 15));
+                  number(i32_, barrier_number(static_cast<std::uint32_t>(which.bits))));
         set_field(offsetof(WarpCore, barrier_threads), number(i32_, 0));
         set_field(offsetof(WarpCore, barrier_lanes), active_);
         set_field(offsetof(WarpCore, waiting),
