@@ -368,6 +368,22 @@ void lanes_meet_again_though_some_may_have_returned() {
         EXPECT(words[i] == (i < 24 ? 0x00ffffff : 0xdddddddd));
 }
 
+/// Both results of a comparison are written by what the guard was before.
+void a_comparison_may_write_its_own_guard() {
+    auto words = words_of("and.b32 %r3, %r1, 1; setp.eq.u32 %p1, %r3, 1; setp.ne.u32 %p2, %r3, 7;\n"
+                          "@!%p1 setp.lt.u32 %p1|%p2, %r1, 40;\n"
+                          "selp.b32 %r4, 1, 0, %p1; selp.b32 %r5, 2, 0, %p2; or.b32 %r2, %r4, %r5;",
+                          64);
+    for (u32 i = 0; i < 64; ++i)
+        EXPECT(words[i] == (i % 2 == 1 ? 3u : i < 40 ? 1u : 2u));
+    words = words_of("and.b32 %r3, %r1, 1; setp.eq.u32 %p1, %r3, 1; setp.ne.u32 %p2, %r3, 7;\n"
+                     "@%p1 setp.lt.u32 %p2|%p1, %r1, 40;\n"
+                     "selp.b32 %r4, 1, 0, %p1; selp.b32 %r5, 2, 0, %p2; or.b32 %r2, %r4, %r5;",
+                     64);
+    for (u32 i = 0; i < 64; ++i)
+        EXPECT(words[i] == (i % 2 == 0 || i < 40 ? 2u : 1u));
+}
+
 void a_guarded_instruction_leaves_other_lanes_alone() {
     auto words =
         words_of("mov.u32 %r2, 9; and.b32 %r3, %r1, 3; setp.eq.u32 %p1, %r3, 2; @!%p1 mov.u32 %r2, 4;", 32);
@@ -416,6 +432,7 @@ int main() {
     one_warp_goes_on_by_itself_while_the_others_go_on_together();
     blocks_on_many_threads_share_atomics();
     blocks_of_a_cooperative_launch_wait_for_one_another();
+    a_comparison_may_write_its_own_guard();
     a_guarded_instruction_leaves_other_lanes_alone();
     processors_that_a_process_is_kept_off_are_not_counted();
     std::puts("control flow as it should be");

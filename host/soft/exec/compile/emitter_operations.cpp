@@ -250,8 +250,11 @@ void Emitter::compare(std::uint32_t i) {
         yes.value = combined(yes.value);
         no.value = combined(no.value);
     }
+    const bool writes_guard = op.dst == op.guard; // last, then: both results ask it
+    if (op.c != 0 && writes_guard)
+        define(i, op.c, no);
     define(i, op.dst, yes);
-    if (op.c != 0)
+    if (op.c != 0 && !writes_guard)
         define(i, op.c, no);
 }
 
