@@ -38,6 +38,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory, cudart: Callable[[str], Pa
     machine.close()
 
 
+SAID = "1 devices, code 0"  # by the programs, of their calls
+
+
 def lines_of(session: Any) -> list[bytes]:
     return [line.text for line in session.log.lines(0, len(session.log)) if line.role == "target"]
 
@@ -63,6 +66,8 @@ def test_a_dynamic_users_processes_are_recorded_and_its_unit_comes_back(
         return int(json.loads(shimbench("status", "/opt/project", "--json").stdout)["calls"])
 
     until(lambda: calls() > 400, "the service's calls")
+    log = f"cd / && {shlex.join([sys.executable, '-m', 'workbench.cli', 'log', '/opt/dynamic'])}"
+    until(lambda: SAID in machine.run("sh", "-c", log).stdout, "what it says of them")
     pid = machine.run("systemctl", "show", "--property=MainPID", "--value", "dynamic.service").stdout.strip()
     owner = int(machine.run("stat", "-c", "%u", f"/proc/{pid}").stdout)
     assert owner >= 61184  # of systemd's range for dynamic users
@@ -70,7 +75,7 @@ def test_a_dynamic_users_processes_are_recorded_and_its_unit_comes_back(
     assert removed["as_it_was"] and not removed["problem"]
     assert machine.run("systemctl", "cat", "dynamic.service").stdout == before
     session = copy_out(machine, "/opt/dynamic", tmp_path / "dynamic")
-    assert any(b"1 devices, code 0" in text for text in lines_of(session))
+    assert any(SAID.encode() in text for text in lines_of(session))
     assert session.lost == 0
 
 
@@ -103,10 +108,12 @@ def test_a_unit_of_a_users_own_manager_is_recorded_without_root(
     report = json.loads(done.stdout)
     assert report["installed"] and report["recording"] and not report["problems"], report
     until(lambda: json.loads(shimbench("status", "project", "--json").stdout)["calls"] > 400, "its calls")
+    log = [sys.executable, "-m", "workbench.cli", "log", session]
+    until(lambda: SAID in as_user(*log).stdout, "what it says of them")
     removed = json.loads(shimbench("remove", "--yes", "--json").stdout)
     assert removed["as_it_was"] and not removed["problem"]
     assert as_user("systemctl", "--user", "cat", "own.service").stdout == before
     assert as_user("ls", "-A", ".local/share/shimbench/units", check=False).stdout == ""
     recorded = copy_out(machine, session, tmp_path / "own")
-    assert any(b"1 devices, code 0" in text for text in lines_of(recorded))
+    assert any(SAID.encode() in text for text in lines_of(recorded))
     assert recorded.lost == 0
