@@ -77,7 +77,8 @@ void wide_numbers_are_exchanged() {
     }
     // Many blocks count both halves of one number up by compare-and-swap: no half is ever of another moment.
     alignas(16) u64 count[2] = {0, ~u64{0}};
-    auto outcome = run("{ .reg .b128 %q<5>;\nld.relaxed.gpu.global.b128 %q1, [%rd1];\nL: mov.b128 {%rd4, "
+    auto outcome = run("{ .reg .b128 %q<5>;\nmov.u64 %rd6, 0; mov.b128 %q1, {%rd6, %rd6};\n"
+                       "atom.relaxed.gpu.global.cas.b128 %q1, [%rd1], %q1, %q1;\nL: mov.b128 {%rd4, "
                        "%rd5}, %q1; add.s64 %rd6, %rd4, 1; sub.s64 %rd7, %rd5, 1;\n"
                        "add.s64 %rd8, %rd4, %rd5; setp.ne.s64 %p3, %rd8, -1; @%p3 trap;\n"
                        "mov.b128 %q2, {%rd6, %rd7}; atom.acq_rel.gpu.global.cas.b128 %q3, [%rd1], %q1, %q2; "
